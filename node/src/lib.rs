@@ -1,0 +1,33 @@
+//! One device of a shop: it sells, prints, and replicates, and needs no network for the first two.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`api`] | the one door: commands, queries, events, and what a screen shows |
+//! | [`till`] | the synchronous heart: a command is one transaction |
+//! | [`store`] | the replica: log and projections in one encrypted SQLite file |
+//! | [`draft`] | the cart being built, so that a crash gives it back |
+//! | [`identity`] | who this device is, outside the replica; the data folder |
+//! | [`handle`] | the till on a thread of its own, and the handle that everything else holds |
+//! | [`replication`] | the link to the regional server, beside the command path |
+//! | [`enrol`] | how a device is admitted |
+//! | [`ticket`], [`print_queue`] | receipts on their way to paper, and the drawer |
+//! | [`face`] | the loopback HTTP and WebSocket face, and the embedded screen |
+//! | [`config`] | the configuration of the `evertill-node` program |
+//!
+//! Time and randomness come from [`sync_proto::env::Env`]; nothing here reads a clock by itself, except for how long hardware and
+//! networks may take.
+
+pub mod api;
+pub mod config;
+pub mod draft;
+pub mod enrol;
+pub mod env;
+mod errors;
+pub mod face;
+pub mod handle;
+pub mod identity;
+pub mod print_queue;
+pub mod replication;
+pub mod store;
+pub mod ticket;
+pub mod till;

@@ -1,0 +1,301 @@
+//! The link to the regional server, beside the command path and never inside it.
+//!
+//! A thin driver: bytes and events move between quinn, the [`sync_proto::session`] state machine and the till. It connects, exchanges,
+//! and when the link breaks waits a little longer each time and connects again, for ever. Nothing that a cashier does waits for it.
+
+use std::time::Duration;
+
+use quinn::Connection;
+use sync_proto::enrolment::REPLICATION_ALPN;
+use sync_proto::env::{Env, random};
+use sync_proto::frame::{BATCH_BYTES_TARGET, Cursor, Frame, ScopeName, Verdict, Welcome};
+use sync_proto::batch::RUN_COMMITS_MAX;
+use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::handle::{Node, NodeStopped};
+use crate::store::StoreError;
+use crate::till::{LinkChange, ReceiveError};
+
+pub mod net;
+pub mod tls;
+
+use net::{Net, NetError, StreamError};
+use tls::TlsError;
+
+/// Frames that may wait on their way in or out before the other side is slowed down.
+const FRAMES_WAITING_MAX: usize = 4;
+/// The first wait after a link that broke; it doubles up to [`WAIT_MAX_MS`].
+const WAIT_MIN_MS: u64 = 250;
+/// The longest wait between two tries.
+const WAIT_MAX_MS: u64 = 15_000;
+
+/// Where and as whom a device connects.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// The server's `host:port`.
+    pub address: String,
+    /// The name in the server's certificate.
+    pub server_name: String,
+    /// The authority's certificate.
+    pub authority_pem: String,
+    /// The device's certificate.
+    pub certificate_pem: String,
+    /// The device's key.
+    pub key_pem: String,
+}
+
+/// Why a link broke.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("{0}")]
+    Net(#[from] NetError),
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+    #[error("{0}")]
+    Session(#[from] SessionError),
+    #[error("what the server sent does not verify: {0}")]
+    Receive(#[from] ReceiveError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("the node is stopping")]
+    Stopping,
+    #[error("the server knows more of this device than its own disk does: it goes on under a new incarnation")]
+    Renewed,
+    #[error("the link was lost: {0}")]
+    Lost(#[from] quinn::ConnectionError),
+}
+
+impl From<NodeStopped> for Broken {
+    fn from(_: NodeStopped) -> Self {
+        Self::Stopping
+    }
+}
+
+/// Keeps the link up until told to stop.
+///
+/// # Errors
+/// Only when the device's own certificate or key is unusable; the till sells on without a link.
+pub async fn run(
+    node: Node,
+    net: Net,
+    link: Link,
+    env: std::sync::Arc<dyn Env>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), TlsError> {
+    let tls = tls::mutual(&link.authority_pem, &link.certificate_pem, &link.key_pem)?;
+    let config = net::client_config(tls, REPLICATION_ALPN)?;
+    let boot = u64::from_be_bytes(random(&*env));
+    let mut wait_ms = WAIT_MIN_MS;
+    while !*stop.borrow() {
+        let mut welcomed = false;
+        let broken = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => break,
+            broken = once(&node, &net, &link, &config, &*env, boot, &mut welcomed) => broken,
+        };
+        let Err(broken) = broken;
+        if matches!(broken, Broken::Stopping) {
+            break;
+        }
+        tracing::info!(reason = %broken, "the link to the sync server is down");
+        let problem = broken.to_string();
+        if node.with(move |till| till.set_link(LinkChange::Offline { problem })).await.is_err() {
+            break;
+        }
+        if welcomed || matches!(broken, Broken::Renewed) {
+            wait_ms = WAIT_MIN_MS;
+        }
+        let jitter_ms = u64::from(u16::from_be_bytes(random(&*env))) % (wait_ms / 2 + 1);
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => break,
+            () = tokio::time::sleep(Duration::from_millis(wait_ms / 2 + jitter_ms)) => {}
+        }
+        wait_ms = (wait_ms * 2).min(WAIT_MAX_MS);
+    }
+    net.endpoint.close(quinn::VarInt::from_u32(0), b"stopping");
+    Ok(())
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Connects once and exchanges until the link breaks.
+async fn once(
+    node: &Node,
+    net: &Net,
+    link: &Link,
+    config: &quinn::ClientConfig,
+    env: &dyn Env,
+    boot: u64,
+    welcomed: &mut bool,
+) -> Result<std::convert::Infallible, Broken> {
+    let connection = net.connect(&link.address, &link.server_name, config.clone()).await?;
+    let mut tasks = JoinSet::new();
+    let mut driver = Driver::open(node, env, &connection, boot, &mut tasks).await?;
+    let broken = driver.run(&connection, &mut tasks, welcomed).await;
+    connection.close(quinn::VarInt::from_u32(0), b"");
+    broken
+}
+
+struct Driver<'a> {
+    node: &'a Node,
+    env: &'a dyn Env,
+    session: DeviceSession,
+    inbox: mpsc::Receiver<Result<Frame, StreamError>>,
+    frames: mpsc::Sender<Result<Frame, StreamError>>,
+    control: mpsc::Sender<Frame>,
+    up: mpsc::Sender<Frame>,
+    /// Until the server has answered, own commits cannot be sent.
+    ready: bool,
+}
+
+impl<'a> Driver<'a> {
+    async fn open(
+        node: &'a Node,
+        env: &'a dyn Env,
+        connection: &Connection,
+        boot: u64,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, Broken> {
+        let position = node.with(move |till| position(till, boot)).await?;
+        let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
+        let (control_out, control_in) = connection.open_bi().await?;
+        let _ = control_out.set_priority(1);
+        let (control, control_frames) = mpsc::channel(FRAMES_WAITING_MAX);
+        tasks.spawn(net::pump_out(control_out, control_frames));
+        tasks.spawn(net::pump_in(control_in, frames.clone()));
+        let (up, up_frames) = mpsc::channel(FRAMES_WAITING_MAX);
+        let up_stream = connection.open_uni().await?;
+        tasks.spawn(net::pump_out(up_stream, up_frames));
+        Ok(Self { node, env, session: DeviceSession::new(position), inbox, frames, control, up, ready: false })
+    }
+
+    async fn run(
+        &mut self,
+        connection: &Connection,
+        tasks: &mut JoinSet<()>,
+        welcomed: &mut bool,
+    ) -> Result<std::convert::Infallible, Broken> {
+        let mut grown = self.node.log_grew();
+        loop {
+            self.flush().await?;
+            let wants = self.session.wants_after();
+            tokio::select! {
+                biased;
+                frame = self.inbox.recv() => {
+                    let frame = frame.ok_or(StreamError::Ended)?.map_err(|error| lost(connection, error))?;
+                    self.session.handle_frame(frame)?;
+                    self.handle_events().await?;
+                    if self.ready && !*welcomed {
+                        *welcomed = true;
+                        // Others' commits come on a stream of their own, read only now: a greeting's answer goes first.
+                        let (connection, frames) = (connection.clone(), self.frames.clone());
+                        tasks.spawn(async move {
+                            if let Ok(stream) = connection.accept_uni().await {
+                                net::pump_in(stream, frames).await;
+                            }
+                        });
+                    }
+                }
+                Ok(permit) = self.up.clone().reserve_owned(), if wants.is_some() => {
+                    drop(permit);
+                    self.send_after(wants.unwrap_or_default()).await?;
+                }
+                changed = grown.changed() => {
+                    changed.map_err(|_| Broken::Stopping)?;
+                    let commit = *grown.borrow_and_update();
+                    self.session.handle_grown(commit);
+                }
+                error = connection.closed() => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn handle_events(&mut self) -> Result<(), Broken> {
+        while let Some(event) = self.session.poll_event() {
+            let now_ms = self.env.unix_ms();
+            match event {
+                DeviceEvent::Welcomed { welcome } => self.welcomed(welcome, now_ms).await?,
+                DeviceEvent::Received { runs, up_to } => {
+                    self.node.with(move |till| till.receive(runs, up_to)).await??;
+                }
+                DeviceEvent::Acked(ack) => {
+                    let acked = move |till: &mut crate::till::Till| {
+                        till.acked(ack.regional, ack.central)?;
+                        till.set_link(LinkChange::Online { now_ms });
+                        Ok::<_, StoreError>(())
+                    };
+                    self.node.with(acked).await??;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn welcomed(&mut self, welcome: Welcome, now_ms: u64) -> Result<(), Broken> {
+        if welcome.verdict != Verdict::Ok {
+            tracing::warn!(verdict = ?welcome.verdict, "this replica is older than what it sent, or was copied");
+            self.node.with(|till| till.renew_incarnation()).await??;
+            return Err(Broken::Renewed);
+        }
+        let commit = self
+            .node
+            .with(move |till| {
+                till.begin_region(welcome.region)?;
+                till.acked(welcome.regional, welcome.central)?;
+                till.set_link(LinkChange::Online { now_ms });
+                Ok::<_, StoreError>(till.own_chain().commit)
+            })
+            .await??;
+        self.session.handle_grown(commit);
+        self.ready = true;
+        Ok(())
+    }
+
+    async fn send_after(&mut self, after: u64) -> Result<(), Broken> {
+        let run =
+            self.node.with(move |till| till.own_runs_after(after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX)).await??;
+        if let Some(run) = run {
+            let last = after + run.commits.len() as u64;
+            self.session.send(run, last);
+        }
+        Ok(())
+    }
+
+    /// Hands the session's frames to the streams.
+    async fn flush(&mut self) -> Result<(), Broken> {
+        while let Some(frame) = self.session.poll_frame() {
+            let stream = if matches!(frame, Frame::Commits(_)) { &self.up } else { &self.control };
+            stream.send(frame).await.map_err(|_| StreamError::Ended)?;
+        }
+        Ok(())
+    }
+}
+
+/// A stream that ended says less than the connection does about why.
+fn lost(connection: &Connection, error: StreamError) -> Broken {
+    match (error, connection.close_reason()) {
+        (StreamError::Ended, Some(reason)) => Broken::Lost(reason),
+        (error, _) => error.into(),
+    }
+}
+
+fn position(till: &mut crate::till::Till, boot: u64) -> DevicePosition {
+    let chain = till.own_chain();
+    DevicePosition {
+        incarnation: chain.origin.incarnation,
+        commit: chain.commit,
+        digest: chain.digest(),
+        region: till.region(),
+        cursors: till
+            .cursors()
+            .into_iter()
+            .map(|(scope, region_seq)| Cursor { scope: ScopeName(scope), region_seq })
+            .collect(),
+        boot,
+    }
+}

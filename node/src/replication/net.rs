@@ -1,0 +1,177 @@
+//! The way out: a QUIC endpoint, and frames on its streams.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{AsyncUdpSocket, Connection, Endpoint, RecvStream, Runtime, SendStream, VarInt};
+use sync_proto::frame::{Frame, FrameError, frame_length};
+use tokio::sync::mpsc;
+
+use super::tls::TlsError;
+
+/// How long connecting may take.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How often a quiet link is kept open; routers forget UDP after about 30 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(8);
+/// How long a link without an answer counts as alive.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The machine gives no UDP socket.
+    #[error("cannot open a UDP socket")]
+    Socket(#[source] std::io::Error),
+    /// The name resolves to nothing.
+    #[error("cannot find the address of {0}")]
+    Name(String),
+    /// No answer in time.
+    #[error("no answer from {0}")]
+    NoAnswer(String),
+    /// quinn does not even try.
+    #[error("cannot connect")]
+    Connect(#[from] quinn::ConnectError),
+    /// The handshake failed: another authority, or turned away.
+    #[error("the connection was refused or lost")]
+    Lost(#[from] quinn::ConnectionError),
+}
+
+/// A QUIC endpoint to connect from.
+#[derive(Debug, Clone)]
+pub struct Net {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+}
+
+impl Net {
+    /// An endpoint on a UDP socket of the machine, any port.
+    ///
+    /// # Errors
+    /// When the machine gives none.
+    pub fn machine() -> Result<Self, NetError> {
+        let any: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, 0).into();
+        let socket = std::net::UdpSocket::bind(any)
+            .or_else(|_| std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)))
+            .map_err(NetError::Socket)?;
+        let runtime: Arc<dyn Runtime> = Arc::new(quinn::TokioRuntime);
+        let socket = runtime.wrap_udp_socket(socket).map_err(NetError::Socket)?;
+        Self::on(socket, runtime)
+    }
+
+    /// An endpoint on any socket and runtime: the simulator brings its own.
+    ///
+    /// # Errors
+    /// When the socket cannot be used.
+    pub fn on(socket: Arc<dyn AsyncUdpSocket>, runtime: Arc<dyn Runtime>) -> Result<Self, NetError> {
+        let endpoint = Endpoint::new_with_abstract_socket(quinn::EndpointConfig::default(), None, socket, runtime)
+            .map_err(NetError::Socket)?;
+        Ok(Self { endpoint })
+    }
+
+    /// Connects to `host:port`, trying every address that the name has.
+    ///
+    /// # Errors
+    /// No such name, no answer in time, or a server that is refused or refuses.
+    pub async fn connect(
+        &self,
+        address: &str,
+        server_name: &str,
+        config: quinn::ClientConfig,
+    ) -> Result<Connection, NetError> {
+        let found = tokio::time::timeout(CONNECT_MAX, tokio::net::lookup_host(address)).await;
+        let found = found.ok().and_then(Result::ok).ok_or_else(|| NetError::Name(address.to_owned()))?;
+        let mut last = NetError::Name(address.to_owned());
+        for target in found {
+            let connecting = match self.endpoint.connect_with(config.clone(), self.mapped(target), server_name) {
+                Ok(connecting) => connecting,
+                Err(error) => {
+                    last = error.into();
+                    continue;
+                }
+            };
+            match tokio::time::timeout(CONNECT_MAX, connecting).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => last = error.into(),
+                Err(_) => last = NetError::NoAnswer(address.to_owned()),
+            }
+        }
+        Err(last)
+    }
+
+    /// An IPv4 address as an IPv6 socket knows it.
+    fn mapped(&self, target: SocketAddr) -> SocketAddr {
+        match (self.endpoint.local_addr(), target) {
+            (Ok(SocketAddr::V6(_)), SocketAddr::V4(v4)) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+            _ => target,
+        }
+    }
+}
+
+/// The QUIC configuration of a TLS one.
+///
+/// # Errors
+/// When TLS does not suit QUIC.
+pub fn client_config(mut tls: rustls::ClientConfig, alpn: &[u8]) -> Result<quinn::ClientConfig, TlsError> {
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    tls.enable_early_data = false;
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(VarInt::from_u32(IDLE_MAX.as_millis() as u32).into()))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(4))
+        .max_concurrent_uni_streams(VarInt::from_u32(4))
+        .stream_receive_window(VarInt::from_u32(1 << 20))
+        .receive_window(VarInt::from_u32(2 << 20))
+        .send_window(2 << 20)
+        .datagram_receive_buffer_size(None);
+    let mut config = quinn::ClientConfig::new(Arc::new(quinn::crypto::rustls::QuicClientConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+/// Why a stream gives no more frames.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The server closed it, or the link is gone.
+    #[error("the link ended")]
+    Ended,
+    /// What came is no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// Carries frames from a stream to a channel until either ends; the channel's bound slows the server down.
+pub(super) async fn pump_in(mut stream: RecvStream, to: mpsc::Sender<Result<Frame, StreamError>>) {
+    loop {
+        let frame = read_frame(&mut stream).await;
+        let last = frame.is_err();
+        if to.send(frame).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Carries frames from a channel to a stream until either ends.
+pub(super) async fn pump_out(mut stream: SendStream, mut from: mpsc::Receiver<Frame>) {
+    while let Some(frame) = from.recv().await {
+        let Ok(bytes) = frame.encode() else { return };
+        if stream.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+    let _ = stream.finish();
+}
+
+/// Reads the next frame that this build knows.
+async fn read_frame(stream: &mut RecvStream) -> Result<Frame, StreamError> {
+    loop {
+        let mut prefix = [0; 4];
+        stream.read_exact(&mut prefix).await.map_err(|_| StreamError::Ended)?;
+        let mut body = vec![0; frame_length(prefix)?];
+        stream.read_exact(&mut body).await.map_err(|_| StreamError::Ended)?;
+        if let Some(frame) = Frame::decode(&body)? {
+            return Ok(frame);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The replica of one device: the log and its projections, in one encrypted SQLite file.
+//!
+//! [`Replica`] is the one door to the file. It sets what durability depends on, migrates, and hands the connection to the
+//! modules below, whose functions take `&Connection` and run inside the caller's transaction:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`log`] | entries, chains, runs, cursors, acknowledgements: the truth |
+//! | [`project`] | an entry turned into rows; [`sums`] those rows that are written now and then; [`rebuild`] all of them anew |
+//! | [`catalogue`], [`people`], [`orders`] | reading and writing the rows of one subject |
+//! | [`paper`] | print jobs, attempts and drawer kicks |
+//!
+//! There is one connection, so nothing waits for a lock; whoever owns the [`Replica`] is the only writer and reader.
+
+pub mod catalogue;
+pub mod log;
+pub mod orders;
+pub mod paper;
+pub mod people;
+pub mod project;
+pub mod rebuild;
+pub mod sums;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+
+/// Commits after which an idle owner should copy the write-ahead log back into the file.
+pub const COMMITS_PER_CHECKPOINT: u32 = 200;
+
+const REPLICA_MIGRATIONS: &[&str] = &[include_str!("../../migrations/node/0001_replica.sql")];
+
+/// A raw key of SQLCipher.
+pub type StoreKey = [u8; 32];
+
+/// How the files are opened. The default is what a device uses.
+#[derive(Debug, Clone, Default)]
+pub struct StoreOptions {
+    /// A registered SQLite VFS instead of the system's own; a simulator puts its power cuts there.
+    pub vfs: Option<String>,
+    /// Take the file for this connection alone, which needs no shared memory.
+    pub exclusive: bool,
+}
+
+/// Why the store did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite says no.
+    #[error("the database failed")]
+    Sql(#[from] rusqlite::Error),
+    /// The key does not fit, or this is no database.
+    #[error("{0} cannot be read with the key of this device: it belongs to another device, or it is damaged")]
+    WrongKey(PathBuf),
+    /// Written by newer software.
+    #[error("{path} has schema {found}, and this program knows schemas up to {known}: install the newer program again")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: usize,
+        /// The newest schema of this build.
+        known: usize,
+    },
+    /// What durability depends on could not be set.
+    #[error("{path} cannot be made durable: {what}")]
+    NotDurable {
+        /// The file.
+        path: PathBuf,
+        /// What.
+        what: String,
+    },
+    /// The file holds something that was never written by this program.
+    #[error("the replica holds {0} that makes no sense")]
+    Damaged(&'static str),
+    /// After a failure the file could not be opened again yet.
+    #[error("the replica is closed after a failure and could not be opened again yet")]
+    Closed,
+    /// A file could not be read or written.
+    #[error("{path} could not be {done}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried, such as "created".
+        done: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The open replica.
+#[derive(Debug)]
+pub struct Replica {
+    db: Connection,
+    commits_since_checkpoint: u32,
+}
+
+impl Replica {
+    /// Opens or creates the replica at `path`.
+    ///
+    /// # Errors
+    /// A wrong key, a newer schema, a disk that cannot be made durable, or any failure of SQLite.
+    pub fn open(path: &Path, key: &StoreKey, options: &StoreOptions) -> Result<Self, StoreError> {
+        let db = open_file(path, key, options, Synchronous::Full, REPLICA_MIGRATIONS)?;
+        Ok(Self { db, commits_since_checkpoint: 0 })
+    }
+
+    /// The connection, for the functions of the modules below.
+    pub fn db(&self) -> &Connection {
+        &self.db
+    }
+
+    /// Begins a transaction. Dropped without a commit, it leaves nothing behind.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn begin(&self) -> Result<Transaction<'_>, StoreError> {
+        Ok(self.db.unchecked_transaction()?)
+    }
+
+    /// Counts a commit towards the next checkpoint.
+    pub fn committed(&mut self) {
+        self.commits_since_checkpoint += 1;
+    }
+
+    /// Whether enough was committed that an idle owner should call [`Self::checkpoint`].
+    pub fn wants_checkpoint(&self) -> bool {
+        self.commits_since_checkpoint >= COMMITS_PER_CHECKPOINT
+    }
+
+    /// Copies the write-ahead log back into the file, without truncating it: overwriting an existing log costs half of growing one.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        self.commits_since_checkpoint = 0;
+        Ok(())
+    }
+
+    /// The name of this file, if it has one yet.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn db_uuid(&self) -> Result<Option<[u8; 16]>, StoreError> {
+        let found = self.db.query_row("SELECT value FROM meta WHERE key = 'db_uuid'", [], |r| r.get(0));
+        Ok(found.optional()?)
+    }
+
+    /// Names this file.
+    ///
+    /// # Errors
+    /// A failure of SQLite, among them a name that is there already.
+    pub fn set_db_uuid(&self, uuid: [u8; 16]) -> Result<(), StoreError> {
+        self.db.execute("INSERT INTO meta (key, value) VALUES ('db_uuid', ?)", params![uuid])?;
+        Ok(())
+    }
+}
+
+/// How hard a commit is pushed to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Synchronous {
+    /// A commit may be lost in a power cut, but not half of it.
+    Normal = 1,
+    /// A commit is on the disk when it returns.
+    Full = 2,
+}
+
+/// Opens an encrypted file, sets its durability, and migrates it. The order of the pragmas matters: logging before anything can
+/// fail, the key before the first page is read, the locking mode before the journal mode.
+pub(crate) fn open_file(
+    path: &Path,
+    key: &StoreKey,
+    options: &StoreOptions,
+    synchronous: Synchronous,
+    migrations: &[&str],
+) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = match &options.vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
+        None => Connection::open_with_flags(path, flags)?,
+    };
+    db.set_prepared_statement_cache_capacity(128);
+    let _ = db.execute_batch("PRAGMA cipher_log = off; PRAGMA cipher_log_level = NONE;");
+    let hex: String = key.iter().map(|b| format!("{b:02x}")).collect();
+    db.execute_batch(&format!("PRAGMA key = \"x'{hex}'\";"))?;
+    if options.exclusive {
+        pragma_answers(&db, path, "locking_mode = EXCLUSIVE", "exclusive")?;
+    }
+    let readable = db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    readable.map_err(|error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => StoreError::WrongKey(path.to_owned()),
+        _ => StoreError::Sql(error),
+    })?;
+    pragma_answers(&db, path, "journal_mode = WAL", "wal")?;
+    db.execute_batch(&format!(
+        "PRAGMA synchronous = {}; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;",
+        synchronous as u8
+    ))?;
+    let set: u8 = db.query_row("PRAGMA synchronous", [], |r| r.get(0))?;
+    if set != synchronous as u8 {
+        return Err(StoreError::NotDurable { path: path.to_owned(), what: format!("synchronous is {set}") });
+    }
+    migrate(&db, path, migrations)?;
+    Ok(db)
+}
+
+fn pragma_answers(db: &Connection, path: &Path, pragma: &str, expected: &str) -> Result<(), StoreError> {
+    let answer: String = db.query_row(&format!("PRAGMA {pragma}"), [], |r| r.get(0))?;
+    if !answer.eq_ignore_ascii_case(expected) {
+        return Err(StoreError::NotDurable { path: path.to_owned(), what: format!("{pragma} was answered with {answer}") });
+    }
+    Ok(())
+}
+
+fn migrate(db: &Connection, path: &Path, migrations: &[&str]) -> Result<(), StoreError> {
+    let found: usize = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+    if found > migrations.len() {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: migrations.len() });
+    }
+    for (at, sql) in migrations.iter().enumerate().skip(found) {
+        let tx = db.unchecked_transaction()?;
+        tx.execute_batch(sql)?;
+        tx.execute_batch(&format!("PRAGMA user_version = {}", at + 1))?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+/// An id or hash of exactly `N` bytes, as rows hold it.
+pub(crate) fn fixed<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Damaged("an id or hash of the wrong length"))
+}

@@ -1,0 +1,151 @@
+//! Products, their codes, and the search over them.
+
+use domain::document::Product;
+use domain::ids::ProductId;
+use domain::money::UnitPrice;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::StoreError;
+use super::sums::Sums;
+
+/// Most results of a search.
+pub const RESULTS_MAX: usize = 100;
+/// How many matches are looked at before the most sold of them are shown. It bounds the time that a single letter takes.
+const CANDIDATES_MAX: usize = 500;
+/// Most words of a search that count.
+const WORDS_MAX: usize = 8;
+
+/// Writes a product and makes it findable.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn put_product(db: &Connection, p: &Product) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO product (id, code, name, price, tax_rate_bp, active) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+         SET code = excluded.code, name = excluded.name, price = excluded.price, tax_rate_bp = excluded.tax_rate_bp,
+             active = excluded.active",
+    )?
+    .execute(params![p.id.as_bytes(), p.code, p.name, p.price.0, p.tax_rate_bp, p.active])?;
+    let place: i64 =
+        db.prepare_cached("SELECT place FROM product WHERE id = ?")?.query_row([p.id.as_bytes()], |r| r.get(0))?;
+    db.prepare_cached("DELETE FROM product_search WHERE rowid = ?")?.execute([place])?;
+    if p.active {
+        db.prepare_cached("INSERT INTO product_search (rowid, name, code) VALUES (?, ?, ?)")?
+            .execute(params![place, p.name, p.code])?;
+    }
+    db.prepare_cached("DELETE FROM product_code WHERE product = ?")?.execute([p.id.as_bytes()])?;
+    let mut insert =
+        db.prepare_cached("INSERT OR IGNORE INTO product_code (code, own, product, folded) VALUES (?, ?, ?, ?)")?;
+    insert.execute(params![p.code, true, p.id.as_bytes(), p.code.to_lowercase()])?;
+    for code in &p.barcodes {
+        insert.execute(params![code, false, p.id.as_bytes(), code.to_lowercase()])?;
+    }
+    Ok(())
+}
+
+/// A product by id. Its barcodes are not read: nothing at the counter needs them.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn product(db: &Connection, id: ProductId) -> Result<Option<Product>, StoreError> {
+    let found = db
+        .prepare_cached("SELECT id, code, name, price, tax_rate_bp, active FROM product WHERE id = ?")?
+        .query_row([id.as_bytes()], product_row)
+        .optional()?;
+    Ok(found)
+}
+
+/// The product of a scanned or typed code: of a barcode, else of a shop's own code, else of either in another case if only one
+/// product has it. Where several products have one code, one that is on sale comes first.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn product_by_code(db: &Connection, code: &str) -> Result<Option<Product>, StoreError> {
+    let exact = db
+        .prepare_cached(
+            "SELECT p.id, p.code, p.name, p.price, p.tax_rate_bp, p.active FROM product_code c JOIN product p ON p.id = c.product
+             WHERE c.code = ? ORDER BY p.active DESC, c.own, p.id LIMIT 1",
+        )?
+        .query_row([code], product_row)
+        .optional()?;
+    if exact.is_some() {
+        return Ok(exact);
+    }
+    let mut select = db.prepare_cached(
+        "SELECT DISTINCT p.id, p.code, p.name, p.price, p.tax_rate_bp, p.active
+         FROM product_code c JOIN product p ON p.id = c.product WHERE c.folded = ? LIMIT 2",
+    )?;
+    let mut alike = select.query_map([code.to_lowercase()], product_row)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(if alike.len() == 1 { alike.pop() } else { None })
+}
+
+/// Products on sale whose name or code has words that begin with all the words of `text`, or whose code begins with it; the most sold first.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn search(db: &Connection, sums: &Sums, text: &str, limit: usize) -> Result<Vec<(Product, i64)>, StoreError> {
+    let limit = limit.min(RESULTS_MAX);
+    let mut found = Vec::new();
+    if let Some(words) = match_expression(text) {
+        let mut select = db.prepare_cached(
+            "SELECT p.id, p.code, p.name, p.price, p.tax_rate_bp, p.active
+             FROM (SELECT rowid FROM product_search WHERE product_search MATCH ? ORDER BY rowid LIMIT ?) s
+             JOIN product p ON p.place = s.rowid",
+        )?;
+        let rows = select.query_map(params![words, CANDIDATES_MAX], product_row)?;
+        found = rows.collect::<Result<Vec<_>, _>>()?;
+    }
+    add_by_code(db, text, &mut found)?;
+    let mut ranked = found
+        .into_iter()
+        .map(|p| Ok((sums.stock(db, p.id)?, p)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    ranked.sort_by(|(a, p), (b, q)| {
+        let exact = |p: &Product| p.code.eq_ignore_ascii_case(text.trim());
+        (exact(q), b.sold).cmp(&(exact(p), a.sold)).then_with(|| p.name.cmp(&q.name)).then_with(|| p.id.cmp(&q.id))
+    });
+    ranked.truncate(limit);
+    Ok(ranked.into_iter().map(|(stock, p)| (p, stock.quantity_milli)).collect())
+}
+
+/// Codes such as "85123A-2" are several words to the search index; this finds them as they are typed.
+fn add_by_code(db: &Connection, text: &str, found: &mut Vec<Product>) -> Result<(), StoreError> {
+    let from = text.trim().to_lowercase();
+    if from.is_empty() {
+        return Ok(());
+    }
+    let to = format!("{from}\u{10FFFF}");
+    let mut select = db.prepare_cached(
+        "SELECT DISTINCT p.id, p.code, p.name, p.price, p.tax_rate_bp, p.active
+         FROM product_code c JOIN product p ON p.id = c.product
+         WHERE c.folded >= ? AND c.folded <= ? AND p.active ORDER BY c.folded LIMIT ?",
+    )?;
+    let rows = select.query_map(params![from, to, RESULTS_MAX], product_row)?;
+    for product in rows {
+        let product = product?;
+        if !found.iter().any(|p| p.id == product.id) {
+            found.push(product);
+        }
+    }
+    Ok(())
+}
+
+/// Every word as a quoted prefix, so that nothing a person types is an operator of the search language.
+fn match_expression(text: &str) -> Option<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
+    let quoted: Vec<_> = words.take(WORDS_MAX).map(|w| format!("\"{w}\"*")).collect();
+    (!quoted.is_empty()).then(|| quoted.join(" "))
+}
+
+fn product_row(r: &Row<'_>) -> rusqlite::Result<Product> {
+    let id: [u8; 16] = r.get(0)?;
+    Ok(Product {
+        id: ProductId(uuid::Uuid::from_bytes(id)),
+        code: r.get(1)?,
+        name: r.get(2)?,
+        barcodes: Vec::new(),
+        price: UnitPrice(r.get(3)?),
+        tax_rate_bp: r.get(4)?,
+        active: r.get(5)?,
+    })
+}

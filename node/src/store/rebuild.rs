@@ -1,0 +1,121 @@
+//! All projections computed anew from the log, and a text of them that two replicas can be compared by.
+
+use std::fmt::Write;
+
+use journal::Entry;
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::sums::Sums;
+use super::{Replica, StoreError, log, project};
+
+/// The projections, each with the columns that say what it holds (places in the search index depend on history).
+const PROJECTIONS: &[(&str, &str)] = &[
+    ("unread", "*"),
+    ("series", "*"),
+    ("device", "*"),
+    ("document", "*"),
+    ("store", "*"),
+    ("staff", "*"),
+    ("product", "id, code, name, price, tax_rate_bp, active"),
+    ("product_code", "*"),
+    ("orders", "*"),
+    ("refunded", "*"),
+    ("shift", "*"),
+    ("stock_level", "*"),
+    ("shift_sum", "*"),
+    ("ledger", "*"),
+];
+
+/// Throws all projections away and computes them from the log, in one transaction. Answers how many entries were read.
+///
+/// # Errors
+/// A failure of SQLite, or an entry that does not decode; everything is then as it was.
+pub fn rebuild(replica: &Replica) -> Result<u64, StoreError> {
+    let tx = replica.begin()?;
+    for (table, _) in PROJECTIONS {
+        tx.execute_batch(&format!("DELETE FROM {table}"))?;
+    }
+    tx.execute_batch("INSERT INTO product_search (product_search) VALUES ('delete-all')")?;
+    let mut sums = Sums::default();
+    let read = for_each_after(&tx, 0, |id, origin, entry| project::entry(&tx, id, origin, entry, &mut sums).map(|_| ()))?;
+    sums.flush(&tx, log::last_id(&tx)?)?;
+    tx.commit()?;
+    Ok(read)
+}
+
+/// Folds the entries after the last flush into sums, as they were before the program ended.
+///
+/// # Errors
+/// A failure of SQLite, or an entry that does not decode.
+pub fn fold_since(db: &Connection, upto: i64) -> Result<Sums, StoreError> {
+    let mut sums = Sums::default();
+    for_each_after(db, upto, |id, origin, entry| {
+        let journal::Body::Record { kind, version, bytes } = &entry.body else { return Ok(()) };
+        let Ok(Some(record)) = domain::record::Record::decode(*kind, *version, bytes) else { return Ok(()) };
+        if let domain::record::Record::SaleCompleted(o) | domain::record::Record::RefundGiven(o) = &record {
+            // An order that came twice counts once: by the entry that its row names.
+            let first = super::orders::order(db, o.id)?;
+            if first.is_none_or(|row| row.entry != id) {
+                return Ok(());
+            }
+        }
+        sums.fold(origin, &record);
+        Ok(())
+    })?;
+    Ok(sums)
+}
+
+fn for_each_after(
+    db: &Connection,
+    upto: i64,
+    mut each: impl FnMut(i64, i64, &Entry) -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
+    let mut select = db.prepare_cached("SELECT id, origin, bytes FROM entry WHERE id > ? ORDER BY id")?;
+    let mut rows = select.query([upto])?;
+    let mut read = 0;
+    while let Some(r) = rows.next()? {
+        let entry = Entry::decode(r.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)
+            .map_err(|_| StoreError::Damaged("an entry"))?;
+        each(r.get(0)?, r.get(1)?, &entry)?;
+        read += 1;
+    }
+    Ok(read)
+}
+
+/// Every row of every projection as text, in an order that depends on nothing but what is in them. The sums must be flushed.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn dump(db: &Connection) -> Result<String, StoreError> {
+    let mut out = String::new();
+    for (table, columns) in PROJECTIONS {
+        let mut select = db.prepare(&format!("SELECT {columns} FROM {table}"))?;
+        let width = select.column_count();
+        let mut rows = select.query([])?;
+        let mut lines = Vec::new();
+        while let Some(r) = rows.next()? {
+            let mut line = (*table).to_owned();
+            for at in 0..width {
+                line.push('|');
+                line.push_str(&cell(r.get_ref(at)?));
+            }
+            lines.push(line);
+        }
+        lines.sort();
+        for line in lines {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+    Ok(out)
+}
+
+fn cell(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => String::new(),
+        ValueRef::Integer(i) => i.to_string(),
+        ValueRef::Real(r) => r.to_string(),
+        ValueRef::Text(t) => String::from_utf8_lossy(t).replace(['\\', '|', '\n'], "\\"),
+        ValueRef::Blob(b) => b.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}

@@ -1,0 +1,542 @@
+//! The synchronous heart of a device: commands in, a new view out, everything on disk in between. No threads, no network.
+//!
+//! A [`Command`] is one transaction: permission, rules, entries appended to the log, projections, print job and drawer kick, and then
+//! `COMMIT` with `synchronous=FULL`. Only after that is anything printed, kicked or answered. When the commit itself fails, nobody knows
+//! by the error alone whether it is on disk; so the file is closed, opened and read again, and the answer is what is found there
+//! ([`Till::command`] answers [`ApiErrorCode::InDoubt`] only while even that fails).
+//!
+//! | module | holds |
+//! |---|---|
+//! | `cart` | building, settling and refunding orders |
+//! | `desk` | signing in, shifts, corrections, the drawer |
+//! | `look` | views and queries |
+//! | `paper` | what the printing worker asks and tells |
+//! | [`receive`] | what replication asks and tells |
+
+mod cart;
+mod desk;
+mod look;
+mod paper;
+pub mod receive;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use domain::cart::Cart;
+use domain::document::{StaffMember, Store};
+use domain::ids::{OrderId, RecordId, StaffId};
+use domain::record::{DeviceKind, DeviceStart, RECORD_VERSION, Record};
+use domain::staff::Permission;
+use jiff::tz::TimeZone;
+use journal::{Body, Entry, Hlc, NewEntry, Origin, OriginChain, Scope, SealedCommit};
+use sync_proto::env::{self, Env};
+use sync_proto::scopes;
+
+use crate::api::{ApiError, ApiErrorCode, Command, Event, LinkState, TillView};
+use crate::draft::Draft;
+use crate::identity::{HighWater, Identity, IdentityError, machine_id};
+use crate::store::orders::ShiftRow;
+use crate::store::sums::Sums;
+use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as paper_rows, people, project, rebuild, sums};
+
+pub use paper::{PaperWork, PrintOutcome};
+pub use receive::{LinkChange, ReceiveError, Received};
+
+/// Records folded in memory after which an idle owner should write the sums.
+const RECORDS_PER_FLUSH: u64 = 200;
+/// Events kept for an owner that does not take them.
+const EVENTS_MAX: usize = 1_024;
+/// How far another device's clock may pull this one's ahead of the wall clock, in milliseconds.
+const LEAD_MS_MAX: u64 = 60_000;
+
+/// How a till is opened. The default is what a device uses.
+#[derive(Debug, Clone)]
+pub struct TillOptions {
+    /// How the database files are opened.
+    pub store: StoreOptions,
+    /// Whether a receipt printer is set up, so that sales queue print jobs and kick its drawer.
+    pub printing: bool,
+    /// What decides today's date and the time on receipts.
+    pub time_zone: TimeZone,
+    /// What identifies this machine.
+    pub machine: Option<String>,
+}
+
+impl Default for TillOptions {
+    fn default() -> Self {
+        Self { store: StoreOptions::default(), printing: false, time_zone: TimeZone::system(), machine: machine_id() }
+    }
+}
+
+/// Why a till did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The identity.
+    #[error("the identity of this device could not be used")]
+    Identity(#[from] IdentityError),
+    /// The database files.
+    #[error("the files of this device could not be opened")]
+    Store(#[from] StoreError),
+    /// The first commit of an incarnation.
+    #[error("this device could not begin to write")]
+    Begin(#[source] ApiError),
+}
+
+/// One till.
+#[derive(Debug)]
+pub struct Till {
+    env: Arc<dyn Env>,
+    identity: Identity,
+    options: TillOptions,
+    replica: Option<Replica>,
+    draft: Draft,
+    /// The one scope that this device writes to.
+    scope: Scope,
+    followed: BTreeSet<Scope>,
+    from_disk: FromDisk,
+    cart: Cart,
+    touched: Option<usize>,
+    signed_in: Option<StaffId>,
+    last_order: Option<OrderId>,
+    link: LinkChange,
+    events: Vec<Event>,
+    paper_version: u64,
+}
+
+/// What is held in memory of what is on disk. After a failed commit it is read again.
+#[derive(Debug)]
+struct FromDisk {
+    origin_row: i64,
+    chain: OriginChain,
+    hlc: Hlc,
+    sums: Sums,
+    last_entry: i64,
+    receipt: u64,
+    acks: (u64, u64),
+    cursors: BTreeMap<Scope, u64>,
+    chains: BTreeMap<Origin, (i64, OriginChain)>,
+    shift: Option<ShiftRow>,
+    closed_shift: Option<ShiftRow>,
+    open_jobs: Vec<paper_rows::PrintJob>,
+}
+
+/// What a record brings with it in its transaction.
+#[derive(Debug, Default)]
+struct Beside {
+    job: Option<NewJob>,
+    kick: Option<[u8; 16]>,
+    right_pin: Option<StaffId>,
+}
+
+#[derive(Debug)]
+struct NewJob {
+    id: RecordId,
+    order: OrderId,
+    copy_no: u32,
+    title: String,
+    document: String,
+}
+
+impl Till {
+    /// Opens the till of an identity: settles which incarnation writes, recovers what the last run left, and begins to write.
+    ///
+    /// # Errors
+    /// Whatever keeps it from selling durably.
+    pub fn open(mut identity: Identity, env: Arc<dyn Env>, options: TillOptions) -> Result<Self, OpenError> {
+        let folder = identity.folder().join("replica");
+        let replica = Replica::open(&folder.join("replica.db"), identity.replica_key(), &options.store)?;
+        let db_uuid = match replica.db_uuid()? {
+            Some(uuid) => uuid,
+            None => {
+                let uuid = env::random(&*env);
+                replica.set_db_uuid(uuid)?;
+                uuid
+            }
+        };
+        let commit = match log::find_origin(replica.db(), identity.origin())? {
+            Some(row) => log::load_chain(replica.db(), row)?.commit,
+            None => 0,
+        };
+        if let Some(why) = identity.settle(db_uuid, commit, options.machine.clone(), &*env)? {
+            tracing::warn!(why, series = identity.series(), "this till goes on under a new incarnation");
+        }
+        paper_rows::interrupt(replica.db(), env.unix_ms())?;
+        let draft = Draft::open(&folder.join("draft.db"), identity.replica_key(), &options.store)?;
+        let store = identity.store();
+        let followed = scopes::followed_by(DeviceKind::Till, store).into_iter().collect();
+        let scope = scopes::store(store);
+        let from_disk = FromDisk::read(&replica, &identity, &followed, &scope)?;
+        let mut till = Self {
+            cart: Cart::new(OrderId(uuid::Uuid::nil())),
+            touched: None,
+            signed_in: None,
+            last_order: None,
+            link: LinkChange { state: LinkState::Offline, last_contact_ms: None, problem: None },
+            events: Vec::new(),
+            paper_version: 0,
+            replica: Some(replica),
+            env,
+            identity,
+            options,
+            draft,
+            scope,
+            followed,
+            from_disk,
+        };
+        till.restore_cart()?;
+        if till.from_disk.chain.commit == 0 {
+            till.begin_to_write().map_err(OpenError::Begin)?;
+        }
+        till.note_high_water();
+        Ok(till)
+    }
+
+    /// Does what a person asks for, durably, and answers what the screen shows then.
+    ///
+    /// # Errors
+    /// Why it was not done. [`ApiErrorCode::Storage`] means that nothing was recorded.
+    pub fn command(&mut self, command: Command) -> Result<TillView, ApiError> {
+        self.heal()?;
+        match command {
+            Command::SignIn { staff, pin } => self.sign_in(staff, &pin),
+            Command::SignOut {} => {
+                self.signed_in = None;
+                Ok(())
+            }
+            Command::OpenShift { float_minor, business_day } => self.open_shift(float_minor, business_day.as_deref()),
+            Command::CloseShift { counted_minor } => self.close_shift(counted_minor),
+            Command::AddLine { item, quantity_milli, unit_price, name } => {
+                self.add_line(&item, quantity_milli, unit_price, name.as_deref())
+            }
+            Command::SetQuantity { line, quantity_milli } => self.set_quantity(line, quantity_milli),
+            Command::RemoveLine { line } => self.remove_line(line),
+            Command::ClearCart {} => self.clear_cart(),
+            Command::StartRefund { reason } => self.start_refund(reason),
+            Command::SetReference { reference } => self.set_reference(reference),
+            Command::SettleCash { order, tendered_minor } => self.settle_cash(order, tendered_minor),
+            Command::RefundSale { refund, original, lines, reason } => self.refund_sale(refund, original, &lines, &reason),
+            Command::AdjustStock { lines, reason, reference } => self.adjust_stock(&lines, reason, reference),
+            Command::AdjustAccount { description, quantity_milli, unit_price, reference } => {
+                self.adjust_account(description, quantity_milli, unit_price, reference)
+            }
+            Command::OpenDrawer { reason } => self.open_drawer(reason),
+            Command::Reprint { order } => self.reprint(order),
+            Command::ResolvePrint { job, came_out } => self.resolve_print(job, came_out),
+        }?;
+        self.announce(Event::TillChanged {});
+        self.view()
+    }
+
+    /// What happened since this was last asked.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Who this device is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Who this device is, for those who renew its certificate.
+    pub fn identity_mut(&mut self) -> &mut Identity {
+        &mut self.identity
+    }
+
+    /// The database, for tests and for those who only read.
+    ///
+    /// # Errors
+    /// While the file could not be opened again after a failure.
+    pub fn db(&self) -> Result<&rusqlite::Connection, StoreError> {
+        Ok(self.replica()?.db())
+    }
+
+    /// Whether an idle owner should call [`Self::tidy`].
+    pub fn wants_tidying(&self) -> bool {
+        let wants = |r: &Replica| r.wants_checkpoint() || self.from_disk.sums.entries() >= RECORDS_PER_FLUSH;
+        self.replica.as_ref().is_some_and(wants)
+    }
+
+    /// Does what need not happen while anybody waits: writes the sums, notes the high-water mark, copies the write-ahead log back.
+    ///
+    /// # Errors
+    /// A failure of SQLite; nothing that matters is lost.
+    pub fn tidy(&mut self) -> Result<(), StoreError> {
+        let done_upto = match self.from_disk.open_jobs.first() {
+            Some(job) => job.n - 1,
+            None => paper_rows::last_job(self.db()?)?,
+        };
+        let tx = self.replica()?.begin()?;
+        self.from_disk.sums.flush(&tx, self.from_disk.last_entry)?;
+        paper_rows::set_done_upto(&tx, done_upto)?;
+        tx.commit()?;
+        self.from_disk.sums = Sums::default();
+        self.identity.sync_high_water();
+        self.replica.as_mut().ok_or(StoreError::Closed)?.checkpoint()
+    }
+
+    /// Computes every projection anew from the log. Answers how many entries were read.
+    ///
+    /// # Errors
+    /// A failure of SQLite; the projections are then as they were.
+    pub fn rebuild(&mut self) -> Result<u64, StoreError> {
+        let read = rebuild::rebuild(self.replica()?)?;
+        self.from_disk = FromDisk::read(self.replica()?, &self.identity, &self.followed, &self.scope)?;
+        Ok(read)
+    }
+
+    fn replica(&self) -> Result<&Replica, StoreError> {
+        self.replica.as_ref().ok_or(StoreError::Closed)
+    }
+
+    fn announce(&mut self, event: Event) {
+        if self.events.len() < EVENTS_MAX && self.events.last() != Some(&event) {
+            self.events.push(event);
+        }
+    }
+
+    fn new_id(&self) -> (u64, [u8; 10]) {
+        (self.env.unix_ms(), env::random(&*self.env))
+    }
+
+    fn new_order_id(&self) -> OrderId {
+        let (now, random) = self.new_id();
+        OrderId::new(now, random)
+    }
+
+    fn new_record_id(&self) -> RecordId {
+        let (now, random) = self.new_id();
+        RecordId::new(now, random)
+    }
+
+    /// The store's settings.
+    fn store(&self) -> Result<Store, ApiError> {
+        let missing = || ApiError::new(ApiErrorCode::NotReady, "the settings of this store have not arrived yet; connect the till once");
+        people::store(self.db()?, self.identity.store())?.ok_or_else(missing)
+    }
+
+    /// Who is signed in, if their role may do this.
+    fn permitted(&self, permission: Permission) -> Result<StaffMember, ApiError> {
+        let nobody = || ApiError::new(ApiErrorCode::NotSignedIn, "sign in first");
+        let id = self.signed_in.ok_or_else(nobody)?;
+        let member = people::staff_member(self.db()?, id)?.filter(|m| m.active).ok_or_else(nobody)?;
+        if !member.role.may(permission) {
+            return Err(ApiError::new(ApiErrorCode::Forbidden, "your role may not do this; ask a shift lead or a manager"));
+        }
+        Ok(member)
+    }
+
+    fn open_shift_row(&self) -> Result<&ShiftRow, ApiError> {
+        let none = || ApiError::new(ApiErrorCode::NoShift, "no shift is open; open one first");
+        self.from_disk.shift.as_ref().ok_or_else(none)
+    }
+
+    fn begin_to_write(&mut self) -> Result<(), ApiError> {
+        let series = self.identity.series();
+        let software = format!("evertill-node {}", env!("CARGO_PKG_VERSION"));
+        self.record(None, &Record::DeviceStarted(DeviceStart { series, actor: None, software }), Beside::default())
+    }
+
+    /// Writes a record and what it brings, as one commit. Returns once it is on disk, or surely is not.
+    fn record(&mut self, staff: Option<StaffId>, record: &Record, beside: Beside) -> Result<(), ApiError> {
+        let at = self.from_disk.hlc.tick(self.env.unix_ms());
+        let body = Body::Record { kind: record.kind(), version: RECORD_VERSION, bytes: record.encode() };
+        let new = vec![NewEntry { scope: self.scope.clone(), body }];
+        let mut chain = self.from_disk.chain.clone();
+        let commit = chain.append(self.identity.signing_key(), at, staff.map(|s| *s.as_bytes()), new);
+        if commit.entries.iter().any(|e| e.bytes.len() > journal::entry::ENTRY_BYTES_MAX) {
+            return Err(ApiError::new(ApiErrorCode::CartFull, "this is too much for one record; split it in two"));
+        }
+        let mut added = Sums::default();
+        match self.write(&commit, record, &beside, &mut added) {
+            Ok(last_entry) => {
+                self.from_disk.chain = chain;
+                self.from_disk.hlc = at;
+                self.from_disk.sums.merge(added);
+                self.from_disk.last_entry = last_entry;
+                if let Record::SaleCompleted(o) | Record::RefundGiven(o) = record {
+                    self.from_disk.receipt = self.from_disk.receipt.max(o.receipt_number);
+                }
+                if beside.job.is_some() {
+                    self.from_disk.open_jobs = paper_rows::open_jobs(self.db()?)?;
+                }
+                if let Some(replica) = &mut self.replica {
+                    replica.committed();
+                }
+            }
+            Err(Failure::Before(error)) => {
+                self.reopen_if_stuck();
+                return Err(error.into());
+            }
+            Err(Failure::AtCommit(error)) => self.find_out(&commit, error)?,
+        }
+        self.paper_version += u64::from(beside.job.is_some() || beside.kick.is_some());
+        self.note_high_water();
+        Ok(())
+    }
+
+    fn write(&self, commit: &SealedCommit, record: &Record, beside: &Beside, added: &mut Sums) -> Result<i64, Failure> {
+        let now = self.env.unix_ms();
+        let origin = self.from_disk.origin_row;
+        let tx = self.replica()?.begin()?;
+        let rows = log::append(&tx, origin, &commit.entries, Some(&log::own_seal(commit)))?;
+        let entry = *rows.last().expect("a commit has an entry");
+        project::record(&tx, entry, origin, commit.entries[0].entry.at.unix_ms(), record, added)?;
+        if let Some(job) = &beside.job {
+            insert_job(&tx, job, now)?;
+        }
+        if let Some(id) = beside.kick {
+            paper_rows::ask_kick(&tx, id, now)?;
+        }
+        if let Some(staff) = beside.right_pin {
+            people::set_pin_attempts(&tx, staff, 0, now)?;
+        }
+        tx.commit().map_err(|error| Failure::AtCommit(error.into()))?;
+        Ok(entry)
+    }
+
+    /// After a failed commit: reads from the disk whether the commit is there.
+    fn find_out(&mut self, commit: &SealedCommit, error: StoreError) -> Result<(), ApiError> {
+        tracing::error!(error = %crate::errors::chain_of(&error), "a commit failed; the replica is read again");
+        let last = commit.entries.last().expect("a commit has an entry");
+        if self.reopen().is_err() {
+            return Err(ApiError::new(
+                ApiErrorCode::InDoubt,
+                "the disk failed; it is not known yet whether this was recorded; try again and the till will look it up",
+            ));
+        }
+        let found = log::hash_at(self.db()?, self.from_disk.origin_row, &self.scope, last.seq)?;
+        if found == Some(last.hash) { Ok(()) } else { Err(error.into()) }
+    }
+
+    /// Before a command: opens the replica again, if a failure closed it.
+    fn heal(&mut self) -> Result<(), ApiError> {
+        if self.replica.is_some() {
+            return Ok(());
+        }
+        self.reopen()?;
+        self.restore_cart()?;
+        Ok(())
+    }
+
+    fn reopen_if_stuck(&mut self) {
+        if self.replica.as_ref().is_some_and(|r| !r.db().is_autocommit())
+            && let Err(error) = self.reopen()
+        {
+            tracing::error!(error = %crate::errors::chain_of(&error), "the replica could not be opened again");
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        self.replica = None;
+        let path = self.identity.folder().join("replica/replica.db");
+        let replica = Replica::open(&path, self.identity.replica_key(), &self.options.store)?;
+        self.from_disk = FromDisk::read(&replica, &self.identity, &self.followed, &self.scope)?;
+        self.replica = Some(replica);
+        self.paper_version += 1;
+        Ok(())
+    }
+
+    /// Takes the cart from the draft. One whose order is settled already (the power went between the two) is done: its order is shown instead.
+    fn restore_cart(&mut self) -> Result<(), StoreError> {
+        if let Some(kept) = self.draft.kept().cloned() {
+            if orders::order(self.db()?, kept.cart.order)?.is_none() {
+                self.cart = kept.cart;
+                self.touched = kept.touched;
+                return Ok(());
+            }
+            self.last_order = Some(kept.cart.order);
+        }
+        self.new_cart();
+        Ok(())
+    }
+
+    fn new_cart(&mut self) {
+        self.cart = Cart::new(self.new_order_id());
+        self.touched = None;
+        if let Err(error) = self.draft.save(&self.cart, None) {
+            // Harmless: the settled order in it is recognised at the next start.
+            tracing::warn!(error = %crate::errors::chain_of(&error), "the empty cart could not be saved");
+        }
+    }
+
+    fn note_high_water(&mut self) {
+        let mark = HighWater { commit: self.from_disk.chain.commit, receipt: self.from_disk.receipt };
+        self.identity.note_high_water(mark);
+    }
+}
+
+enum Failure {
+    /// Nothing is on disk.
+    Before(StoreError),
+    /// Nobody knows.
+    AtCommit(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Before(error.into())
+    }
+}
+
+fn insert_job(db: &rusqlite::Connection, job: &NewJob, now_ms: u64) -> Result<(), StoreError> {
+    let (title, document) = (job.title.as_str(), job.document.as_str());
+    let new = paper_rows::NewPrintJob { id: job.id, order: job.order, copy_no: job.copy_no, title, document, created_ms: now_ms };
+    paper_rows::insert_job(db, new).map(|_| ())
+}
+
+impl FromDisk {
+    fn read(
+        replica: &Replica,
+        identity: &Identity,
+        followed: &BTreeSet<Scope>,
+        scope: &Scope,
+    ) -> Result<Self, StoreError> {
+        let db = replica.db();
+        let origin_row = log::origin_row(db, identity.origin())?;
+        let chain = log::load_chain(db, origin_row)?;
+        let device = *identity.device().as_bytes();
+        let (shift, closed_shift) = orders::shifts_of(db, device)?;
+        Ok(Self {
+            hlc: last_hlc(db, device, scope)?,
+            sums: rebuild::fold_since(db, sums::upto(db)?)?,
+            last_entry: log::last_id(db)?,
+            receipt: last_receipt(db, origin_row, &chain, scope)?.max(identity.high_water().receipt),
+            acks: log::acks(db, origin_row)?,
+            cursors: log::cursors(db, followed)?,
+            chains: BTreeMap::new(),
+            open_jobs: paper_rows::open_jobs(db)?,
+            origin_row,
+            chain,
+            shift,
+            closed_shift,
+        })
+    }
+}
+
+/// The latest reading of this device's clock that is on disk, whatever incarnation wrote it.
+fn last_hlc(db: &rusqlite::Connection, device: [u8; 16], scope: &Scope) -> Result<Hlc, StoreError> {
+    let mut latest = Hlc::default();
+    for (row, _) in log::origins_of_device(db, device)? {
+        let seq = log::load_chain(db, row)?.head(scope).seq;
+        if let Some((_, bytes)) = log::bytes_at(db, row, scope, seq)? {
+            latest = latest.max(decode(&bytes)?.at);
+        }
+    }
+    Ok(latest)
+}
+
+/// The highest receipt number of an origin: that of its last order.
+fn last_receipt(db: &rusqlite::Connection, row: i64, chain: &OriginChain, scope: &Scope) -> Result<u64, StoreError> {
+    for seq in (1..=chain.head(scope).seq).rev() {
+        let Some((_, bytes)) = log::bytes_at(db, row, scope, seq)? else { break };
+        let Body::Record { kind, version, bytes } = decode(&bytes)?.body else { continue };
+        if let Ok(Some(Record::SaleCompleted(o) | Record::RefundGiven(o))) = Record::decode(kind, version, &bytes) {
+            return Ok(o.receipt_number);
+        }
+    }
+    Ok(0)
+}
+
+fn decode(bytes: &[u8]) -> Result<Entry, StoreError> {
+    Entry::decode(bytes).map_err(|_| StoreError::Damaged("an entry"))
+}

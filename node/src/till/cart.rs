@@ -1,0 +1,288 @@
+//! Building, settling and refunding orders.
+
+use domain::cart::{Cart, CartError, CartKind, RefundError, Terms, refund_of};
+use domain::document::{CODE_BYTES_MAX, NAME_BYTES_MAX, Product, Store};
+use domain::ids::{OrderId, StaffId};
+use domain::money::{MoneyError, Quantity, UnitPrice};
+use domain::receipt::{self, Circumstances};
+use domain::record::{Order, Record, TEXT_BYTES_MAX};
+use domain::staff::Permission;
+
+use super::{Beside, NewJob, Till};
+use crate::api::{ApiError, ApiErrorCode as Code, Item, RefundLine};
+use crate::store::{catalogue, orders};
+use crate::ticket;
+
+impl Till {
+    pub(super) fn add_line(
+        &mut self,
+        item: &Item,
+        quantity_milli: Option<i64>,
+        unit_price: Option<i64>,
+        name: Option<&str>,
+    ) -> Result<(), ApiError> {
+        self.permitted(Permission::Sell)?;
+        let store = self.store()?;
+        let product = self.find_product(item)?;
+        if !product.active {
+            return Err(ApiError::new(Code::InactiveProduct, format!("{} is not on sale", product.name)));
+        }
+        let price = match unit_price {
+            Some(price) if price != product.price.0 => {
+                self.permitted(Permission::OverridePrice)?;
+                if price < 0 {
+                    return Err(bad_amount("a price cannot be below zero"));
+                }
+                UnitPrice(price)
+            }
+            _ => product.price,
+        };
+        let name = match name {
+            Some(name) if name != product.name => {
+                self.permitted(Permission::OverridePrice)?;
+                bounded(name, NAME_BYTES_MAX, "a name")?
+            }
+            _ => &product.name,
+        };
+        let quantity = Quantity(quantity_milli.unwrap_or(Quantity::ONE.0));
+        self.change_cart(&store, |cart| cart.add(&product, name, quantity, price).map(Some))?;
+        self.last_order = None;
+        Ok(())
+    }
+
+    pub(super) fn set_quantity(&mut self, line: usize, quantity_milli: i64) -> Result<(), ApiError> {
+        self.permitted(Permission::Sell)?;
+        let store = self.store()?;
+        self.change_cart(&store, |cart| cart.set_quantity(line, Quantity(quantity_milli)).map(|()| Some(line)))
+    }
+
+    pub(super) fn remove_line(&mut self, line: usize) -> Result<(), ApiError> {
+        self.permitted(Permission::Sell)?;
+        let store = self.store()?;
+        self.change_cart(&store, |cart| cart.remove(line).map(|_| None))
+    }
+
+    pub(super) fn clear_cart(&mut self) -> Result<(), ApiError> {
+        self.permitted(Permission::Sell)?;
+        self.new_cart();
+        Ok(())
+    }
+
+    pub(super) fn start_refund(&mut self, reason: String) -> Result<(), ApiError> {
+        self.permitted(Permission::RefundWithoutSale)?;
+        let store = self.store()?;
+        if !self.cart.lines.is_empty() {
+            return Err(cart_not_empty());
+        }
+        bounded(&reason, TEXT_BYTES_MAX, "a reason")?;
+        self.change_cart(&store, |cart| {
+            cart.kind = CartKind::Refund { reason };
+            Ok(None)
+        })
+    }
+
+    pub(super) fn set_reference(&mut self, reference: String) -> Result<(), ApiError> {
+        self.permitted(Permission::Sell)?;
+        let store = self.store()?;
+        bounded(&reference, TEXT_BYTES_MAX, "a reference")?;
+        let touched = self.touched;
+        self.change_cart(&store, |cart| {
+            cart.reference = (!reference.is_empty()).then_some(reference);
+            Ok(touched)
+        })
+    }
+
+    pub(super) fn settle_cash(&mut self, order: OrderId, tendered_minor: i64) -> Result<(), ApiError> {
+        if order != self.cart.order {
+            return self.settled_before(order);
+        }
+        let permission = match self.cart.kind {
+            CartKind::Sale => Permission::Sell,
+            CartKind::Refund { .. } => Permission::RefundWithoutSale,
+        };
+        let cashier = self.permitted(permission)?;
+        let store = self.store()?;
+        let order = self.cart.settle_in_cash(&self.terms(&store)?, tendered_minor).map_err(cart_error)?;
+        let record = match self.cart.kind {
+            CartKind::Sale => Record::SaleCompleted(order),
+            CartKind::Refund { .. } => Record::RefundGiven(order),
+        };
+        self.settle(&store, cashier.id, &cashier.name, record)?;
+        self.new_cart();
+        Ok(())
+    }
+
+    pub(super) fn refund_sale(
+        &mut self,
+        refund: OrderId,
+        original: OrderId,
+        lines: &[RefundLine],
+        reason: &str,
+    ) -> Result<(), ApiError> {
+        if orders::order(self.db()?, refund)?.is_some() {
+            return self.settled_before(refund);
+        }
+        let cashier = self.permitted(Permission::RefundSale)?;
+        let store = self.store()?;
+        if refund == self.cart.order {
+            return Err(stale_order());
+        }
+        bounded(reason, TEXT_BYTES_MAX, "a reason")?;
+        let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that sale");
+        let row = orders::order(self.db()?, original)?.filter(|o| !o.is_refund).ok_or_else(unknown)?;
+        let (_, sale) = orders::read_order(self.db()?, row.entry)?;
+        let before = orders::refunded(self.db()?, original, sale.lines.len())?;
+        let taken: Vec<_> = lines.iter().map(|l| (l.line, Quantity(l.quantity_milli))).collect();
+        let refunded = |at: usize| before.get(at).copied().unwrap_or(Quantity(0));
+        let order = refund_of(&self.terms(&store)?, refund, &sale, &taken, refunded, reason).map_err(refund_error)?;
+        self.settle(&store, cashier.id, &cashier.name, Record::RefundGiven(order))
+    }
+
+    /// Records an order with its receipt and drawer kick. When this returns, it is on disk.
+    fn settle(&mut self, store: &Store, cashier: StaffId, cashier_name: &str, record: Record) -> Result<(), ApiError> {
+        let (Record::SaleCompleted(order) | Record::RefundGiven(order)) = &record else {
+            unreachable!("only orders are settled");
+        };
+        let mut beside = Beside::default();
+        if self.options.printing {
+            let at_ms = self.env.unix_ms();
+            beside.job = Some(self.receipt_job(store, &record, &self.identity.series(), at_ms, cashier_name, None)?);
+            beside.kick = (!order.payments.is_empty()).then(|| *order.id.as_bytes());
+        }
+        let id = order.id;
+        self.record(Some(cashier), &record, beside)?;
+        self.last_order = Some(id);
+        Ok(())
+    }
+
+    /// The print job of an order's receipt: the original, or the copy of a number.
+    pub(super) fn receipt_job(
+        &self,
+        store: &Store,
+        record: &Record,
+        series: &str,
+        at_ms: u64,
+        cashier: &str,
+        copy: Option<u32>,
+    ) -> Result<NewJob, ApiError> {
+        let (is_refund, order) = match record {
+            Record::SaleCompleted(order) => (false, order),
+            Record::RefundGiven(order) => (true, order),
+            _ => unreachable!("only orders have receipts"),
+        };
+        let original_number = match order.original {
+            Some(original) => orders::order(self.db()?, original)?.map(|o| o.receipt()),
+            None => None,
+        };
+        let number = receipt::receipt_number(series, order.receipt_number);
+        let at = self.local_time(at_ms);
+        let about =
+            Circumstances { store, number: &number, at: &at, cashier, original_number: original_number.as_deref(), copy };
+        let ticket = ticket::ticket(&receipt::receipt(order, is_refund, about));
+        let document = serde_json::to_string(&ticket).expect("a ticket is JSON");
+        Ok(NewJob { id: self.new_record_id(), order: order.id, copy_no: copy.unwrap_or(0), title: number, document })
+    }
+
+    /// Asking again for an order that this till has settled changes nothing and shows it.
+    fn settled_before(&mut self, order: OrderId) -> Result<(), ApiError> {
+        self.permitted(Permission::Sell)?;
+        let row = orders::order(self.db()?, order)?;
+        let own = row.is_some_and(|o| o.device == *self.identity.device().as_bytes());
+        if !own {
+            return Err(stale_order());
+        }
+        if self.last_order.is_none() && self.cart.lines.is_empty() {
+            self.last_order = Some(order);
+        }
+        Ok(())
+    }
+
+    fn terms(&self, store: &Store) -> Result<Terms, ApiError> {
+        Ok(Terms {
+            receipt_number: self.from_disk.receipt + 1,
+            shift: self.open_shift_row()?.id,
+            currency: store.currency,
+            tax_mode: store.tax_mode,
+        })
+    }
+
+    fn find_product(&self, item: &Item) -> Result<Product, ApiError> {
+        let found = match item {
+            Item::Product { product } => catalogue::product(self.db()?, *product)?,
+            Item::Code { code } => {
+                let code = code.trim();
+                let fits = !code.is_empty() && code.len() <= CODE_BYTES_MAX;
+                if fits { catalogue::product_by_code(self.db()?, code)? } else { None }
+            }
+        };
+        found.ok_or_else(|| ApiError::new(Code::UnknownCode, "no product has this code"))
+    }
+
+    /// Changes a copy of the cart and takes it once it adds up and is saved.
+    fn change_cart(
+        &mut self,
+        store: &Store,
+        change: impl FnOnce(&mut Cart) -> Result<Option<usize>, CartError>,
+    ) -> Result<(), ApiError> {
+        let mut cart = self.cart.clone();
+        let touched = change(&mut cart).map_err(cart_error)?;
+        cart.totals(store.tax_mode).map_err(|e| cart_error(e.into()))?;
+        self.draft.save(&cart, touched)?;
+        self.cart = cart;
+        self.touched = touched;
+        Ok(())
+    }
+}
+
+/// A text within its bound.
+pub(super) fn bounded<'a>(text: &'a str, bytes_max: usize, what: &str) -> Result<&'a str, ApiError> {
+    if text.len() > bytes_max {
+        return Err(ApiError::new(Code::BadRequest, format!("{what} may have at most {bytes_max} bytes")));
+    }
+    Ok(text)
+}
+
+pub(super) fn bad_amount(why: &str) -> ApiError {
+    ApiError::new(Code::BadAmount, why)
+}
+
+pub(super) fn cart_not_empty() -> ApiError {
+    ApiError::new(Code::CartNotEmpty, "settle or clear the cart first")
+}
+
+fn stale_order() -> ApiError {
+    ApiError::new(Code::StaleOrder, "the cart has changed meanwhile; look at it again")
+}
+
+pub(super) fn money_error(error: MoneyError) -> ApiError {
+    let code = match error {
+        MoneyError::Quantity => Code::BadQuantity,
+        MoneyError::Amount | MoneyError::UnitPrice | MoneyError::Text { .. } => Code::BadAmount,
+    };
+    ApiError::new(code, error.to_string())
+}
+
+fn cart_error(error: CartError) -> ApiError {
+    let code = match error {
+        CartError::Empty => Code::CartEmpty,
+        CartError::Full => Code::CartFull,
+        CartError::NoSuchLine => Code::NoSuchLine,
+        CartError::Quantity => Code::BadQuantity,
+        CartError::TenderShort { .. } => Code::TenderShort,
+        CartError::Money(error) => return money_error(error),
+    };
+    ApiError::new(code, error.to_string())
+}
+
+fn refund_error(error: RefundError) -> ApiError {
+    match error {
+        RefundError::MoreThanLeft { .. } => ApiError::new(Code::NothingToRefund, error.to_string()),
+        RefundError::Cart(CartError::Empty) => ApiError::new(Code::NothingToRefund, "choose what comes back"),
+        RefundError::Cart(error) => cart_error(error),
+    }
+}
+
+/// An order's own record, for printing it again.
+pub(super) fn as_record(order: Order, is_refund: bool) -> Record {
+    if is_refund { Record::RefundGiven(order) } else { Record::SaleCompleted(order) }
+}

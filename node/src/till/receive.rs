@@ -1,0 +1,375 @@
+//! What replication asks and tells. Everything received is verified before anything of it is kept.
+
+use std::collections::BTreeMap;
+
+use domain::ids::DeviceId;
+use domain::record::DeviceKind;
+use journal::chain::link;
+use journal::{ChainError, ChainedEntry, Head, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
+use rusqlite::Connection;
+use sync_proto::batch::Run;
+use sync_proto::scopes;
+use uuid::Uuid;
+
+use super::{FromDisk, LEAD_MS_MAX, Till};
+use crate::api::{ApiError, Event, LinkState};
+use crate::store::project::{self, Effects};
+use crate::store::sums::Sums;
+use crate::store::{StoreError, log, people};
+
+/// How the link to the regional server is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkChange {
+    /// Connected or not.
+    pub state: LinkState,
+    /// When the server was last heard, Unix milliseconds; nothing to leave it as it was.
+    pub last_contact_ms: Option<u64>,
+    /// Why there is no link, in a sentence.
+    pub problem: Option<String>,
+}
+
+/// What was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Received {
+    /// Entries that were new.
+    pub entries: usize,
+    /// Commits that were here already.
+    pub skipped: usize,
+}
+
+/// Why runs were refused. Nothing of them is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// Nobody has said who this device is.
+    #[error("a run of an unknown device {}", Uuid::from_bytes(*_0))]
+    UnknownDevice([u8; 16]),
+    /// A device wrote where its kind may not.
+    #[error("a run of device {} in scope {scope}, where it may not write", Uuid::from_bytes(*device))]
+    NotAllowed {
+        /// The device.
+        device: [u8; 16],
+        /// The scope.
+        scope: Scope,
+    },
+    /// A run of a scope that this device does not follow.
+    #[error("a run in scope {0}, which this device does not follow")]
+    Foreign(Scope),
+    /// Entries are missing between what is here and what came.
+    #[error("a gap before entry {seq} of device {} in scope {scope}", Uuid::from_bytes(*device))]
+    Gap {
+        /// The device.
+        device: [u8; 16],
+        /// The scope.
+        scope: Scope,
+        /// The first entry that came.
+        seq: u64,
+    },
+    /// Something else is here at a place that was received.
+    #[error("two histories of device {} in scope {scope}, apart from entry {seq} on", Uuid::from_bytes(*device))]
+    Fork {
+        /// The device.
+        device: [u8; 16],
+        /// The scope.
+        scope: Scope,
+        /// The first entry that differs.
+        seq: u64,
+    },
+    /// The server knows more of this incarnation than this till does: it was restored from a backup. The caller asks for a fresh
+    /// incarnation ([`Till::renew_incarnation`]) and receives the run again.
+    #[error("the server knows a later history of this till than its own disk")]
+    OwnHistoryAhead,
+    /// A device's public key is none.
+    #[error("the public key of device {} is none", Uuid::from_bytes(*_0))]
+    Key([u8; 16]),
+    /// A chain or a seal does not hold.
+    #[error("a run of device {} does not verify", Uuid::from_bytes(*device))]
+    Chain {
+        /// The device.
+        device: [u8; 16],
+        /// Why.
+        #[source]
+        source: ChainError,
+    },
+    /// The disk.
+    #[error("what was received could not be stored")]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for ReceiveError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Till {
+    /// Where this incarnation's own chain stands.
+    pub fn own_chain(&self) -> &OriginChain {
+        &self.from_disk.chain
+    }
+
+    /// Own commits after `commit`, as many as fit: at least one if there is any, its last one sealed.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn own_runs_after(&self, commit: u64, bytes_max: usize, commits_max: usize) -> Result<Option<Run>, StoreError> {
+        let FromDisk { chain, origin_row, .. } = &self.from_disk;
+        log::own_run(self.db()?, chain, *origin_row, &self.scope, commit, bytes_max, commits_max)
+    }
+
+    /// How far every followed scope has been received, 0 when new.
+    pub fn cursors(&self) -> Vec<(Scope, u64)> {
+        self.from_disk.cursors.iter().map(|(scope, at)| (scope.clone(), *at)).collect()
+    }
+
+    /// Verifies runs, stores what is new in them, and moves every followed scope's cursor to `up_to`, in one transaction.
+    ///
+    /// # Errors
+    /// The first run that does not hold; nothing was kept.
+    pub fn receive(&mut self, runs: Vec<Run>, up_to: u64) -> Result<Received, ReceiveError> {
+        let mut batch = Batch {
+            till: self,
+            chains: BTreeMap::new(),
+            sums: Sums::default(),
+            effects: Effects::default(),
+            last_entry: self.from_disk.last_entry,
+            latest: self.from_disk.hlc,
+            received: Received::default(),
+        };
+        let tx = batch.till.replica()?.begin()?;
+        for run in runs {
+            batch.take(&tx, run)?;
+        }
+        for scope in &batch.till.followed {
+            log::move_cursor(&tx, scope, up_to)?;
+        }
+        let Batch { chains, sums, effects, last_entry, latest, received, .. } = batch;
+        if let Err(error) = tx.commit() {
+            // What is on disk decides; the driver asks again from the cursors that are found there.
+            self.reopen()?;
+            return Err(StoreError::from(error).into());
+        }
+        let now = self.env.unix_ms();
+        self.from_disk.chains.extend(chains);
+        self.from_disk.sums.merge(sums);
+        self.from_disk.last_entry = last_entry;
+        self.from_disk.hlc = self.from_disk.hlc.observe(latest, now, LEAD_MS_MAX);
+        for at in self.from_disk.cursors.values_mut() {
+            *at = (*at).max(up_to);
+        }
+        if let Some(replica) = &mut self.replica {
+            replica.committed();
+        }
+        self.after_receiving(effects)?;
+        Ok(received)
+    }
+
+    /// Notes how far own commits are on the regional server's disk and in the central database. Never backwards.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn acked(&mut self, regional: u64, central: u64) -> Result<(), StoreError> {
+        // Nobody can have more than there is; a claim beyond it would hide what is unsent.
+        let most = self.from_disk.chain.commit;
+        let (was_regional, was_central) = self.from_disk.acks;
+        let acks = (regional.min(most).max(was_regional), central.min(most).max(was_central));
+        if acks == self.from_disk.acks {
+            return Ok(());
+        }
+        log::set_acks(self.db()?, self.from_disk.origin_row, acks.0, acks.1)?;
+        self.from_disk.acks = acks;
+        self.announce(Event::LinkChanged { link: self.link_view() });
+        if self.last_order.is_some() {
+            self.announce(Event::TillChanged {});
+        }
+        Ok(())
+    }
+
+    /// Notes how the link is, for the screen.
+    pub fn set_link(&mut self, change: LinkChange) {
+        let last_contact_ms = change.last_contact_ms.or(self.link.last_contact_ms);
+        let link = LinkChange { last_contact_ms, ..change };
+        if link != self.link {
+            self.link = link;
+            self.announce(Event::LinkChanged { link: self.link_view() });
+        }
+    }
+
+    /// Goes on under a fresh incarnation, because others know this one's history further, or otherwise, than it is here.
+    ///
+    /// # Errors
+    /// Files that cannot be written; nothing is then written under either.
+    pub fn renew_incarnation(&mut self) -> Result<(), ApiError> {
+        self.identity.mint(&*self.env).map_err(|error| {
+            tracing::error!(error = %crate::errors::chain_of(&error), "a fresh incarnation could not be written");
+            ApiError::new(crate::api::ApiErrorCode::Storage, "the identity of this till could not be written")
+        })?;
+        tracing::warn!(series = self.identity.series(), "this till goes on under a new incarnation");
+        self.from_disk = FromDisk::read(self.replica()?, &self.identity, &self.followed, &self.scope)?;
+        self.begin_to_write()?;
+        self.announce(Event::TillChanged {});
+        Ok(())
+    }
+
+    fn after_receiving(&mut self, effects: Effects) -> Result<(), StoreError> {
+        if effects.till {
+            let (open, closed) =
+                crate::store::orders::shifts_of(self.db()?, *self.identity.device().as_bytes())?;
+            self.from_disk.shift = open;
+            self.from_disk.closed_shift = closed;
+            self.announce(Event::TillChanged {});
+        }
+        if effects.catalogue {
+            self.announce(Event::CatalogueChanged {});
+        }
+        Ok(())
+    }
+}
+
+/// One call of [`Till::receive`]: what it would change, until it is committed.
+struct Batch<'a> {
+    till: &'a Till,
+    chains: BTreeMap<Origin, (i64, OriginChain)>,
+    sums: Sums,
+    effects: Effects,
+    last_entry: i64,
+    latest: journal::Hlc,
+    received: Received,
+}
+
+impl Batch<'_> {
+    fn take(&mut self, db: &Connection, run: Run) -> Result<(), ReceiveError> {
+        let origin = run.origin;
+        let device = origin.device;
+        self.check_scopes(db, &run)?;
+        let (row, mut chain) = self.chain(db, origin)?;
+        let new = self.skip_known(db, row, &chain, run)?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        if origin == self.till.identity.origin() {
+            return Err(ReceiveError::OwnHistoryAhead);
+        }
+        let key = self.public_key(db, device)?;
+        let seals: Vec<Option<Seal>> = new.iter().map(|commit| commit.seal.clone()).collect();
+        let view = View::Partial(&self.till.followed);
+        let verified = chain.verify(&key, view, new).map_err(|source| ReceiveError::Chain { device, source })?;
+        for (commit, seal) in verified.iter().zip(&seals) {
+            self.store(db, row, commit, seal.as_ref())?;
+        }
+        self.chains.insert(origin, (row, chain));
+        Ok(())
+    }
+
+    fn check_scopes(&self, db: &Connection, run: &Run) -> Result<(), ReceiveError> {
+        let device = run.origin.device;
+        if let Some(scope) = run.before.keys().find(|scope| !self.till.followed.contains(*scope)) {
+            return Err(ReceiveError::Foreign(scope.clone()));
+        }
+        let (kind, store) = self.kind(db, device)?;
+        match run.before.keys().find(|scope| !scopes::may_write(kind, store, scope)) {
+            Some(scope) => Err(ReceiveError::NotAllowed { device, scope: scope.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn kind(&self, db: &Connection, device: [u8; 16]) -> Result<(DeviceKind, Option<domain::ids::StoreId>), ReceiveError> {
+        if device == self.till.identity.server_device() {
+            return Ok((DeviceKind::Server, None));
+        }
+        if device == *self.till.identity.device().as_bytes() {
+            return Ok((DeviceKind::Till, Some(self.till.identity.store())));
+        }
+        let known = people::device(db, DeviceId(Uuid::from_bytes(device)))?.ok_or(ReceiveError::UnknownDevice(device))?;
+        Ok((known.kind, known.store))
+    }
+
+    /// What a device's seals are checked with. That of the own server and of this device is not taken from what is received.
+    fn public_key(&self, db: &Connection, device: [u8; 16]) -> Result<VerifyingKey, ReceiveError> {
+        if device == *self.till.identity.device().as_bytes() {
+            return Ok(self.till.identity.signing_key().verifying_key());
+        }
+        let bytes = if device == self.till.identity.server_device() {
+            self.till.identity.server_public_key()
+        } else {
+            let known = people::device(db, DeviceId(Uuid::from_bytes(device)))?;
+            known.ok_or(ReceiveError::UnknownDevice(device))?.public_key
+        };
+        VerifyingKey::from_bytes(&bytes).map_err(|_| ReceiveError::Key(device))
+    }
+
+    /// The chain as it stands after what this batch has taken so far.
+    fn chain(&self, db: &Connection, origin: Origin) -> Result<(i64, OriginChain), ReceiveError> {
+        if origin == self.till.identity.origin() {
+            return Ok((self.till.from_disk.origin_row, self.till.from_disk.chain.clone()));
+        }
+        let known = self.chains.get(&origin).or_else(|| self.till.from_disk.chains.get(&origin));
+        if let Some((row, chain)) = known {
+            return Ok((*row, chain.clone()));
+        }
+        let row = log::origin_row(db, origin)?;
+        Ok((row, log::load_chain(db, row)?))
+    }
+
+    /// Leaves out the commits that are here already, after comparing their hashes, and checks that the rest continues what is here.
+    fn skip_known(&mut self, db: &Connection, row: i64, chain: &OriginChain, run: Run) -> Result<Vec<ReceivedCommit>, ReceiveError> {
+        let device = run.origin.device;
+        let mut heads = run.before;
+        for (scope, head) in &heads {
+            let here = chain.head(scope);
+            if head.seq > here.seq {
+                return Err(ReceiveError::Gap { device, scope: scope.clone(), seq: head.seq + 1 });
+            }
+            self.compare(db, row, device, chain, scope, *head)?;
+        }
+        let mut new = Vec::new();
+        for commit in run.commits {
+            let mut known = 0;
+            for (scope, bytes) in &commit.entries {
+                let Some(head) = heads.get_mut(scope) else { return Err(ReceiveError::Foreign(scope.clone())) };
+                *head = Head { seq: head.seq + 1, hash: link(&head.hash, bytes) };
+                if head.seq <= chain.head(scope).seq {
+                    self.compare(db, row, device, chain, scope, *head)?;
+                    known += 1;
+                }
+            }
+            if known == 0 || known < commit.entries.len() {
+                // A commit of which a part is here and a part is not fails to verify, as it should: commits are stored whole.
+                new.push(commit);
+            } else {
+                self.received.skipped += 1;
+            }
+        }
+        Ok(new)
+    }
+
+    fn compare(
+        &self,
+        db: &Connection,
+        row: i64,
+        device: [u8; 16],
+        chain: &OriginChain,
+        scope: &Scope,
+        head: Head,
+    ) -> Result<(), ReceiveError> {
+        let here = match head.seq {
+            0 => Some(journal::chain::genesis(chain.origin, scope)),
+            seq if seq == chain.head(scope).seq => Some(chain.head(scope).hash),
+            seq => log::hash_at(db, row, scope, seq)?,
+        };
+        if here != Some(head.hash) {
+            return Err(ReceiveError::Fork { device, scope: scope.clone(), seq: head.seq });
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, db: &Connection, row: i64, commit: &[ChainedEntry], seal: Option<&Seal>) -> Result<(), ReceiveError> {
+        let ids = log::append(db, row, commit, seal)?;
+        for (chained, id) in commit.iter().zip(&ids) {
+            self.effects.add(project::entry(db, *id, row, &chained.entry, &mut self.sums)?);
+            self.latest = self.latest.max(chained.entry.at);
+            self.last_entry = *id;
+        }
+        self.received.entries += commit.len();
+        Ok(())
+    }
+}

@@ -1,0 +1,347 @@
+//! The frames of the wire.
+//!
+//! ```text
+//! length  u32, big endian: the bytes that follow, at most FRAME_BYTES_MAX
+//! type    u8
+//! flags   u8: bit 0, the body is one zstd frame
+//! body    CBOR, after decompression at most BODY_BYTES_MAX
+//! ```
+//!
+//! A type that is not known and whose upper bit is set is skipped; any other unknown type ends the connection. Fields are only ever
+//! added. Everything has a bound that is checked before memory is taken.
+
+use journal::{Hash, Scope};
+use minicbor::{Decode, Encode};
+
+use crate::batch::{Run, RunError, RunWire};
+
+/// Largest frame on the wire, after its length, in bytes.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Largest body after decompression, in bytes.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
+/// Bodies above so many bytes are compressed.
+pub const COMPRESS_ABOVE_BYTES: usize = 512;
+/// The bytes of entries that a sender puts into one frame at most; a single larger commit travels alone.
+pub const BATCH_BYTES_TARGET: usize = 256 * 1024;
+/// Most runs of one frame.
+pub const RUNS_MAX: usize = 256;
+/// Most cursors of a greeting.
+pub const CURSORS_MAX: usize = 64;
+/// Longest sentence in a frame, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 500;
+
+const ZSTD_LEVEL: i32 = 1;
+const FLAG_ZSTD: u8 = 1;
+const SKIPPABLE: u8 = 0x80;
+
+/// One frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// Device → server, first.
+    Hello(Hello),
+    /// Server → device, the answer.
+    Welcome(Welcome),
+    /// Either way: commits.
+    Commits(Commits),
+    /// Server → device: how far the device's own commits are safe.
+    Ack(Ack),
+    /// Either way, last: why the connection ends.
+    Goodbye(Goodbye),
+}
+
+/// What a device says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Hello {
+    /// The oldest protocol version it speaks.
+    #[n(0)]
+    pub version_min: u16,
+    /// The newest.
+    #[n(1)]
+    pub version_max: u16,
+    /// Its incarnation.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub incarnation: [u8; 16],
+    /// Its last commit.
+    #[n(3)]
+    pub commit: u64,
+    /// The digest of its heads after that commit.
+    #[n(4)]
+    #[cbor(with = "minicbor::bytes")]
+    pub digest: Hash,
+    /// The incarnation of the server whose cursors these are; none before the first contact.
+    #[n(5)]
+    #[cbor(with = "minicbor::bytes")]
+    pub region: Option<[u8; 16]>,
+    /// What it follows, and the region sequence up to which it has each.
+    #[n(6)]
+    pub cursors: Vec<Cursor>,
+    /// Random per process start: tells a reconnecting device from a clone.
+    #[n(7)]
+    pub boot: u64,
+}
+
+/// How far a device has a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Cursor {
+    /// The scope.
+    #[n(0)]
+    pub scope: ScopeName,
+    /// The region sequence.
+    #[n(1)]
+    pub region_seq: u64,
+}
+
+/// A scope's name on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeName(pub Scope);
+
+impl<C> Encode<C> for ScopeName {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.str(self.0.as_str())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for ScopeName {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let at = d.position();
+        Scope::new(d.str()?).map(Self).map_err(|_| minicbor::decode::Error::message("not a scope").at(at))
+    }
+}
+
+/// What the server knows of the device, and what it makes of the greeting.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Welcome {
+    /// The version that both will speak.
+    #[n(0)]
+    pub version: u16,
+    /// The server's incarnation.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub region: [u8; 16],
+    /// The device's last commit on the server's disk.
+    #[n(2)]
+    pub regional: u64,
+    /// The device's last commit in the central database.
+    #[n(3)]
+    pub central: u64,
+    /// What the server makes of the device's position.
+    #[n(4)]
+    pub verdict: Verdict,
+    /// The server's clock, Unix milliseconds.
+    #[n(5)]
+    pub unix_ms: u64,
+}
+
+/// What a server makes of a device's position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Verdict {
+    /// The device has all that the server has of it, and perhaps more.
+    #[n(0)]
+    Ok,
+    /// The server has more of this incarnation than the device: its replica is older than what it sent.
+    #[n(1)]
+    RolledBack,
+    /// Both have something at the same place that differs.
+    #[n(2)]
+    Forked,
+}
+
+/// Commits of one or more origins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commits {
+    /// The runs, in the order they are to be applied.
+    pub runs: Vec<Run>,
+    /// From a server: the region sequence up to which the receiver then has all of what it follows.
+    pub up_to: Option<u64>,
+}
+
+/// How far a device's own commits are safe. Never goes back within a server's incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Ack {
+    /// On the server's disk.
+    #[n(0)]
+    pub regional: u64,
+    /// In the central database.
+    #[n(1)]
+    pub central: u64,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Goodbye {
+    /// For programs.
+    #[n(0)]
+    pub reason: Reason,
+    /// For people.
+    #[n(1)]
+    pub message: String,
+}
+
+/// Why a connection ends, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Reason {
+    /// The sender stops for now.
+    #[n(0)]
+    Stopping,
+    /// No common protocol version.
+    #[n(1)]
+    Version,
+    /// A frame that makes no sense here.
+    #[n(2)]
+    Protocol,
+    /// A commit that does not verify, or that the sender may not write.
+    #[n(3)]
+    Refused,
+    /// The server's copy and the device's differ.
+    #[n(4)]
+    Forked,
+    /// Another connection of the same device took over.
+    #[n(5)]
+    Replaced,
+    /// The server cannot take more now.
+    #[n(6)]
+    Busy,
+}
+
+/// Bytes that are no frame. The connection ends.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// A length of nothing or beyond the bound.
+    #[error("a frame of {0} bytes, not 2 to {FRAME_BYTES_MAX}")]
+    Length(usize),
+    /// A type that is not known and may not be skipped.
+    #[error("a frame of unknown type {0}")]
+    Type(u8),
+    /// Flags that are not known.
+    #[error("a frame with unknown flags {0:#04x}")]
+    Flags(u8),
+    /// A body that does not decompress within the bound.
+    #[error("a frame that does not decompress within {BODY_BYTES_MAX} bytes")]
+    Zstd,
+    /// A body that does not decode.
+    #[error("a frame that does not decode")]
+    Decode(#[source] minicbor::decode::Error),
+    /// A run of commits that does not fit together.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A list or text beyond its bound.
+    #[error("a frame with {0}")]
+    Bounds(&'static str),
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct CommitsWire {
+    #[n(0)]
+    runs: Vec<RunWire>,
+    #[n(1)]
+    up_to: Option<u64>,
+}
+
+impl Frame {
+    /// The frame's bytes, length first.
+    ///
+    /// # Errors
+    /// A frame beyond its bound: the sender put too much into it.
+    pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
+        let (kind, body) = match self {
+            Self::Hello(f) => (0, to_vec(f)),
+            Self::Welcome(f) => (1, to_vec(f)),
+            Self::Commits(f) => {
+                let runs = f.runs.iter().map(Run::to_wire).collect();
+                (2, to_vec(&CommitsWire { runs, up_to: f.up_to }))
+            }
+            Self::Ack(f) => (3, to_vec(f)),
+            Self::Goodbye(f) => (4, to_vec(f)),
+        };
+        if body.len() > BODY_BYTES_MAX {
+            return Err(FrameError::Length(body.len()));
+        }
+        let (flags, body) = match body.len() > COMPRESS_ABOVE_BYTES {
+            true => (FLAG_ZSTD, zstd::bulk::compress(&body, ZSTD_LEVEL).map_err(|_| FrameError::Zstd)?),
+            false => (0, body),
+        };
+        let length = body.len() + 2;
+        let prefix = u32::try_from(length).ok().filter(|_| length <= FRAME_BYTES_MAX).ok_or(FrameError::Length(length))?;
+        let mut out = Vec::with_capacity(length + 4);
+        out.extend_from_slice(&prefix.to_be_bytes());
+        out.extend_from_slice(&[kind, flags]);
+        out.extend_from_slice(&body);
+        Ok(out)
+    }
+
+    /// Reads what follows the length. `Ok(None)` is a frame of a newer protocol that may be skipped.
+    ///
+    /// # Errors
+    /// Anything that is no frame.
+    pub fn decode(after_length: &[u8]) -> Result<Option<Self>, FrameError> {
+        let [kind, flags, body @ ..] = after_length else { return Err(FrameError::Length(after_length.len())) };
+        if after_length.len() > FRAME_BYTES_MAX {
+            return Err(FrameError::Length(after_length.len()));
+        }
+        if *flags & !FLAG_ZSTD != 0 {
+            return Err(FrameError::Flags(*flags));
+        }
+        let inflated;
+        let body = match flags & FLAG_ZSTD {
+            0 => body,
+            _ => {
+                inflated = zstd::bulk::decompress(body, BODY_BYTES_MAX).map_err(|_| FrameError::Zstd)?;
+                &inflated
+            }
+        };
+        let frame = match kind {
+            0 => Self::Hello(from_slice(body)?),
+            1 => Self::Welcome(from_slice(body)?),
+            2 => Self::Commits(commits(from_slice(body)?)?),
+            3 => Self::Ack(from_slice(body)?),
+            4 => Self::Goodbye(from_slice(body)?),
+            kind if kind & SKIPPABLE != 0 => return Ok(None),
+            kind => return Err(FrameError::Type(*kind)),
+        };
+        frame.check_bounds()?;
+        Ok(Some(frame))
+    }
+
+    fn check_bounds(&self) -> Result<(), FrameError> {
+        match self {
+            Self::Hello(hello) if hello.cursors.len() > CURSORS_MAX => Err(FrameError::Bounds("too many cursors")),
+            Self::Goodbye(bye) if bye.message.len() > MESSAGE_BYTES_MAX => Err(FrameError::Bounds("too long a message")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads the length before a frame.
+///
+/// # Errors
+/// A length of nothing or beyond the bound.
+pub fn frame_length(prefix: [u8; 4]) -> Result<usize, FrameError> {
+    let length = u32::from_be_bytes(prefix) as usize;
+    if (2..=FRAME_BYTES_MAX).contains(&length) { Ok(length) } else { Err(FrameError::Length(length)) }
+}
+
+fn commits(wire: CommitsWire) -> Result<Commits, FrameError> {
+    if wire.runs.len() > RUNS_MAX {
+        return Err(FrameError::Bounds("too many runs"));
+    }
+    let runs = wire.runs.into_iter().map(Run::from_wire).collect::<Result<_, _>>()?;
+    Ok(Commits { runs, up_to: wire.up_to })
+}
+
+fn to_vec<T: Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).expect("writing to a Vec cannot fail")
+}
+
+fn from_slice<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, FrameError> {
+    minicbor::decode(bytes).map_err(FrameError::Decode)
+}

@@ -1,0 +1,322 @@
+//! The two ends of a connection as state machines: frames and events in and out, no sockets, no disk.
+//!
+//! ```text
+//! device                                   server
+//!   Hello(position, cursors)  ───────────▶
+//!                             ◀───────────  Welcome(regional, central, verdict)
+//!   Commits (own, after regional) ───────▶
+//!                             ◀───────────  Ack(regional, central)      … and again, for ever
+//!                             ◀───────────  Commits (others', up_to)
+//! ```
+//!
+//! The driver around a session moves bytes, asks the log for commits when the session wants some, stores what the session reports, and
+//! tells it what became durable. A reconnect with nothing new costs one round trip.
+
+use std::collections::VecDeque;
+
+use journal::Hash;
+
+use crate::batch::Run;
+use crate::frame::{Ack, Commits, Cursor, Frame, Goodbye, Hello, Reason, Verdict, Welcome};
+
+/// The protocol versions this build speaks, oldest and newest.
+pub const VERSIONS: (u16, u16) = (1, 1);
+/// How many commits a device sends ahead of the server's acknowledgement.
+pub const IN_FLIGHT_COMMITS_MAX: u64 = 4_096;
+
+/// A frame that makes no sense where it came. The connection ends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The other side said goodbye.
+    #[error("the other side ended the connection: {}", .0.message)]
+    Goodbye(Goodbye),
+    /// A frame out of its turn.
+    #[error("{0} came out of turn")]
+    OutOfTurn(&'static str),
+    /// No common protocol version.
+    #[error("no protocol version in common: this build speaks {} to {}, the other side {theirs_min} to {theirs_max}", VERSIONS.0, VERSIONS.1)]
+    Version {
+        /// The oldest that the other side speaks.
+        theirs_min: u16,
+        /// The newest.
+        theirs_max: u16,
+    },
+    /// An acknowledgement of something that was never sent.
+    #[error("commit {acked} is acknowledged, but only {sent} were sent")]
+    AckBeyondSent {
+        /// What is acknowledged.
+        acked: u64,
+        /// What was sent.
+        sent: u64,
+    },
+}
+
+/// The newest version that both sides speak.
+fn common_version(theirs_min: u16, theirs_max: u16) -> Result<u16, SessionError> {
+    let version = VERSIONS.1.min(theirs_max);
+    if version < VERSIONS.0 || version < theirs_min {
+        return Err(SessionError::Version { theirs_min, theirs_max });
+    }
+    Ok(version)
+}
+
+/// Where a device stands when it greets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePosition {
+    /// Its incarnation.
+    pub incarnation: [u8; 16],
+    /// Its last commit.
+    pub commit: u64,
+    /// The digest of its heads.
+    pub digest: Hash,
+    /// The server incarnation whose cursors it holds.
+    pub region: Option<[u8; 16]>,
+    /// What it follows and how far.
+    pub cursors: Vec<Cursor>,
+    /// Random per process start.
+    pub boot: u64,
+}
+
+/// What a device's session reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceEvent {
+    /// The server answered.
+    Welcomed {
+        /// What it said.
+        welcome: Welcome,
+    },
+    /// Others' commits arrived; verify and store them, then move the cursors to `up_to`.
+    Received {
+        /// The runs, in order.
+        runs: Vec<Run>,
+        /// The region sequence that everything followed is then at.
+        up_to: u64,
+    },
+    /// Own commits are safe up to here.
+    Acked(Ack),
+}
+
+/// The device's end.
+#[derive(Debug)]
+pub struct DeviceSession {
+    frames: VecDeque<Frame>,
+    events: VecDeque<DeviceEvent>,
+    welcomed: bool,
+    head: u64,
+    sent: u64,
+    acked: Ack,
+}
+
+impl DeviceSession {
+    /// Greets from a position.
+    pub fn new(position: DevicePosition) -> Self {
+        let head = position.commit;
+        let hello = Hello {
+            version_min: VERSIONS.0,
+            version_max: VERSIONS.1,
+            incarnation: position.incarnation,
+            commit: position.commit,
+            digest: position.digest,
+            region: position.region,
+            cursors: position.cursors,
+            boot: position.boot,
+        };
+        Self {
+            frames: VecDeque::from([Frame::Hello(hello)]),
+            events: VecDeque::new(),
+            welcomed: false,
+            head,
+            sent: 0,
+            acked: Ack::default(),
+        }
+    }
+
+    /// Takes a frame from the server.
+    ///
+    /// # Errors
+    /// A frame that makes no sense here; the driver ends the connection.
+    pub fn handle_frame(&mut self, frame: Frame) -> Result<(), SessionError> {
+        match frame {
+            Frame::Goodbye(goodbye) => Err(SessionError::Goodbye(goodbye)),
+            Frame::Welcome(welcome) if !self.welcomed => {
+                common_version(welcome.version, welcome.version)?;
+                self.welcomed = true;
+                self.acked = Ack { regional: welcome.regional, central: welcome.central };
+                self.sent = welcome.regional;
+                self.events.push_back(DeviceEvent::Welcomed { welcome });
+                Ok(())
+            }
+            Frame::Commits(Commits { runs, up_to: Some(up_to) }) if self.welcomed => {
+                self.events.push_back(DeviceEvent::Received { runs, up_to });
+                Ok(())
+            }
+            Frame::Ack(ack) if self.welcomed => self.handle_ack(ack),
+            Frame::Welcome(_) => Err(SessionError::OutOfTurn("a welcome")),
+            Frame::Commits(_) => Err(SessionError::OutOfTurn("a run of commits")),
+            Frame::Ack(_) => Err(SessionError::OutOfTurn("an acknowledgement")),
+            Frame::Hello(_) => Err(SessionError::OutOfTurn("a greeting")),
+        }
+    }
+
+    fn handle_ack(&mut self, ack: Ack) -> Result<(), SessionError> {
+        let acked = ack.regional.max(ack.central);
+        if acked > self.sent {
+            return Err(SessionError::AckBeyondSent { acked, sent: self.sent });
+        }
+        self.acked = Ack {
+            regional: self.acked.regional.max(ack.regional),
+            central: self.acked.central.max(ack.central),
+        };
+        self.events.push_back(DeviceEvent::Acked(self.acked));
+        Ok(())
+    }
+
+    /// Learns that the device's own log has grown to a commit.
+    pub fn handle_grown(&mut self, commit: u64) {
+        self.head = self.head.max(commit);
+    }
+
+    /// The commit after which the session wants a run to send, while there is one and the server keeps up.
+    pub fn wants_after(&self) -> Option<u64> {
+        let ahead = self.sent.saturating_sub(self.acked.regional);
+        (self.welcomed && self.sent < self.head && ahead < IN_FLIGHT_COMMITS_MAX).then_some(self.sent)
+    }
+
+    /// Sends a run that ends with commit `last`.
+    pub fn send(&mut self, run: Run, last: u64) {
+        self.sent = self.sent.max(last);
+        self.frames.push_back(Frame::Commits(Commits { runs: vec![run], up_to: None }));
+    }
+
+    /// The next frame to write.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        self.frames.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<DeviceEvent> {
+        self.events.pop_front()
+    }
+}
+
+/// What a server's log says about the incarnation that greets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownPosition {
+    /// Its last commit on the server's disk.
+    pub regional: u64,
+    /// Its last commit in the central database.
+    pub central: u64,
+    /// The digest of its heads after `min(regional, the device's commit)`, when the server can tell.
+    pub digest_at_common: Option<Hash>,
+}
+
+/// What a server's session reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerEvent {
+    /// A device greets: look its position up and call [`ServerSession::welcome`].
+    Greeted(Hello),
+    /// A device's own commits arrived: verify and store them, then call [`ServerSession::stored`].
+    Received(Run),
+}
+
+/// The server's end.
+#[derive(Debug, Default)]
+pub struct ServerSession {
+    frames: VecDeque<Frame>,
+    events: VecDeque<ServerEvent>,
+    hello: Option<Hello>,
+    welcomed: bool,
+    acked: Ack,
+}
+
+impl ServerSession {
+    /// A session that waits for a greeting.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a frame from the device.
+    ///
+    /// # Errors
+    /// A frame that makes no sense here; the driver says goodbye and ends the connection.
+    pub fn handle_frame(&mut self, frame: Frame) -> Result<(), SessionError> {
+        match frame {
+            Frame::Goodbye(goodbye) => Err(SessionError::Goodbye(goodbye)),
+            Frame::Hello(hello) if self.hello.is_none() => {
+                common_version(hello.version_min, hello.version_max)?;
+                self.hello = Some(hello.clone());
+                self.events.push_back(ServerEvent::Greeted(hello));
+                Ok(())
+            }
+            Frame::Commits(Commits { runs, up_to: None }) if self.welcomed => {
+                self.events.extend(runs.into_iter().map(ServerEvent::Received));
+                Ok(())
+            }
+            Frame::Hello(_) => Err(SessionError::OutOfTurn("a greeting")),
+            Frame::Commits(_) => Err(SessionError::OutOfTurn("a run of commits")),
+            Frame::Welcome(_) => Err(SessionError::OutOfTurn("a welcome")),
+            Frame::Ack(_) => Err(SessionError::OutOfTurn("an acknowledgement")),
+        }
+    }
+
+    /// Answers the greeting, and says what the server makes of it.
+    ///
+    /// # Panics
+    /// Before a greeting: a driver's mistake.
+    pub fn welcome(&mut self, region: [u8; 16], known: KnownPosition, unix_ms: u64) -> Verdict {
+        let hello = self.hello.as_ref().expect("welcome() follows Greeted");
+        let version = common_version(hello.version_min, hello.version_max).expect("checked when the greeting came");
+        let verdict = verdict(hello, known);
+        self.acked = Ack { regional: known.regional, central: known.central };
+        self.welcomed = verdict == Verdict::Ok;
+        let Ack { regional, central } = self.acked;
+        self.frames.push_back(Frame::Welcome(Welcome { version, region, regional, central, verdict, unix_ms }));
+        verdict
+    }
+
+    /// Learns how far the device's commits are durable, and acknowledges news.
+    pub fn stored(&mut self, ack: Ack) {
+        let merged = Ack {
+            regional: self.acked.regional.max(ack.regional),
+            central: self.acked.central.max(ack.central),
+        };
+        if merged != self.acked {
+            self.acked = merged;
+            self.frames.push_back(Frame::Ack(merged));
+        }
+    }
+
+    /// Sends others' commits.
+    pub fn send(&mut self, runs: Vec<Run>, up_to: u64) {
+        self.frames.push_back(Frame::Commits(Commits { runs, up_to: Some(up_to) }));
+    }
+
+    /// Says why the connection ends.
+    pub fn goodbye(&mut self, reason: Reason, message: impl Into<String>) {
+        let mut message = message.into();
+        while message.len() > crate::frame::MESSAGE_BYTES_MAX {
+            message.pop();
+        }
+        self.frames.push_back(Frame::Goodbye(Goodbye { reason, message }));
+    }
+
+    /// The next frame to write.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        self.frames.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<ServerEvent> {
+        self.events.pop_front()
+    }
+}
+
+/// Compares the two ends' ideas of one incarnation.
+fn verdict(hello: &Hello, known: KnownPosition) -> Verdict {
+    let same = hello.commit == known.regional;
+    match known.digest_at_common {
+        Some(digest) if same && digest != hello.digest => Verdict::Forked,
+        _ if hello.commit < known.regional => Verdict::RolledBack,
+        _ => Verdict::Ok,
+    }
+}

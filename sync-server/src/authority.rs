@@ -1,0 +1,214 @@
+//! The region's certificate authority and the server's own key and certificate.
+//!
+//! ```text
+//! DATA/authority.key  authority.crt   the authority that devices pin by the hash of its public key
+//! DATA/server.key     server.crt      what this server shows, and the key that seals its entries
+//! ```
+//!
+//! All keys are Ed25519. Certificates carry no name of a person; a device's carries its id as a URI. They are valid for years, because
+//! selling never depends on them and a device's clock may lie: what ends a device's access is the device table, at the next connection.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use domain::ids::{DeviceId, StoreId};
+use ed25519_dalek::pkcs8::DecodePrivateKey;
+use journal::SigningKey;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType,
+};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+use sync_proto::enrolment::SERVER_NAME;
+
+/// Why there is no authority.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// A file cannot be read or written.
+    #[error("cannot use {}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key or certificate that cannot be made or read.
+    #[error("cannot make or read a certificate")]
+    Certificate(#[source] rcgen::Error),
+    /// A file that holds no key or certificate.
+    #[error("{} does not hold what it should", .0.display())]
+    Content(PathBuf),
+}
+
+/// Why a signing request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Not a signing request, or its signature does not prove the key.
+    #[error("the signing request does not verify")]
+    Malformed,
+    /// Another kind of key.
+    #[error("the key is not an Ed25519 key")]
+    KeyKind,
+}
+
+/// The region's authority, and the server's own identity under it.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate_pem: String,
+    certificate: CertificateDer<'static>,
+    server_key_pem: String,
+    server_certificate: CertificateDer<'static>,
+    seal_key: SigningKey,
+}
+
+impl Authority {
+    /// Opens the authority in a data folder, making what is not there.
+    ///
+    /// # Errors
+    /// Files that cannot be read, written or understood.
+    pub fn open(data: &Path) -> Result<Self, AuthorityError> {
+        let key = key_pair(&data.join("authority.key"))?;
+        let certificate_pem = pem(&data.join("authority.crt"), || {
+            let mut params = params("Evertill authority");
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+            params.self_signed(&key).map(|c| c.pem())
+        })?;
+        let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key).map_err(AuthorityError::Certificate)?;
+        let server_key_path = data.join("server.key");
+        let server_key = key_pair(&server_key_path)?;
+        let server_certificate_path = data.join("server.crt");
+        let server_certificate_pem = pem(&server_certificate_path, || {
+            let mut params = params(SERVER_NAME);
+            params.subject_alt_names = vec![SanType::DnsName(SERVER_NAME.try_into()?)];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            params.signed_by(&server_key, &issuer).map(|c| c.pem())
+        })?;
+        let server_key_pem = server_key.serialize_pem();
+        let seal_key =
+            SigningKey::from_pkcs8_pem(&server_key_pem).map_err(|_| AuthorityError::Content(server_key_path))?;
+        Ok(Self {
+            certificate: certificate(&certificate_pem, &data.join("authority.crt"))?,
+            server_certificate: certificate(&server_certificate_pem, &server_certificate_path)?,
+            issuer,
+            certificate_pem,
+            server_key_pem,
+            seal_key,
+        })
+    }
+
+    /// SHA-256 of the authority's public key (SubjectPublicKeyInfo), which enrolment links carry.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(self.issuer.key())).into()
+    }
+
+    /// The key that seals this server's entries.
+    pub fn seal_key(&self) -> &SigningKey {
+        &self.seal_key
+    }
+
+    /// The authority's certificate.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The authority's certificate, as TLS wants it.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
+    }
+
+    /// The server's certificate chain and key, as TLS wants them.
+    ///
+    /// # Panics
+    /// Never: the key was made or read when the authority was opened.
+    pub fn server_identity(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let key = PrivateKeyDer::from_pem_slice(self.server_key_pem.as_bytes()).expect("read when it was opened");
+        (vec![self.server_certificate.clone(), self.certificate.clone()], key)
+    }
+
+    /// The Ed25519 public key that a signing request proves to hold.
+    ///
+    /// # Errors
+    /// A request that does not verify, or another kind of key.
+    pub fn requested_key(request: &[u8]) -> Result<[u8; 32], RequestError> {
+        let request = parse(request)?;
+        rcgen::PublicKeyData::der_bytes(&request.public_key).try_into().map_err(|_| RequestError::KeyKind)
+    }
+
+    /// The certificate, as PEM, of a device whose request was checked with [`Authority::requested_key`]. What the request asks for beside the key is ignored.
+    ///
+    /// # Errors
+    /// A request that does not verify.
+    pub fn sign_device(&self, request: &[u8], device: DeviceId, store: StoreId) -> Result<String, RequestError> {
+        let mut request = parse(request)?;
+        let mut params = params("Evertill device");
+        let uri = device_uri(device, store).try_into().map_err(|_| RequestError::Malformed)?;
+        params.subject_alt_names = vec![SanType::URI(uri)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        request.params = params;
+        request.signed_by(&self.issuer).map(|c| c.pem()).map_err(|_| RequestError::Malformed)
+    }
+}
+
+/// The URI in a device's certificate.
+fn device_uri(device: DeviceId, store: StoreId) -> String {
+    format!("spiffe://evertill/store/{store}/device/{device}")
+}
+
+/// The device id and Ed25519 public key in a certificate that TLS has verified.
+pub fn device_of(certificate: &CertificateDer<'_>) -> Option<(DeviceId, [u8; 32])> {
+    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    let device = names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => uri.strip_prefix("spiffe://evertill/store/")?.split_once("/device/")?.1.parse().ok(),
+        _ => None,
+    })?;
+    let key = parsed.public_key().subject_public_key.data.as_ref().try_into().ok()?;
+    Some((device, key))
+}
+
+fn parse(request: &[u8]) -> Result<CertificateSigningRequestParams, RequestError> {
+    let der = CertificateSigningRequestDer::from(request);
+    CertificateSigningRequestParams::from_der(&der).map_err(|_| RequestError::Malformed)
+}
+
+fn params(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    params.distinguished_name = name;
+    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2099, 12, 31);
+    params
+}
+
+fn certificate(pem: &str, path: &Path) -> Result<CertificateDer<'static>, AuthorityError> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| AuthorityError::Content(path.to_owned()))
+}
+
+fn key_pair(path: &Path) -> Result<KeyPair, AuthorityError> {
+    let text = pem(path, || KeyPair::generate_for(&PKCS_ED25519).map(|k| k.serialize_pem()))?;
+    KeyPair::from_pem(&text).map_err(|_| AuthorityError::Content(path.to_owned()))
+}
+
+/// Reads a file, or makes it with what `make` gives, readable by nobody else.
+fn pem(path: &Path, make: impl FnOnce() -> Result<String, rcgen::Error>) -> Result<String, AuthorityError> {
+    let file_error = |source| AuthorityError::File { path: path.to_owned(), source };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let text = make().map_err(AuthorityError::Certificate)?;
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file_error)?;
+            file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(file_error)?;
+            Ok(text)
+        }
+        Err(e) => Err(file_error(e)),
+    }
+}

@@ -1,0 +1,202 @@
+//! From entries to the read model.
+//!
+//! Batches are read after a cursor in order of `central_seq`, folded with `domain`, and written together with the cursor in one
+//! transaction: whatever happens, an entry is in the tables once. An advisory lock lets one server project at a time; when it dies,
+//! another goes on. A commit is projected when all its parts have arrived, wherever batches were cut, so the rows depend
+//! on the entries and their order alone, and a rebuild yields the same ones.
+//!
+//! * `commits`: parts gathered into whole commits.
+//! * `facts`: what records and changes mean, as rows; no I/O.
+//! * `documents`: changes applied to documents.
+//! * `write`: rows into tables.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_postgres::Transaction;
+
+use super::backoff::Backoff;
+use super::feed::stopped;
+use super::migrate::locks;
+use super::pool::in_time;
+use super::{CentralError, Postgres};
+
+mod commits;
+mod documents;
+mod facts;
+mod rebuild;
+mod write;
+
+pub use rebuild::{Rebuilt, reproject};
+
+/// Most entries of one batch.
+const BATCH_ROWS_MAX: usize = 4_000;
+/// About as many bytes of entries as one batch holds.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long one batch may take.
+const BATCH_WAIT: Duration = Duration::from_secs(120);
+/// How often to look for entries that another server appended.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What one batch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Projected {
+    /// How many entries were read.
+    pub entries: usize,
+    /// The cursor now.
+    pub cursor: i64,
+    /// Whether another server is projecting; nothing was done here.
+    pub elsewhere: bool,
+}
+
+/// Projects until told to stop, waiting for more when there is none and for Postgres when it is away.
+pub async fn run(central: Postgres, mut shutdown: watch::Receiver<bool>) {
+    let mut backoff = Backoff::new(b"projector");
+    while !*shutdown.borrow_and_update() {
+        // Asked for before looking, so that nothing appended in between goes unnoticed.
+        let appended = central.appended();
+        let projected = tokio::select! {
+            biased;
+            () = stopped(&mut shutdown) => return,
+            projected = project_once(&central) => projected,
+        };
+        let wait = match projected {
+            Ok(p) if p.entries > 0 => {
+                backoff.reset();
+                continue;
+            }
+            Ok(_) => {
+                backoff.reset();
+                LOOK_EVERY
+            }
+            Err(error) => {
+                let wait = backoff.next_wait();
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                if error.is_away() {
+                    tracing::warn!(%error, cause, wait_ms = wait.as_millis(), "the projector waits");
+                } else {
+                    tracing::error!(%error, cause, wait_ms = wait.as_millis(), "the projector cannot go on and tries again");
+                }
+                wait
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stopped(&mut shutdown) => return,
+            () = appended, if wait == LOOK_EVERY => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Projects one batch, if there is one and nobody else is at it.
+///
+/// An entry that Postgres refuses, for whatever reason, is flagged and passed: one poisoned record never holds up the rest.
+///
+/// # Errors
+/// When Postgres does not answer or cannot do it; nothing has changed then.
+pub async fn project_once(central: &Postgres) -> Result<Projected, CentralError> {
+    let mut loan = central.get().await?;
+    let projected = in_time("project a batch", BATCH_WAIT, async {
+        let mut tx = loan.transaction().await?;
+        let Some(cursor) = lock(&tx, false).await? else {
+            return Ok(Projected { entries: 0, cursor: 0, elsewhere: true });
+        };
+        let projected = advance(&mut tx, cursor, i64::MAX).await?;
+        tx.commit().await?;
+        Ok(projected)
+    })
+    .await?;
+    central.give_back(loan);
+    Ok(projected)
+}
+
+/// Projects a batch after `cursor`, entries up to `upto`; smaller and smaller ones when Postgres refuses a value in it, until the one
+/// entry is found that it will not take.
+async fn advance(tx: &mut Transaction<'_>, cursor: i64, upto: i64) -> Result<Projected, CentralError> {
+    let mut rows_max = BATCH_ROWS_MAX;
+    loop {
+        let attempt = tx.transaction().await?;
+        match project_batch(&attempt, cursor, upto, rows_max).await {
+            Ok(projected) => {
+                attempt.commit().await?;
+                return Ok(projected);
+            }
+            Err(CentralError::Value(error)) => {
+                attempt.rollback().await?;
+                if rows_max == 1 {
+                    let detail = error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
+                    return pass_over(tx, cursor, &detail).await;
+                }
+                rows_max = (rows_max / 8).max(1);
+                tracing::warn!(%error, rows_max, "a batch is refused; trying a smaller one");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Moves the cursor over one entry that cannot be projected, and flags it.
+async fn pass_over(tx: &Transaction<'_>, cursor: i64, detail: &str) -> Result<Projected, CentralError> {
+    let next = "SELECT min(central_seq) FROM all_entries WHERE central_seq > $1";
+    let entry: i64 = tx.query_one(next, &[&cursor]).await?.get(0);
+    tracing::error!(central_seq = entry, detail, "an entry cannot be projected; it is kept and flagged");
+    tx.execute(
+        "INSERT INTO exceptions (central_seq, place, kind, detail) VALUES ($1, 1, 'not_projected', $2)",
+        &[&entry, &detail],
+    )
+    .await?;
+    move_cursor(tx, entry).await?;
+    Ok(Projected { entries: 1, cursor: entry, elsewhere: false })
+}
+
+/// Takes the projector's lock until the end of the transaction and reads the cursor; nothing when another server has it and
+/// `wait` is not wished.
+async fn lock(tx: &Transaction<'_>, wait: bool) -> Result<Option<i64>, CentralError> {
+    if wait {
+        tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&locks::CLASS, &locks::PROJECT]).await?;
+    } else {
+        let got = tx.query_one("SELECT pg_try_advisory_xact_lock($1, $2)", &[&locks::CLASS, &locks::PROJECT]).await?;
+        if !got.get::<_, bool>(0) {
+            return Ok(None);
+        }
+    }
+    let row = tx.query_one("SELECT central_seq FROM projector_cursor WHERE name = 'read_model'", &[]).await?;
+    Ok(Some(row.get(0)))
+}
+
+async fn move_cursor(tx: &Transaction<'_>, to: i64) -> Result<(), CentralError> {
+    tx.execute("UPDATE projector_cursor SET central_seq = $1 WHERE name = 'read_model'", &[&to]).await?;
+    Ok(())
+}
+
+/// Projects the entries after `cursor` up to `upto`, at most `rows_max`, and moves the cursor.
+async fn project_batch(tx: &Transaction<'_>, cursor: i64, upto: i64, rows_max: usize) -> Result<Projected, CentralError> {
+    let read = commits::read_batch(tx, cursor, upto, rows_max, BATCH_BYTES_MAX).await?;
+    let Some(last) = read.last().map(|r| r.central_seq) else {
+        return Ok(Projected { entries: 0, cursor, elsewhere: false });
+    };
+    let entries = read.len();
+    let gathered = commits::gather(tx, read).await?;
+    let mut rows = facts::Rows::default();
+    let mut keyed = Vec::new();
+    let mut changes = Vec::new();
+    for commit in &gathered {
+        rows.count_commit(commit);
+        for entry in commit {
+            match facts::read(entry, &mut rows) {
+                Some(facts::Fact::Record(fact)) => keyed.push(fact),
+                Some(facts::Fact::Change(change)) => changes.push(change),
+                None => {}
+            }
+        }
+    }
+    let fresh = write::claim(tx, keyed, &mut rows).await?;
+    for fact in fresh {
+        facts::fold(&fact, &mut rows);
+    }
+    documents::apply(tx, changes, &mut rows).await?;
+    write::write(tx, &rows).await?;
+    move_cursor(tx, last).await?;
+    Ok(Projected { entries, cursor: last, elsewhere: false })
+}

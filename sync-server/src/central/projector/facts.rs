@@ -1,0 +1,452 @@
+//! What records mean, as rows of the read model. No I/O.
+
+use std::collections::BTreeMap;
+
+use domain::document::DocumentKind;
+use domain::fold::{self, MovementReason};
+use domain::record::{AccountAdjustment, DeviceEnrolment, Order, Record, ShiftClosing, ShiftOpening, StockAdjustment};
+use domain::tax::TaxMode;
+use journal::{Body, Entry};
+use uuid::Uuid;
+
+use super::commits::CentralEntry;
+
+/// Something that an entry says and that this build understands.
+#[derive(Debug)]
+pub(super) enum Fact {
+    /// A record.
+    Record(RecordFact),
+    /// A change of a document.
+    Change(ChangeFact),
+}
+
+/// A record with what its entry adds to it.
+#[derive(Debug)]
+pub(super) struct RecordFact {
+    pub(super) record: Record,
+    pub(super) central_seq: i64,
+    /// The store of its scope; none in the directory.
+    pub(super) store: Option<Uuid>,
+    pub(super) device: Uuid,
+    pub(super) incarnation: Uuid,
+    pub(super) staff: Option<Uuid>,
+    pub(super) at_ms: i64,
+}
+
+/// A change with what its entry adds to it.
+#[derive(Debug)]
+pub(super) struct ChangeFact {
+    pub(super) document: Uuid,
+    pub(super) kind: DocumentKind,
+    pub(super) bytes: Vec<u8>,
+    pub(super) central_seq: i64,
+    pub(super) store: Option<Uuid>,
+}
+
+/// Ids that must be fresh in a store: see `record_keys` in the migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) store: Uuid,
+    pub(super) class: i16,
+    pub(super) id: Uuid,
+}
+
+impl RecordFact {
+    /// The key under which it counts once, when it has one. The same store that [`fold`] files it under.
+    pub(super) fn key(&self) -> Option<Key> {
+        let (class, id) = match &self.record {
+            Record::SaleCompleted(o) | Record::RefundGiven(o) => (0, o.id.0),
+            Record::StockAdjusted(a) => (0, a.id.0),
+            Record::AccountAdjusted(a) => (0, a.id.0),
+            Record::ShiftOpened(s) => (5, s.shift.0),
+            Record::ShiftClosed(s) => (6, s.shift.0),
+            _ => return None,
+        };
+        Some(Key { store: self.store?, class, id })
+    }
+}
+
+/// Rows to be written.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) orders: Vec<OrderRow>,
+    pub(super) lines: Vec<LineRow>,
+    pub(super) payments: Vec<PaymentRow>,
+    pub(super) refunds: Vec<RefundRow>,
+    pub(super) movements: Vec<MovementRow>,
+    pub(super) levels: BTreeMap<(Uuid, Uuid), i64>,
+    pub(super) accounts: Vec<AccountRow>,
+    pub(super) openings: Vec<OpeningRow>,
+    pub(super) closings: Vec<ClosingRow>,
+    pub(super) devices: Vec<DeviceRow>,
+    pub(super) starts: Vec<StartRow>,
+    pub(super) documents: Vec<DocumentRow>,
+    pub(super) stores: Vec<StoreRow>,
+    pub(super) products: Vec<ProductRow>,
+    pub(super) staff: Vec<StaffRow>,
+    pub(super) progress: BTreeMap<(Uuid, Uuid), (i64, i64)>,
+    pub(super) skipped: BTreeMap<(&'static str, i32, i32), i64>,
+    pub(super) exceptions: Vec<ExceptionRow>,
+}
+
+macro_rules! rows {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? })*) => { $(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(super) struct $name { $(pub(super) $field: $type),* }
+    )* };
+}
+
+rows! {
+    /// A row of `orders`, but for the business day, which is the shift's.
+    OrderRow {
+        store: Uuid, id: Uuid, kind: &'static str, device: Uuid, incarnation: Uuid, receipt_number: i64, shift: Uuid,
+        staff: Option<Uuid>, at_ms: i64, currency: String, tax_mode: &'static str, total_minor: i64, tax_minor: i64,
+        original: Option<Uuid>, reason: Option<String>, reference: Option<String>, central_seq: i64,
+    }
+    /// A row of `order_lines`.
+    LineRow {
+        store: Uuid, order: Uuid, line: i32, product: Uuid, name: String, quantity_milli: i64, unit_price_centi: i64,
+        tax_rate_bp: i64, amount_minor: i64, original_line: Option<i64>,
+    }
+    /// A row of `payments`.
+    PaymentRow {
+        store: Uuid, order: Uuid, payment: i32, method: &'static str, amount_minor: i64, tendered_minor: Option<i64>,
+        change_minor: i64,
+    }
+    /// A row of `refunds`.
+    RefundRow {
+        store: Uuid, order: Uuid, line: i32, original: Option<Uuid>, original_line: Option<i64>, product: Uuid,
+        quantity_milli: i64, amount_minor: i64,
+    }
+    /// A row of `stock_movements`.
+    MovementRow {
+        store: Uuid, record: Uuid, line: i32, product: Uuid, quantity_milli: i64, reason: &'static str, at_ms: i64,
+        adjustment: Option<AdjustmentColumns>,
+    }
+    /// The columns of `stock_movements` that only adjustments fill.
+    AdjustmentColumns {
+        unit_price_centi: i64, amount_minor: i64, device: Uuid, shift: Uuid, staff: Option<Uuid>, note: String,
+        reference: Option<String>,
+    }
+    /// A row of `account_adjustments`.
+    AccountRow {
+        store: Uuid, record: Uuid, line: i32, device: Uuid, shift: Uuid, staff: Option<Uuid>, at_ms: i64, description: String,
+        quantity_milli: i64, unit_price_centi: i64, amount_minor: i64, reference: Option<String>,
+    }
+    /// The opening's columns of `shifts`.
+    OpeningRow {
+        store: Uuid, shift: Uuid, device: Uuid, day: Option<i32>, at_ms: i64, staff: Option<Uuid>, float_minor: i64,
+        currency: String,
+    }
+    /// The closing's columns of `shifts`.
+    ClosingRow {
+        store: Uuid, shift: Uuid, device: Uuid, at_ms: i64, staff: Option<Uuid>, counted_minor: i64, expected_minor: i64,
+        cut_commit: i64,
+    }
+    /// A row of `devices`.
+    DeviceRow {
+        device: Uuid, store: Option<Uuid>, kind: &'static str, name: String, number: i64, public_key: Vec<u8>, at_ms: i64,
+    }
+    /// A row of `incarnations`.
+    StartRow { device: Uuid, incarnation: Uuid, series: String, software: String, at_ms: i64 }
+    /// A row of `documents`.
+    DocumentRow { id: Uuid, kind: i16, saved: Vec<u8> }
+    /// A row of `stores`.
+    StoreRow {
+        id: Uuid, code: String, name: String, address: Vec<String>, currency: String, tax_mode: &'static str,
+        receipt_footer: String,
+    }
+    /// A row of `products`.
+    ProductRow {
+        id: Uuid, code: String, name: String, barcodes: Vec<String>, price_centi: i64, tax_rate_bp: i64, active: bool,
+    }
+    /// A row of `staff`.
+    StaffRow { store: Uuid, id: Uuid, name: String, role: &'static str, active: bool }
+    /// A row of `exceptions`, but for its place.
+    ExceptionRow { central_seq: i64, store: Option<Uuid>, kind: &'static str, detail: String }
+}
+
+impl Rows {
+    /// Counts a whole commit of an origin. The later branch of a fork is not counted: its numbers are those of the first.
+    pub(super) fn count_commit(&mut self, commit: &[CentralEntry]) {
+        let Some(last) = commit.last().filter(|e| !e.forked) else { return };
+        let at_ms = last.entry.as_ref().map_or(0, at_ms);
+        let (commits, latest) = self.progress.entry((last.device, last.incarnation)).or_default();
+        *commits += 1;
+        *latest = (*latest).max(at_ms);
+    }
+
+    /// Flags an entry.
+    pub(super) fn flag(&mut self, central_seq: i64, store: Option<Uuid>, kind: &'static str, detail: impl Into<String>) {
+        self.exceptions.push(ExceptionRow { central_seq, store, kind, detail: text(&detail.into()) });
+    }
+}
+
+/// Reads an entry. One that makes no sense is flagged, one of a newer kind is counted.
+pub(super) fn read(from: &CentralEntry, rows: &mut Rows) -> Option<Fact> {
+    let store = store_of(&from.scope);
+    if from.forked {
+        rows.flag(from.central_seq, store, "fork", "another entry has the same place in its device's chain; both are kept");
+    }
+    let entry = match &from.entry {
+        Ok(entry) => entry,
+        Err(error) => {
+            rows.flag(from.central_seq, store, "unreadable_entry", error.to_string());
+            return None;
+        }
+    };
+    match &entry.body {
+        Body::Record { kind, version, bytes } => match Record::decode(*kind, *version, bytes) {
+            Ok(Some(record)) => Some(Fact::Record(RecordFact {
+                record,
+                central_seq: from.central_seq,
+                store,
+                device: from.device,
+                incarnation: from.incarnation,
+                staff: entry.staff.map(Uuid::from_bytes),
+                at_ms: at_ms(entry),
+            })),
+            Ok(None) => skip(rows, "record", *kind, *version),
+            Err(error) => {
+                rows.flag(from.central_seq, store, "unreadable_record", error.to_string());
+                None
+            }
+        },
+        Body::Change { document, kind, bytes } => match DocumentKind::from_number(*kind) {
+            Some(kind) => Some(Fact::Change(ChangeFact {
+                document: Uuid::from_bytes(*document),
+                kind,
+                bytes: bytes.clone(),
+                central_seq: from.central_seq,
+                store,
+            })),
+            None => skip(rows, "change", *kind, 1),
+        },
+    }
+}
+
+fn skip(rows: &mut Rows, body: &'static str, kind: u16, version: u16) -> Option<Fact> {
+    *rows.skipped.entry((body, kind.into(), version.into())).or_default() += 1;
+    None
+}
+
+/// The store of a scope such as `store/…` or `staff/…`.
+fn store_of(scope: &str) -> Option<Uuid> {
+    let (area, store) = scope.split_once('/')?;
+    if !matches!(area, "store" | "staff") {
+        return None;
+    }
+    Uuid::try_parse(store).ok()
+}
+
+fn at_ms(entry: &Entry) -> i64 {
+    // 48 bits.
+    entry.at.unix_ms().cast_signed()
+}
+
+/// Text that Postgres can hold: it has no place for U+0000.
+pub(super) fn text(s: &str) -> String {
+    s.replace('\0', "\u{fffd}")
+}
+
+fn texts(s: Option<&String>) -> Option<String> {
+    s.map(|s| text(s))
+}
+
+/// A record as rows.
+pub(super) fn fold(fact: &RecordFact, rows: &mut Rows) {
+    match (&fact.record, fact.store) {
+        (Record::SaleCompleted(o), Some(store)) => order(fact, store, o, "sale", rows),
+        (Record::RefundGiven(o), Some(store)) => order(fact, store, o, "refund", rows),
+        (Record::StockAdjusted(a), Some(store)) => stock(fact, store, a, rows),
+        (Record::AccountAdjusted(a), Some(store)) => account(fact, store, a, rows),
+        (Record::ShiftOpened(s), Some(store)) => opening(fact, store, s, rows),
+        (Record::ShiftClosed(s), Some(store)) => closing(fact, store, s, rows),
+        (Record::DeviceEnrolled(d), _) => rows.devices.push(device(fact, d)),
+        (Record::DeviceStarted(s), _) => rows.starts.push(StartRow {
+            device: fact.device,
+            incarnation: fact.incarnation,
+            series: text(&s.series),
+            software: text(&s.software),
+            at_ms: fact.at_ms,
+        }),
+        // They are in the entries; no table asks for them yet.
+        (Record::DrawerOpened(_) | Record::SignedIn(_), _) => {}
+        (_, None) => rows.flag(fact.central_seq, None, "no_store", "its scope is of no store, so it is in no store's figures"),
+    }
+}
+
+fn order(fact: &RecordFact, store: Uuid, o: &Order, kind: &'static str, rows: &mut Rows) {
+    if let Err(error) = o.check_sums() {
+        rows.flag(fact.central_seq, Some(store), "sums", error.to_string());
+    }
+    let receipt_number = i64::try_from(o.receipt_number).unwrap_or_else(|_| {
+        rows.flag(fact.central_seq, Some(store), "receipt_number", format!("{} is no receipt number", o.receipt_number));
+        0
+    });
+    let id = o.id.0;
+    rows.orders.push(OrderRow {
+        store,
+        id,
+        kind,
+        device: fact.device,
+        incarnation: fact.incarnation,
+        receipt_number,
+        shift: o.shift.0,
+        staff: fact.staff,
+        at_ms: fact.at_ms,
+        currency: o.currency.code().to_owned(),
+        tax_mode: tax_mode(o.tax_mode),
+        total_minor: o.total_minor,
+        tax_minor: o.taxes.iter().fold(0, |sum, t| sum.saturating_add(t.tax_minor)),
+        original: o.original.map(|o| o.0),
+        reason: texts(o.reason.as_ref()),
+        reference: texts(o.reference.as_ref()),
+        central_seq: fact.central_seq,
+    });
+    for (line, l) in (0..).zip(&o.lines) {
+        rows.lines.push(LineRow {
+            store,
+            order: id,
+            line,
+            product: l.product.0,
+            name: text(&l.name),
+            quantity_milli: l.quantity.0,
+            unit_price_centi: l.unit_price.0,
+            tax_rate_bp: o.taxes.get(usize::from(l.tax)).map_or(0, |t| t.rate_bp.into()),
+            amount_minor: l.amount_minor,
+            original_line: l.original_line.map(Into::into),
+        });
+        if kind == "refund" {
+            rows.refunds.push(RefundRow {
+                store,
+                order: id,
+                line,
+                original: o.original.map(|o| o.0),
+                original_line: l.original_line.map(Into::into),
+                product: l.product.0,
+                quantity_milli: -l.quantity.0,
+                amount_minor: -l.amount_minor,
+            });
+        }
+    }
+    for (payment, p) in (0..).zip(&o.payments) {
+        rows.payments.push(PaymentRow {
+            store,
+            order: id,
+            payment,
+            method: p.method.as_str(),
+            amount_minor: p.amount_minor,
+            tendered_minor: p.tendered_minor,
+            change_minor: p.change_minor(),
+        });
+    }
+    movements(fact, store, id, |_| None, rows);
+}
+
+fn stock(fact: &RecordFact, store: Uuid, a: &StockAdjustment, rows: &mut Rows) {
+    let columns = |line: usize| {
+        a.lines.get(line).map(|l| AdjustmentColumns {
+            unit_price_centi: l.unit_price.0,
+            amount_minor: l.amount_minor,
+            device: fact.device,
+            shift: a.shift.0,
+            staff: fact.staff,
+            note: text(&a.reason),
+            reference: texts(a.reference.as_ref()),
+        })
+    };
+    movements(fact, store, a.id.0, columns, rows);
+}
+
+fn movements(
+    fact: &RecordFact,
+    store: Uuid,
+    record: Uuid,
+    adjustment: impl Fn(usize) -> Option<AdjustmentColumns>,
+    rows: &mut Rows,
+) {
+    for (line, m) in fold::stock_movements(&fact.record).into_iter().enumerate() {
+        debug_assert_eq!(m.reason == MovementReason::Adjustment, adjustment(line).is_some());
+        *rows.levels.entry((store, m.product.0)).or_default() += m.quantity.0;
+        rows.movements.push(MovementRow {
+            store,
+            record,
+            line: i32::try_from(line).unwrap_or(i32::MAX),
+            product: m.product.0,
+            quantity_milli: m.quantity.0,
+            reason: m.reason.as_str(),
+            at_ms: fact.at_ms,
+            adjustment: adjustment(line),
+        });
+    }
+}
+
+fn account(fact: &RecordFact, store: Uuid, a: &AccountAdjustment, rows: &mut Rows) {
+    rows.accounts.extend((0..).zip(&a.lines).map(|(line, l)| AccountRow {
+        store,
+        record: a.id.0,
+        line,
+        device: fact.device,
+        shift: a.shift.0,
+        staff: fact.staff,
+        at_ms: fact.at_ms,
+        description: text(&l.description),
+        quantity_milli: l.quantity.0,
+        unit_price_centi: l.unit_price.0,
+        amount_minor: l.amount_minor,
+        reference: texts(a.reference.as_ref()),
+    }));
+}
+
+fn opening(fact: &RecordFact, store: Uuid, s: &ShiftOpening, rows: &mut Rows) {
+    // Postgres' calendar is wider than this and `domain`'s is another; no shop opened before 1900.
+    let day = s.business_day.to_date().filter(|d| (1900..=9999).contains(&d.year())).map(|_| s.business_day.0);
+    if day.is_none() {
+        rows.flag(fact.central_seq, Some(store), "business_day", format!("day {} is no business day", s.business_day.0));
+    }
+    rows.openings.push(OpeningRow {
+        store,
+        shift: s.shift.0,
+        device: fact.device,
+        day,
+        at_ms: fact.at_ms,
+        staff: fact.staff,
+        float_minor: s.float_minor,
+        currency: s.currency.code().to_owned(),
+    });
+}
+
+fn closing(fact: &RecordFact, store: Uuid, s: &ShiftClosing, rows: &mut Rows) {
+    rows.closings.push(ClosingRow {
+        store,
+        shift: s.shift.0,
+        device: fact.device,
+        at_ms: fact.at_ms,
+        staff: fact.staff,
+        counted_minor: s.counted_minor,
+        expected_minor: s.expected_minor,
+        cut_commit: i64::try_from(s.cut_commit).unwrap_or(i64::MAX),
+    });
+}
+
+fn device(fact: &RecordFact, d: &DeviceEnrolment) -> DeviceRow {
+    DeviceRow {
+        device: d.device.0,
+        store: d.store.map(|s| s.0),
+        kind: d.kind.as_str(),
+        name: text(&d.name),
+        number: d.number.into(),
+        public_key: d.public_key.to_vec(),
+        at_ms: fact.at_ms,
+    }
+}
+
+/// The word stored in rows.
+pub(super) fn tax_mode(mode: TaxMode) -> &'static str {
+    match mode {
+        TaxMode::Inclusive => "inclusive",
+        TaxMode::Exclusive => "exclusive",
+    }
+}

@@ -1,0 +1,421 @@
+//! Rows into tables, a statement a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use journal::Entry;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
+
+use super::facts::{AdjustmentColumns, Key, RecordFact, Rows};
+use crate::central::CentralError;
+
+/// Takes the keys of records, and answers those records that are the first of theirs. The same record twice is one record; another
+/// one under the same id is flagged.
+pub(super) async fn claim(
+    tx: &Transaction<'_>,
+    facts: Vec<RecordFact>,
+    rows: &mut Rows,
+) -> Result<Vec<RecordFact>, CentralError> {
+    let mut first = BTreeMap::<Key, i64>::new();
+    for fact in &facts {
+        if let Some(key) = fact.key() {
+            first.entry(key).or_insert(fact.central_seq);
+        }
+    }
+    let stores = column(first.keys(), |k| k.store);
+    let classes = column(first.keys(), |k| k.class);
+    let ids = column(first.keys(), |k| k.id);
+    let entries = column(first.values(), |e| *e);
+    let claimed = tx
+        .execute(
+            "INSERT INTO record_keys (store_id, class, id, central_seq)
+             SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[]) ON CONFLICT DO NOTHING",
+            &[&stores, &classes, &ids, &entries],
+        )
+        .await?;
+    if claimed < first.len() as u64 {
+        let there = tx
+            .query(
+                "SELECT store_id, class, id, k.central_seq
+                 FROM unnest($1::uuid[], $2::smallint[], $3::uuid[]) AS c (store_id, class, id)
+                 JOIN record_keys AS k USING (store_id, class, id)",
+                &[&stores, &classes, &ids],
+            )
+            .await?;
+        first.extend(there.iter().map(|row| (Key { store: row.get(0), class: row.get(1), id: row.get(2) }, row.get(3))));
+    }
+    let is_first = |fact: &RecordFact| fact.key().is_none_or(|key| first.get(&key) == Some(&fact.central_seq));
+    let (fresh, repeated): (Vec<_>, Vec<_>) = facts.into_iter().partition(is_first);
+    flag_unlike(tx, &repeated, &first, rows).await?;
+    Ok(fresh)
+}
+
+async fn flag_unlike(
+    tx: &Transaction<'_>,
+    repeated: &[RecordFact],
+    first: &BTreeMap<Key, i64>,
+    rows: &mut Rows,
+) -> Result<(), CentralError> {
+    let pairs: Vec<(&RecordFact, i64)> =
+        repeated.iter().filter_map(|fact| Some((fact, *first.get(&fact.key()?)?))).collect();
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let wanted: BTreeSet<i64> = pairs.iter().flat_map(|(fact, first)| [fact.central_seq, *first]).collect();
+    let wanted: Vec<i64> = wanted.into_iter().collect();
+    let found = tx.query("SELECT central_seq, bytes FROM all_entries WHERE central_seq = ANY($1)", &[&wanted]).await?;
+    let body = |row: &tokio_postgres::Row| (row.get::<_, i64>(0), Entry::decode(row.get(1)).ok().map(|e| e.body));
+    let bodies: BTreeMap<_, _> = found.iter().map(body).collect();
+    for (fact, first) in pairs {
+        if bodies.get(&fact.central_seq) != bodies.get(&first) {
+            let detail = format!("its id was used before, by entry {first}, for something else; only that one counts");
+            rows.flag(fact.central_seq, fact.store, "duplicate_id", detail);
+        }
+    }
+    Ok(())
+}
+
+/// Writes all rows. Keys were claimed before, so nothing of a record is there yet.
+pub(super) async fn write(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    shifts(tx, rows).await?;
+    orders(tx, rows).await?;
+    order_parts(tx, rows).await?;
+    stock(tx, rows).await?;
+    accounts(tx, rows).await?;
+    devices(tx, rows).await?;
+    documents(tx, rows).await?;
+    counts_and_flags(tx, rows).await
+}
+
+fn column<R, T>(rows: impl IntoIterator<Item = R>, of: impl Fn(R) -> T) -> Vec<T> {
+    rows.into_iter().map(of).collect()
+}
+
+/// A column of a table's rows.
+macro_rules! col {
+    ($rows:expr, $field:ident) => {
+        column($rows, |r| &r.$field)
+    };
+}
+
+async fn run(tx: &Transaction<'_>, sql: &str, columns: &[&(dyn ToSql + Sync)]) -> Result<u64, CentralError> {
+    Ok(tx.execute(sql, columns).await?)
+}
+
+async fn shifts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &rows.openings;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO shifts (store_id, shift_id, device_id, business_day, opened_at_ms, opened_by, float_minor, currency)
+             SELECT s, i, d, date '1970-01-01' + day, at, staff, float, currency
+             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::uuid[], $7::bigint[], $8::text[])
+                 AS r (s, i, d, day, at, staff, float, currency)
+             ON CONFLICT (store_id, shift_id) DO UPDATE SET
+                 device_id = excluded.device_id, business_day = excluded.business_day, opened_at_ms = excluded.opened_at_ms,
+                 opened_by = excluded.opened_by, float_minor = excluded.float_minor, currency = excluded.currency",
+            &[
+                &col!(r, store), &col!(r, shift), &col!(r, device), &col!(r, day), &col!(r, at_ms), &col!(r, staff),
+                &col!(r, float_minor), &col!(r, currency),
+            ],
+        )
+        .await?;
+        // Orders that arrived before the opening of their shift.
+        run(
+            tx,
+            "UPDATE orders AS o SET business_day = s.business_day
+             FROM unnest($1::uuid[], $2::uuid[]) AS r (store_id, shift_id) JOIN shifts AS s USING (store_id, shift_id)
+             WHERE o.store_id = r.store_id AND o.shift_id = r.shift_id AND o.business_day IS NULL",
+            &[&col!(r, store), &col!(r, shift)],
+        )
+        .await?;
+    }
+    let r = &rows.closings;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO shifts (store_id, shift_id, device_id, closed_at_ms, closed_by, counted_minor, expected_minor, cut_commit)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[])
+             ON CONFLICT (store_id, shift_id) DO UPDATE SET
+                 closed_at_ms = excluded.closed_at_ms, closed_by = excluded.closed_by, counted_minor = excluded.counted_minor,
+                 expected_minor = excluded.expected_minor, cut_commit = excluded.cut_commit",
+            &[
+                &col!(r, store), &col!(r, shift), &col!(r, device), &col!(r, at_ms), &col!(r, staff), &col!(r, counted_minor),
+                &col!(r, expected_minor), &col!(r, cut_commit),
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn orders(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &rows.orders;
+    if r.is_empty() {
+        return Ok(());
+    }
+    run(
+        tx,
+        "INSERT INTO orders (store_id, order_id, kind, device_id, incarnation, receipt_number, shift_id, business_day, staff_id, at_ms,
+             currency, tax_mode, total_minor, tax_minor, original_id, reason, reference, central_seq)
+         SELECT store_id, id, kind, r.device_id, incarnation, number, shift_id, s.business_day, staff, at, r.currency, mode, total, tax,
+             original, reason, reference, central_seq
+         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::uuid[], $8::uuid[], $9::bigint[],
+                 $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::uuid[], $15::text[], $16::text[], $17::bigint[])
+             AS r (store_id, id, kind, device_id, incarnation, number, shift_id, staff, at, currency, mode, total, tax, original, reason,
+                 reference, central_seq)
+         LEFT JOIN shifts AS s USING (store_id, shift_id)",
+        &[
+            &col!(r, store), &col!(r, id), &col!(r, kind), &col!(r, device), &col!(r, incarnation), &col!(r, receipt_number),
+            &col!(r, shift), &col!(r, staff), &col!(r, at_ms), &col!(r, currency), &col!(r, tax_mode), &col!(r, total_minor),
+            &col!(r, tax_minor), &col!(r, original), &col!(r, reason), &col!(r, reference), &col!(r, central_seq),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn order_parts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &rows.lines;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO order_lines (store_id, order_id, line, product_id, name, quantity_milli, unit_price_centi, tax_rate_bp,
+                 amount_minor, original_line)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+                 $9::bigint[], $10::bigint[])",
+            &[
+                &col!(r, store), &col!(r, order), &col!(r, line), &col!(r, product), &col!(r, name), &col!(r, quantity_milli),
+                &col!(r, unit_price_centi), &col!(r, tax_rate_bp), &col!(r, amount_minor), &col!(r, original_line),
+            ],
+        )
+        .await?;
+    }
+    let r = &rows.payments;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO payments (store_id, order_id, payment, method, amount_minor, tendered_minor, change_minor)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])",
+            &[
+                &col!(r, store), &col!(r, order), &col!(r, payment), &col!(r, method), &col!(r, amount_minor),
+                &col!(r, tendered_minor), &col!(r, change_minor),
+            ],
+        )
+        .await?;
+    }
+    let r = &rows.refunds;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO refunds (store_id, order_id, line, original_id, original_line, product_id, quantity_milli, amount_minor)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bigint[], $6::uuid[], $7::bigint[], $8::bigint[])",
+            &[
+                &col!(r, store), &col!(r, order), &col!(r, line), &col!(r, original), &col!(r, original_line), &col!(r, product),
+                &col!(r, quantity_milli), &col!(r, amount_minor),
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn stock(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &rows.movements;
+    if r.is_empty() {
+        return Ok(());
+    }
+    fn only<T>(rows: &Rows, of: impl Fn(&AdjustmentColumns) -> T) -> Vec<Option<T>> {
+        column(&rows.movements, |r| r.adjustment.as_ref().map(&of))
+    }
+    run(
+        tx,
+        "INSERT INTO stock_movements (store_id, record_id, line, product_id, quantity_milli, reason, at_ms, unit_price_centi,
+             amount_minor, device_id, shift_id, staff_id, note, reference)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
+             $9::bigint[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[], $14::text[])",
+        &[
+            &col!(r, store), &col!(r, record), &col!(r, line), &col!(r, product), &col!(r, quantity_milli), &col!(r, reason),
+            &col!(r, at_ms), &only(rows, |a| a.unit_price_centi), &only(rows, |a| a.amount_minor), &only(rows, |a| a.device),
+            &only(rows, |a| a.shift), &column(r, |r| r.adjustment.as_ref().and_then(|a| a.staff)),
+            &only(rows, |a| a.note.clone()), &column(r, |r| r.adjustment.as_ref().and_then(|a| a.reference.as_deref())),
+        ],
+    )
+    .await?;
+    let keys = rows.levels.keys();
+    run(
+        tx,
+        "INSERT INTO stock_levels AS l (store_id, product_id, quantity_milli)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])
+         ON CONFLICT (store_id, product_id) DO UPDATE SET quantity_milli = l.quantity_milli + excluded.quantity_milli",
+        &[&column(keys.clone(), |k| k.0), &column(keys, |k| k.1), &column(rows.levels.values(), |q| *q)],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn accounts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &rows.accounts;
+    if r.is_empty() {
+        return Ok(());
+    }
+    run(
+        tx,
+        "INSERT INTO account_adjustments (store_id, record_id, line, device_id, shift_id, staff_id, at_ms, description, quantity_milli,
+             unit_price_centi, amount_minor, reference)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[], $6::uuid[], $7::bigint[], $8::text[],
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::text[])",
+        &[
+            &col!(r, store), &col!(r, record), &col!(r, line), &col!(r, device), &col!(r, shift), &col!(r, staff), &col!(r, at_ms),
+            &col!(r, description), &col!(r, quantity_milli), &col!(r, unit_price_centi), &col!(r, amount_minor), &col!(r, reference),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The last of rows that share a key: one statement cannot write a row twice, and the later record holds.
+fn latest<K: Ord, R>(rows: &[R], key: impl Fn(&R) -> K) -> Vec<&R> {
+    let by_key: BTreeMap<K, &R> = rows.iter().map(|r| (key(r), r)).collect();
+    by_key.into_values().collect()
+}
+
+async fn devices(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &latest(&rows.devices, |d| d.device);
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO devices (device_id, store_id, kind, name, number, public_key, enrolled_at_ms)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bytea[], $7::bigint[])
+             ON CONFLICT (device_id) DO UPDATE SET store_id = excluded.store_id, kind = excluded.kind, name = excluded.name,
+                 number = excluded.number, public_key = excluded.public_key, enrolled_at_ms = excluded.enrolled_at_ms",
+            &[
+                &col!(r, device), &col!(r, store), &col!(r, kind), &col!(r, name), &col!(r, number), &col!(r, public_key),
+                &col!(r, at_ms),
+            ],
+        )
+        .await?;
+    }
+    let r = &latest(&rows.starts, |s| (s.device, s.incarnation));
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO incarnations (device_id, incarnation, series, software, last_start_ms)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[])
+             ON CONFLICT (device_id, incarnation) DO UPDATE SET series = excluded.series, software = excluded.software,
+                 last_start_ms = excluded.last_start_ms",
+            &[&col!(r, device), &col!(r, incarnation), &col!(r, series), &col!(r, software), &col!(r, at_ms)],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn documents(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &rows.documents;
+    if r.is_empty() {
+        return Ok(());
+    }
+    run(
+        tx,
+        "INSERT INTO documents (id, kind, saved) SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::bytea[])
+         ON CONFLICT (id) DO UPDATE SET saved = excluded.saved",
+        &[&col!(r, id), &col!(r, kind), &col!(r, saved)],
+    )
+    .await?;
+    let r = &rows.products;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO products (product_id, code, name, barcodes, price_centi, tax_rate_bp, active)
+             SELECT id, code, name, ARRAY(SELECT jsonb_array_elements_text(barcodes)), price, rate, active
+             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::bigint[], $6::bigint[], $7::boolean[])
+                 AS r (id, code, name, barcodes, price, rate, active)
+             ON CONFLICT (product_id) DO UPDATE SET code = excluded.code, name = excluded.name, barcodes = excluded.barcodes,
+                 price_centi = excluded.price_centi, tax_rate_bp = excluded.tax_rate_bp, active = excluded.active",
+            &[
+                &col!(r, id), &col!(r, code), &col!(r, name), &column(r, |p| serde_json::Value::from(p.barcodes.clone())), &col!(r, price_centi),
+                &col!(r, tax_rate_bp), &col!(r, active),
+            ],
+        )
+        .await?;
+    }
+    let r = &rows.stores;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO stores (store_id, code, name, address, currency, tax_mode, receipt_footer)
+             SELECT id, code, name, ARRAY(SELECT jsonb_array_elements_text(address)), currency, mode, footer
+             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::text[])
+                 AS r (id, code, name, address, currency, mode, footer)
+             ON CONFLICT (store_id) DO UPDATE SET code = excluded.code, name = excluded.name, address = excluded.address,
+                 currency = excluded.currency, tax_mode = excluded.tax_mode, receipt_footer = excluded.receipt_footer",
+            &[
+                &col!(r, id), &col!(r, code), &col!(r, name), &column(r, |s| serde_json::Value::from(s.address.clone())), &col!(r, currency),
+                &col!(r, tax_mode), &col!(r, receipt_footer),
+            ],
+        )
+        .await?;
+    }
+    let r = &rows.staff;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO staff (store_id, staff_id, name, role, active)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::boolean[])
+             ON CONFLICT (store_id, staff_id) DO UPDATE SET name = excluded.name, role = excluded.role, active = excluded.active",
+            &[&col!(r, store), &col!(r, id), &col!(r, name), &col!(r, role), &col!(r, active)],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn counts_and_flags(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let keys = rows.progress.keys();
+    if !rows.progress.is_empty() {
+        run(
+            tx,
+            "INSERT INTO device_progress AS p (device_id, incarnation, commits, last_at_ms)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
+             ON CONFLICT (device_id, incarnation) DO UPDATE SET commits = p.commits + excluded.commits,
+                 last_at_ms = GREATEST(p.last_at_ms, excluded.last_at_ms)",
+            &[
+                &column(keys.clone(), |k| k.0), &column(keys, |k| k.1), &column(rows.progress.values(), |p| p.0),
+                &column(rows.progress.values(), |p| p.1),
+            ],
+        )
+        .await?;
+    }
+    let keys = rows.skipped.keys();
+    if !rows.skipped.is_empty() {
+        run(
+            tx,
+            "INSERT INTO skipped_kinds AS s (body, kind, version, entries)
+             SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[])
+             ON CONFLICT (body, kind, version) DO UPDATE SET entries = s.entries + excluded.entries",
+            &[
+                &column(keys.clone(), |k| k.0), &column(keys.clone(), |k| k.1), &column(keys, |k| k.2),
+                &column(rows.skipped.values(), |n| *n),
+            ],
+        )
+        .await?;
+    }
+    let r = &rows.exceptions;
+    if !r.is_empty() {
+        let mut flags = BTreeMap::<i64, i32>::new();
+        let places: Vec<i32> = r.iter().map(|e| {
+            let place = flags.entry(e.central_seq).or_default();
+            *place += 1;
+            *place
+        }).collect();
+        run(
+            tx,
+            "INSERT INTO exceptions (central_seq, place, store_id, kind, detail)
+             SELECT * FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[])",
+            &[&col!(r, central_seq), &places, &col!(r, store), &col!(r, kind), &col!(r, detail)],
+        )
+        .await?;
+    }
+    Ok(())
+}

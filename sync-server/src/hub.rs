@@ -1,0 +1,197 @@
+//! The one owner of the region's log, and the way to it.
+//!
+//! A thread owns [`Region`]. Connections hand it runs; everything that is waiting is admitted with one sync (group commit), and
+//! nobody is answered before that. Whoever follows the log watches [`Hub::grown`]; how far the central database has it is in
+//! [`Hub::central`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::ids::DeviceId;
+use journal::Origin;
+use sync_proto::batch::Run;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::region::{AdmitError, Region, RegionError};
+
+/// How many jobs may wait for the owner; more wait in their connections.
+const JOBS_MAX: usize = 1_024;
+/// How many runs are admitted with one sync.
+const GROUP_MAX: usize = 256;
+
+/// Why the hub did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The owner has stopped.
+    #[error("the server is stopping")]
+    Stopped,
+    /// The log refuses; nothing was kept.
+    #[error("the region's log refuses: {0}")]
+    Log(Arc<RegionError>),
+    /// The run was refused.
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+}
+
+type Work = Box<dyn FnOnce(&mut Region) + Send>;
+type Admitted = oneshot::Sender<Result<u64, HubError>>;
+
+enum Job {
+    Admit { sender: DeviceId, run: Run, done: Admitted },
+    With(Work),
+}
+
+/// When a device was heard last, and which commit it is known to have made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// The incarnation it wrote under.
+    pub incarnation: [u8; 16],
+    /// Its last known commit.
+    pub commit: u64,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+}
+
+/// The way to the log. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    jobs: mpsc::Sender<Job>,
+    grown: watch::Receiver<u64>,
+    central: watch::Sender<Arc<BTreeMap<Origin, u64>>>,
+    heard: Arc<Mutex<BTreeMap<DeviceId, Heard>>>,
+    region: [u8; 16],
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Admit { .. } => "Admit",
+            Self::With(_) => "With",
+        })
+    }
+}
+
+impl Hub {
+    /// Gives the log a thread of its own.
+    ///
+    /// # Panics
+    /// When the system refuses a thread.
+    pub fn spawn(region: Region) -> Self {
+        let (jobs, inbox) = mpsc::channel(JOBS_MAX);
+        let (grown_tx, grown) = watch::channel(region.last_seq());
+        let id = region.own().incarnation;
+        std::thread::Builder::new()
+            .name("region-log".to_owned())
+            .spawn(move || own(region, inbox, &grown_tx))
+            .expect("the system gives a thread");
+        Self { jobs, grown, central: watch::Sender::default(), heard: Arc::default(), region: id }
+    }
+
+    /// The region's incarnation.
+    pub fn region(&self) -> [u8; 16] {
+        self.region
+    }
+
+    /// Admits a run; the answer is the origin's last commit, synced to disk.
+    ///
+    /// # Errors
+    /// A run that is refused, a log that refuses, or a server that stops.
+    pub async fn admit(&self, sender: DeviceId, run: Run) -> Result<u64, HubError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(Job::Admit { sender, run, done }).await.map_err(|_| HubError::Stopped)?;
+        answer.await.map_err(|_| HubError::Stopped)?
+    }
+
+    /// Runs `work` at the owner.
+    ///
+    /// # Errors
+    /// A server that stops.
+    pub async fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Region) -> T + Send + 'static) -> Result<T, HubError> {
+        let (done, answer) = oneshot::channel();
+        let job = Job::With(Box::new(move |region| {
+            let _ = done.send(work(region));
+        }));
+        self.jobs.send(job).await.map_err(|_| HubError::Stopped)?;
+        answer.await.map_err(|_| HubError::Stopped)
+    }
+
+    /// The region sequence of the newest entry, as it grows.
+    pub fn grown(&self) -> watch::Receiver<u64> {
+        self.grown.clone()
+    }
+
+    /// The last commit of every origin that the central database has, as it grows.
+    pub fn central(&self) -> watch::Receiver<Arc<BTreeMap<Origin, u64>>> {
+        self.central.subscribe()
+    }
+
+    /// Notes that the central database has commits.
+    pub fn note_central(&self, commits: impl IntoIterator<Item = (Origin, u64)>) {
+        self.central.send_modify(|known| {
+            let known = Arc::make_mut(known);
+            for (origin, commit) in commits {
+                let last = known.entry(origin).or_default();
+                *last = commit.max(*last);
+            }
+        });
+    }
+
+    /// Notes that a device was heard.
+    pub fn note_heard(&self, device: DeviceId, heard: Heard) {
+        let mut all = self.heard();
+        let last = all.entry(device).or_insert(heard);
+        let commit = if last.incarnation == heard.incarnation { last.commit.max(heard.commit) } else { heard.commit };
+        *last = Heard { commit, ..heard };
+    }
+
+    /// When every device was heard last.
+    pub fn all_heard(&self) -> BTreeMap<DeviceId, Heard> {
+        self.heard().clone()
+    }
+
+    fn heard(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Heard>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The owner's loop: takes what waits, admits it together, answers.
+fn own(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender<u64>) {
+    let mut waiting = Vec::with_capacity(GROUP_MAX);
+    while let Some(first) = inbox.blocking_recv() {
+        let mut job = Some(first);
+        while let Some(next) = job.take() {
+            match next {
+                Job::Admit { sender, run, done } => waiting.push((sender, run, done)),
+                Job::With(work) => {
+                    admit(&mut region, &mut waiting);
+                    work(&mut region);
+                }
+            }
+            if waiting.len() < GROUP_MAX {
+                job = inbox.try_recv().ok();
+            }
+        }
+        admit(&mut region, &mut waiting);
+        grown.send_if_modified(|seq| std::mem::replace(seq, region.last_seq()) != region.last_seq());
+    }
+}
+
+fn admit(region: &mut Region, waiting: &mut Vec<(DeviceId, Run, Admitted)>) {
+    if waiting.is_empty() {
+        return;
+    }
+    let (runs, answers): (Vec<_>, Vec<_>) = waiting.drain(..).map(|(sender, run, done)| ((sender, run), done)).unzip();
+    match region.admit_all(runs) {
+        Ok(results) => {
+            for (result, done) in results.into_iter().zip(answers) {
+                let _ = done.send(result.map_err(HubError::from));
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for done in answers {
+                let _ = done.send(Err(HubError::Log(error.clone())));
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The QUIC face: devices connect here to replicate and to enrol.
+//!
+//! A thin driver: bytes and events move between quinn, the [`sync_proto::session`] state machine and the [`Hub`]. A
+//! replicating connection has one control stream opened by the device (greeting, acknowledgements, goodbye), one stream of
+//! commits up and one down, so that a backlog never delays an acknowledgement.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::ids::DeviceId;
+use quinn::{AsyncUdpSocket, Connection, Endpoint, Incoming, Runtime, VarInt};
+use sync_proto::enrolment::{ALPN, REPLICATION_ALPN};
+use sync_proto::env::Env;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::authority::{Authority, device_of};
+use crate::hub::Hub;
+
+mod enrol;
+mod replicate;
+mod stream;
+
+/// How many connections may shake hands at once.
+const HANDSHAKES_MAX: usize = 256;
+/// How long a handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long a silent connection is kept.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// What the QUIC face needs.
+#[derive(Debug, Clone)]
+pub struct Quic {
+    /// The way to the log.
+    pub hub: Hub,
+    /// The authority that devices are checked against.
+    pub authority: Arc<Authority>,
+    /// Time and randomness.
+    pub env: Arc<dyn Env>,
+    live: Arc<Mutex<BTreeMap<DeviceId, Connection>>>,
+}
+
+/// Why the QUIC face did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum QuicError {
+    /// TLS does not take the server's certificate.
+    #[error("cannot set up TLS")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The socket cannot be used.
+    #[error("cannot use the UDP socket")]
+    Socket(#[source] std::io::Error),
+}
+
+impl Quic {
+    /// The QUIC face of a hub.
+    pub fn new(hub: Hub, authority: Arc<Authority>, env: Arc<dyn Env>) -> Self {
+        Self { hub, authority, env, live: Arc::default() }
+    }
+
+    /// An endpoint on a UDP socket of the machine.
+    ///
+    /// # Errors
+    /// An address that is taken, or a certificate that TLS does not take.
+    pub fn bind(&self, listen: SocketAddr) -> Result<Endpoint, QuicError> {
+        let socket = std::net::UdpSocket::bind(listen).map_err(QuicError::Socket)?;
+        let runtime: Arc<dyn Runtime> = Arc::new(quinn::TokioRuntime);
+        let socket = runtime.wrap_udp_socket(socket).map_err(QuicError::Socket)?;
+        self.endpoint(socket, runtime)
+    }
+
+    /// An endpoint on any socket and runtime: the simulator brings its own.
+    ///
+    /// # Errors
+    /// A certificate that TLS does not take.
+    pub fn endpoint(&self, socket: Arc<dyn AsyncUdpSocket>, runtime: Arc<dyn Runtime>) -> Result<Endpoint, QuicError> {
+        let config = self.server_config().map_err(QuicError::Tls)?;
+        Endpoint::new_with_abstract_socket(quinn::EndpointConfig::default(), Some(config), socket, runtime)
+            .map_err(QuicError::Socket)
+    }
+
+    fn server_config(&self) -> Result<quinn::ServerConfig, Box<dyn std::error::Error + Send + Sync>> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.authority.certificate())?;
+        // Enrolment comes without a certificate; replication is turned away without one in `serve`.
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .allow_unauthenticated()
+            .build()?;
+        let (chain, key) = self.authority.server_identity();
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)?;
+        tls.alpn_protocols = vec![REPLICATION_ALPN.to_vec(), ALPN.to_vec()];
+        tls.max_early_data_size = 0;
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(quinn::crypto::rustls::QuicServerConfig::try_from(tls)?));
+        config.transport_config(Arc::new(transport()?));
+        Ok(config)
+    }
+
+    /// Serves connections until told to stop, then lets those that are open say goodbye.
+    pub async fn run(self, endpoint: Endpoint, mut stop: watch::Receiver<bool>) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                Some(_) = connections.join_next() => {}
+                incoming = endpoint.accept() => {
+                    let Some(incoming) = incoming else { break };
+                    let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+                        incoming.refuse();
+                        continue;
+                    };
+                    let (quic, stop) = (self.clone(), stop.clone());
+                    connections.spawn(async move {
+                        let connected = tokio::time::timeout(HANDSHAKE_MAX, accept(incoming)).await;
+                        drop(permit);
+                        if let Ok(Some(connection)) = connected {
+                            quic.serve(connection, stop).await;
+                        }
+                    });
+                }
+            }
+        }
+        let grace = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(3), grace).await;
+        endpoint.close(VarInt::from_u32(0), b"stopping");
+        let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+    }
+
+    async fn serve(&self, connection: Connection, stop: watch::Receiver<bool>) {
+        let protocol = connection.handshake_data().and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok());
+        match protocol.and_then(|data| data.protocol).as_deref() {
+            Some(ALPN) => enrol::serve(self, &connection).await,
+            Some(REPLICATION_ALPN) => self.serve_device(connection, stop).await,
+            _ => connection.close(VarInt::from_u32(1), b"unknown protocol"),
+        }
+    }
+
+    async fn serve_device(&self, connection: Connection, stop: watch::Receiver<bool>) {
+        let Some((device, key)) = peer(&connection) else {
+            connection.close(VarInt::from_u32(2), b"a device certificate is needed");
+            return;
+        };
+        let enrolled = self.hub.with(move |region| region.device(device).cloned()).await.ok().flatten();
+        let Some(enrolled) = enrolled.filter(|d| d.public_key == key) else {
+            tracing::warn!(%device, "a device that is not enrolled was turned away");
+            connection.close(VarInt::from_u32(2), b"this device is not enrolled here");
+            return;
+        };
+        if let Some(older) = self.live().insert(device, connection.clone()) {
+            older.close(VarInt::from_u32(3), b"another connection of this device took over");
+        }
+        tracing::info!(%device, name = enrolled.name, "device connected");
+        let ended = replicate::serve(self, &connection, &enrolled, stop).await;
+        tracing::info!(%device, name = enrolled.name, reason = %ended, "device disconnected");
+        let mut live = self.live();
+        if live.get(&device).is_some_and(|c| c.stable_id() == connection.stable_id()) {
+            live.remove(&device);
+        }
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<DeviceId, Connection>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The devices that are connected now.
+    pub fn connected(&self) -> Vec<DeviceId> {
+        self.live().keys().copied().collect()
+    }
+}
+
+/// Waits until the server is told to stop.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn accept(incoming: Incoming) -> Option<Connection> {
+    match incoming.accept().ok()?.await {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            tracing::debug!(%error, "a handshake failed");
+            None
+        }
+    }
+}
+
+fn peer(connection: &Connection) -> Option<(DeviceId, [u8; 32])> {
+    let chain = connection.peer_identity()?.downcast::<Vec<rustls_pki_types::CertificateDer<'static>>>().ok()?;
+    device_of(chain.first()?)
+}
+
+fn transport() -> Result<quinn::TransportConfig, quinn::VarIntBoundsExceeded> {
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IDLE_MAX.try_into()?))
+        .max_concurrent_bidi_streams(VarInt::from_u32(4))
+        .max_concurrent_uni_streams(VarInt::from_u32(4))
+        .stream_receive_window(VarInt::from_u32(1 << 20))
+        .receive_window(VarInt::from_u32(2 << 20))
+        .send_window(2 << 20)
+        .datagram_receive_buffer_size(None);
+    Ok(transport)
+}

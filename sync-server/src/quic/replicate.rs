@@ -1,0 +1,218 @@
+//! One replicating connection: the driver around [`ServerSession`].
+
+use std::collections::BTreeSet;
+
+use journal::{Origin, Scope};
+use quinn::Connection;
+use sync_proto::batch::Run;
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Frame, Hello, Reason, Verdict};
+use sync_proto::session::{KnownPosition, ServerEvent, ServerSession, SessionError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::Quic;
+use super::stream::{StreamError, pump_in, pump_out};
+use crate::hub::{Heard, HubError};
+use crate::region::{AdmitError, Device, RegionError};
+
+/// Frames that may wait on their way in or out before the peer is slowed down.
+const FRAMES_WAITING_MAX: usize = 4;
+/// How often a connected device counts as heard although it says nothing.
+const HEARD_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+    #[error("{0}")]
+    Session(#[from] SessionError),
+    #[error("{0}")]
+    Hub(#[from] HubError),
+    #[error("{0}")]
+    Region(#[from] RegionError),
+    #[error("the link is gone: {0}")]
+    Link(#[from] quinn::ConnectionError),
+    #[error("its position is {0:?}")]
+    Verdict(Verdict),
+    #[error("a device wrote for another incarnation than it greeted with")]
+    OtherOrigin,
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl Ended {
+    fn goodbye(&self) -> Option<Reason> {
+        match self {
+            Self::Stream(StreamError::Frame(_)) | Self::OtherOrigin => Some(Reason::Protocol),
+            Self::Session(SessionError::Version { .. }) => Some(Reason::Version),
+            Self::Session(SessionError::Goodbye(_)) | Self::Stream(_) | Self::Link(_) => None,
+            Self::Session(_) => Some(Reason::Protocol),
+            Self::Hub(HubError::Admit(AdmitError::Forked { .. })) | Self::Verdict(_) => Some(Reason::Forked),
+            Self::Hub(HubError::Admit(_)) => Some(Reason::Refused),
+            Self::Hub(_) | Self::Region(_) => Some(Reason::Busy),
+            Self::Stopping => Some(Reason::Stopping),
+        }
+    }
+}
+
+/// Serves one device until the connection ends.
+pub(super) async fn serve(quic: &Quic, connection: &Connection, device: &Device, stop: watch::Receiver<bool>) -> Ended {
+    let mut tasks = JoinSet::new();
+    let mut driver = match Driver::open(quic, connection, device, &mut tasks).await {
+        Ok(driver) => driver,
+        Err(ended) => return ended,
+    };
+    let Err(ended) = driver.run(stop).await;
+    if let Some(reason) = ended.goodbye() {
+        driver.session.goodbye(reason, ended.to_string());
+        let _ = driver.flush().await;
+        // Dropping the channels lets the writers finish their streams; the device closes when it has read the goodbye.
+        drop(driver);
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), connection.closed()).await;
+    }
+    connection.close(quinn::VarInt::from_u32(0), b"");
+    ended
+}
+
+struct Driver<'a> {
+    quic: &'a Quic,
+    device: &'a Device,
+    session: ServerSession,
+    followed: BTreeSet<Scope>,
+    /// Set by the greeting.
+    origin: Option<Origin>,
+    /// The region sequence up to which the device has what it follows; known from the greeting on.
+    sent_to: u64,
+    inbox: mpsc::Receiver<Result<Frame, StreamError>>,
+    control: mpsc::Sender<Frame>,
+    down: mpsc::Sender<Frame>,
+}
+
+impl<'a> Driver<'a> {
+    async fn open(
+        quic: &'a Quic,
+        connection: &Connection,
+        device: &'a Device,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, Ended> {
+        let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
+        let (control_out, control_in) = connection.accept_bi().await?;
+        control_out.set_priority(1).map_err(|e| StreamError::Ended(e.into()))?;
+        let (control, control_frames) = mpsc::channel(FRAMES_WAITING_MAX);
+        tasks.spawn(pump_in(control_in, frames.clone()));
+        tasks.spawn(pump_out(control_out, control_frames));
+        let down_stream = connection.open_uni().await?;
+        let (down, down_frames) = mpsc::channel(FRAMES_WAITING_MAX);
+        tasks.spawn(pump_out(down_stream, down_frames));
+        let uploading = connection.clone();
+        tasks.spawn(async move {
+            if let Ok(stream) = uploading.accept_uni().await {
+                pump_in(stream, frames).await;
+            }
+        });
+        let hub_device = device.clone();
+        let followed = quic.hub.with(move |region| region.followed_by(&hub_device)).await?;
+        let session = ServerSession::new();
+        Ok(Self { quic, device, session, followed, origin: None, sent_to: 0, inbox, control, down })
+    }
+
+    async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<std::convert::Infallible, Ended> {
+        let mut grown = self.quic.hub.grown();
+        let mut central = self.quic.hub.central();
+        let mut heard = tokio::time::interval(HEARD_EVERY);
+        grown.mark_changed();
+        loop {
+            self.flush().await?;
+            let ready = self.origin.is_some();
+            tokio::select! {
+                biased;
+                () = super::stopped(&mut stop) => return Err(Ended::Stopping),
+                frame = self.inbox.recv() => {
+                    let frame = frame.ok_or_else(|| StreamError::Ended("the device closed its streams".into()))??;
+                    self.session.handle_frame(frame)?;
+                    self.handle_events().await?;
+                }
+                _ = central.changed(), if ready => {
+                    let known = central.borrow_and_update().clone();
+                    if let Some(commit) = self.origin.and_then(|origin| known.get(&origin).copied()) {
+                        self.session.stored(Ack { regional: commit, central: commit });
+                    }
+                }
+                Ok(permit) = self.down.clone().reserve_owned(), if ready && *grown.borrow() > self.sent_to => {
+                    drop(permit);
+                    self.send_down().await?;
+                }
+                _ = grown.changed(), if ready && *grown.borrow() <= self.sent_to => {}
+                _ = heard.tick() => self.note_heard(0),
+            }
+        }
+    }
+
+    async fn handle_events(&mut self) -> Result<(), Ended> {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                ServerEvent::Greeted(hello) => self.greet(&hello).await?,
+                ServerEvent::Received(run) => self.admit(run).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn greet(&mut self, hello: &Hello) -> Result<(), Ended> {
+        let origin = Origin { device: *self.device.device.as_bytes(), incarnation: hello.incarnation };
+        let chain = self.quic.hub.with(move |region| region.chain(origin)).await?;
+        let central = self.quic.hub.central().borrow().get(&origin).copied().unwrap_or(0);
+        let digest_at_common = (chain.commit > 0 && chain.commit == hello.commit).then(|| chain.digest());
+        let known = KnownPosition { regional: chain.commit, central, digest_at_common };
+        let region = self.quic.hub.region();
+        let verdict = self.session.welcome(region, known, self.quic.env.unix_ms());
+        if verdict != Verdict::Ok {
+            return Err(Ended::Verdict(verdict));
+        }
+        // Cursors of another incarnation of this server mean nothing here: everything is sent again, and known entries are skipped.
+        let same_region = hello.region == Some(region);
+        let cursor_of = |scope: &Scope| hello.cursors.iter().find(|c| c.scope.0 == *scope).map_or(0, |c| c.region_seq);
+        self.sent_to = if same_region { self.followed.iter().map(cursor_of).min().unwrap_or(0) } else { 0 };
+        self.origin = Some(origin);
+        self.note_heard(hello.commit);
+        Ok(())
+    }
+
+    async fn admit(&mut self, run: Run) -> Result<(), Ended> {
+        if Some(run.origin) != self.origin {
+            return Err(Ended::OtherOrigin);
+        }
+        let commit = self.quic.hub.admit(self.device.device, run).await?;
+        self.note_heard(commit);
+        self.session.stored(Ack { regional: commit, central: 0 });
+        Ok(())
+    }
+
+    async fn send_down(&mut self) -> Result<(), Ended> {
+        let (Some(origin), after) = (self.origin, self.sent_to) else { return Ok(()) };
+        let followed = self.followed.clone();
+        let outgoing =
+            self.quic.hub.with(move |region| region.outgoing(&followed, after, origin, BATCH_BYTES_TARGET)).await??;
+        self.sent_to = outgoing.up_to;
+        if !outgoing.runs.is_empty() || outgoing.up_to == *self.quic.hub.grown().borrow() {
+            self.session.send(outgoing.runs, outgoing.up_to);
+        }
+        Ok(())
+    }
+
+    /// Hands the session's frames to the streams.
+    async fn flush(&mut self) -> Result<(), Ended> {
+        while let Some(frame) = self.session.poll_frame() {
+            let stream = if matches!(frame, Frame::Commits(_)) { &self.down } else { &self.control };
+            stream.send(frame).await.map_err(|_| StreamError::Ended("the stream is gone".into()))?;
+        }
+        Ok(())
+    }
+
+    fn note_heard(&self, commit: u64) {
+        let Some(origin) = self.origin else { return };
+        let at_ms = self.quic.env.unix_ms();
+        self.quic.hub.note_heard(self.device.device, Heard { incarnation: origin.incarnation, commit, at_ms });
+    }
+}

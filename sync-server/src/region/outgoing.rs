@@ -1,0 +1,226 @@
+//! Reading the log: for a device that follows some scopes, and for the feed to the central database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use journal::{Entry, Head, Origin, ReceivedCommit, Scope};
+use rusqlite::{OptionalExtension, params};
+use sync_proto::batch::{RUN_COMMITS_MAX, Run};
+use sync_proto::frame::RUNS_MAX;
+
+use super::{Region, RegionError, seal};
+
+/// What goes to a device next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The runs, in order; empty when nothing that it follows is new.
+    pub runs: Vec<Run>,
+    /// The region sequence up to which the device then has all of what it follows.
+    pub up_to: u64,
+}
+
+/// A row of the log, as the feed wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRow {
+    /// Its place in the log.
+    pub region_seq: u64,
+    /// Who wrote it.
+    pub origin: Origin,
+    /// Its scope.
+    pub scope: Scope,
+    /// Its number in the scope's chain.
+    pub seq: u64,
+    /// Its commit.
+    pub commit: u64,
+    /// Its hash.
+    pub hash: journal::Hash,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The signature, on the last entry of a commit that came with one.
+    pub seal: Option<[u8; 64]>,
+}
+
+impl Region {
+    /// Rows after a place, whole commits only, at least one commit when there is one.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn rows_after(&self, after: u64, rows_max: usize, bytes_max: usize) -> Result<Vec<LogRow>, RegionError> {
+        let origins: BTreeMap<i64, Origin> = self.origin_ids.iter().map(|(origin, id)| (*id, *origin)).collect();
+        let scopes: BTreeMap<i64, &Scope> = self.scope_ids.iter().map(|(scope, id)| (*id, scope)).collect();
+        let mut statement = self.db.prepare_cached(
+            "SELECT region_seq, origin, scope, seq, commit_no, hash, bytes, seal FROM entry WHERE region_seq > ?1 ORDER BY region_seq",
+        )?;
+        let mut found = statement.query([after])?;
+        let mut out: Vec<LogRow> = Vec::new();
+        let mut bytes = 0;
+        while let Some(row) = found.next()? {
+            let origin = *origins.get(&row.get(1)?).ok_or(RegionError::Damaged("an origin"))?;
+            let commit: u64 = row.get(4)?;
+            let same_commit = out.last().is_some_and(|last| last.origin == origin && last.commit == commit);
+            if !same_commit && (out.len() >= rows_max || bytes >= bytes_max) {
+                break;
+            }
+            let scope = (*scopes.get(&row.get(2)?).ok_or(RegionError::Damaged("a scope"))?).clone();
+            let entry = LogRow {
+                region_seq: row.get(0)?,
+                origin,
+                scope,
+                seq: row.get(3)?,
+                commit,
+                hash: row.get(5)?,
+                bytes: row.get(6)?,
+                seal: row.get(7)?,
+            };
+            bytes += entry.bytes.len();
+            out.push(entry);
+        }
+        Ok(out)
+    }
+
+    /// What a device that follows `followed` and has it up to `after` gets next; nothing of its own origin.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn outgoing(
+        &self,
+        followed: &BTreeSet<Scope>,
+        after: u64,
+        receiver: Origin,
+        bytes_max: usize,
+    ) -> Result<Outgoing, RegionError> {
+        let rows = self.rows_after(after, RUN_COMMITS_MAX, bytes_max)?;
+        let Some(last) = rows.last() else { return Ok(Outgoing { runs: Vec::new(), up_to: after }) };
+        let mut up_to = last.region_seq;
+        let mut builder = RunBuilder { region: self, followed, runs: Vec::new(), ends: BTreeMap::new() };
+        for commit in rows.chunk_by(|a, b| a.origin == b.origin && a.commit == b.commit) {
+            if commit[0].origin == receiver || !commit.iter().any(|row| followed.contains(&row.scope)) {
+                continue;
+            }
+            if builder.runs.len() >= RUNS_MAX {
+                up_to = commit[0].region_seq - 1;
+                break;
+            }
+            builder.push(commit)?;
+        }
+        let runs = builder.finish()?;
+        Ok(Outgoing { runs, up_to })
+    }
+
+    /// The heads of an origin as they were after a commit.
+    pub(super) fn heads_after(&self, origin: Origin, commit: u64) -> Result<BTreeMap<Scope, Head>, RegionError> {
+        let Some(origin_id) = self.origin_ids.get(&origin) else { return Ok(BTreeMap::new()) };
+        let mut heads = BTreeMap::new();
+        let mut statement = self.db.prepare_cached(
+            "SELECT seq, hash FROM entry WHERE origin = ?1 AND scope = ?2 AND commit_no <= ?3 ORDER BY seq DESC LIMIT 1",
+        )?;
+        for scope in self.chain(origin).heads.into_keys() {
+            let head = statement
+                .query_row(params![origin_id, self.scope_ids[&scope], commit], |row| {
+                    Ok(Head { seq: row.get(0)?, hash: row.get(1)? })
+                })
+                .optional()?;
+            heads.extend(head.map(|head| (scope, head)));
+        }
+        Ok(heads)
+    }
+}
+
+/// Gathers commits into runs: one run while the origin stays the same.
+struct RunBuilder<'a> {
+    region: &'a Region,
+    followed: &'a BTreeSet<Scope>,
+    runs: Vec<Run>,
+    /// The last commit of every run, by the run's position, with its signature if it has one.
+    ends: BTreeMap<usize, (u64, Option<[u8; 64]>)>,
+}
+
+impl RunBuilder<'_> {
+    fn push(&mut self, commit: &[LogRow]) -> Result<(), RegionError> {
+        let (first, last) = (&commit[0], &commit[commit.len() - 1]);
+        if self.runs.last().is_none_or(|run| run.origin != first.origin) {
+            self.runs.push(Run { origin: first.origin, before: BTreeMap::new(), commits: Vec::new() });
+        }
+        let at = self.runs.len() - 1;
+        let run = &mut self.runs[at];
+        let mut entries = Vec::with_capacity(commit.len());
+        for row in commit.iter().filter(|row| self.followed.contains(&row.scope)) {
+            if !run.before.contains_key(&row.scope) {
+                run.before.insert(row.scope.clone(), head_before(self.region, row)?);
+            }
+            entries.push((row.scope.clone(), row.bytes.clone()));
+        }
+        run.commits.push(ReceivedCommit { entries, seal: None });
+        self.ends.insert(at, (first.commit, last.seal));
+        Ok(())
+    }
+
+    /// Seals the end of every run. A run whose last commit came without a seal is carried on to the next commit that has one.
+    fn finish(mut self) -> Result<Vec<Run>, RegionError> {
+        for (at, (commit, signature)) in std::mem::take(&mut self.ends) {
+            let origin = self.runs[at].origin;
+            let (commit, signature) = match signature {
+                Some(signature) => (commit, signature),
+                None => self.carry_on(at, commit)?,
+            };
+            let heads = self.region.heads_after(origin, commit)?;
+            let last = self.runs[at].commits.last_mut().ok_or(RegionError::Damaged("a run"))?;
+            last.seal = Some(seal(signature, heads, self.followed));
+        }
+        Ok(self.runs)
+    }
+
+    fn carry_on(&mut self, at: usize, after: u64) -> Result<(u64, [u8; 64]), RegionError> {
+        let origin = self.runs[at].origin;
+        let origin_id = self.region.origin_ids[&origin];
+        let scopes: BTreeMap<i64, &Scope> = self.region.scope_ids.iter().map(|(scope, id)| (*id, scope)).collect();
+        let mut statement = self.region.db.prepare_cached(
+            "SELECT region_seq, scope, seq, commit_no, hash, bytes, seal FROM entry
+             WHERE origin = ?1 AND commit_no > ?2 ORDER BY commit_no, region_seq",
+        )?;
+        let mut found = statement.query(params![origin_id, after])?;
+        while let Some(row) = found.next()? {
+            let row = LogRow {
+                region_seq: row.get(0)?,
+                origin,
+                scope: scopes[&row.get(1)?].clone(),
+                seq: row.get(2)?,
+                commit: row.get(3)?,
+                hash: row.get(4)?,
+                bytes: row.get(5)?,
+                seal: row.get(6)?,
+            };
+            self.carry(at, &row)?;
+            if let Some(signature) = row.seal {
+                return Ok((row.commit, signature));
+            }
+        }
+        Err(RegionError::Damaged("a run of commits without a seal at its end"))
+    }
+
+    fn carry(&mut self, at: usize, row: &LogRow) -> Result<(), RegionError> {
+        if !self.followed.contains(&row.scope) {
+            return Ok(());
+        }
+        let part = Entry::decode(&row.bytes).map_err(|_| RegionError::Damaged("an entry"))?.part;
+        let run = &mut self.runs[at];
+        if !run.before.contains_key(&row.scope) {
+            run.before.insert(row.scope.clone(), head_before(self.region, row)?);
+        }
+        if part == 0 {
+            run.commits.push(ReceivedCommit { entries: Vec::new(), seal: None });
+        }
+        let commit = run.commits.last_mut().ok_or(RegionError::Damaged("a commit without its first part"))?;
+        commit.entries.push((row.scope.clone(), row.bytes.clone()));
+        Ok(())
+    }
+}
+
+/// The head before a row.
+fn head_before(region: &Region, row: &LogRow) -> Result<Head, RegionError> {
+    let seq = row.seq - 1;
+    let hash = match seq {
+        0 => journal::chain::genesis(row.origin, &row.scope),
+        _ => region.hash_at(row.origin, &row.scope, seq)?.ok_or(RegionError::Damaged("a chain with a hole"))?,
+    };
+    Ok(Head { seq, hash })
+}

@@ -1,0 +1,194 @@
+//! The manager page and its API over HTTP.
+//!
+//! * [`WebServer`] binds and serves; [`WebState`] is what it needs: the central database, the desk that gives out enrolment
+//!   codes, a clock and random numbers.
+//! * [`accounts`]: who may sign in. `sessions`: who has. `attempts`: how often one may try.
+//! * `api`: the routes of `/api/v1`, shapes in [`crate::web_api`]. `page`: the built web app, from inside the program.
+//! * `guard`: headers, origins, limits in time.
+//!
+//! Whoever is signed in is a manager of everything; finer rights come with the people they are for.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sync_proto::env::Env;
+use tokio::sync::watch;
+
+use crate::central::Postgres;
+use crate::config::WebConfig;
+use crate::web_api::EnrolmentCode;
+
+pub mod accounts;
+mod answer;
+mod api;
+mod attempts;
+mod guard;
+mod page;
+mod sessions;
+
+/// How long requests that are being answered may go on after the order to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Gives out one-time codes for new devices.
+pub trait EnrolmentDesk: Send + Sync {
+    /// A code for a new device of the store with this code, such as `S01`, under the name that people will call it. May block.
+    ///
+    /// # Errors
+    /// When there is no such store, the name is not one, or no code can be given now.
+    fn issue(&self, store_code: &str, name: &str) -> Result<EnrolmentCode, IssueError>;
+}
+
+/// Why no code is given.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// No store has this code.
+    #[error("no store has the code {0}")]
+    UnknownStore(String),
+    /// The name is empty, too long, or taken; the sentence says which.
+    #[error("{0}")]
+    Name(String),
+    /// Something is broken; the sentence is for the log.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Why the web server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// The address is taken or not this machine's.
+    #[error("cannot listen on {0} (web.listen): choose another port, or stop the program that has it")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The certificate or its key cannot be used.
+    #[error("cannot use the certificate and key of the web page (web.tls_certificate, web.tls_key): {0}")]
+    Tls(String),
+    /// Serving ended by itself.
+    #[error("the web server ended")]
+    Serve(#[source] io::Error),
+}
+
+/// What requests are answered from. Cheap to clone.
+#[derive(Clone)]
+pub struct WebState {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) central: Postgres,
+    pub(crate) desk: Box<dyn EnrolmentDesk>,
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) ready: Box<dyn Fn() -> bool + Send + Sync>,
+    pub(crate) sessions: sessions::Sessions,
+    pub(crate) attempts: attempts::Attempts,
+    pub(crate) checks: accounts::Checks,
+}
+
+impl WebState {
+    /// A state with nobody signed in.
+    pub fn new(central: Postgres, desk: impl EnrolmentDesk + 'static, env: Arc<dyn Env>) -> Self {
+        Self::with_readiness(central, desk, env, || true)
+    }
+
+    /// The same, with a question that `/readyz` asks: whether the server takes entries. It does not depend on Postgres.
+    pub fn with_readiness(
+        central: Postgres,
+        desk: impl EnrolmentDesk + 'static,
+        env: Arc<dyn Env>,
+        ready: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                central,
+                desk: Box::new(desk),
+                env,
+                ready: Box::new(ready),
+                sessions: sessions::Sessions::default(),
+                attempts: attempts::Attempts::default(),
+                checks: accounts::Checks::default(),
+            }),
+        }
+    }
+}
+
+/// A web server that has its address.
+pub struct WebServer {
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+}
+
+impl WebServer {
+    /// Takes the address, and reads certificate and key when there are any.
+    ///
+    /// # Errors
+    /// When the address is taken, or certificate and key cannot be used.
+    pub fn bind(config: &WebConfig) -> Result<Self, WebError> {
+        let tls = match (&config.tls_certificate, &config.tls_key) {
+            (Some(certificate), Some(key)) => Some(tls(certificate, key)?),
+            _ => None,
+        };
+        let refused = |e| WebError::Listen(config.listen, e);
+        let listener = TcpListener::bind(config.listen).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        Ok(Self { listener, tls })
+    }
+
+    /// Where it listens; the port is the real one when 0 was asked for.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until told to stop (`shutdown` becomes true or its sender is gone), and then lets running answers finish for a moment.
+    ///
+    /// # Errors
+    /// When serving ends by itself.
+    pub async fn run(self, state: WebState, mut shutdown: watch::Receiver<bool>) -> Result<(), WebError> {
+        let handle = Handle::new();
+        let stopper = handle.clone();
+        let stopping = tokio::spawn(async move {
+            // An error means that nobody is left who could ask to stop: stop.
+            let _ = shutdown.wait_for(|&stop| stop).await;
+            stopper.graceful_shutdown(Some(DRAIN));
+        });
+        let service = api::router(state, self.tls.is_some()).into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum_server::from_tcp(self.listener).map_err(WebError::Serve)?.handle(handle);
+        let served = match self.tls {
+            Some(tls) => server.acceptor(axum_server::tls_rustls::RustlsAcceptor::new(tls)).serve(service).await,
+            None => server.serve(service).await,
+        };
+        stopping.abort();
+        served.map_err(WebError::Serve)
+    }
+}
+
+/// Binds and serves until told to stop.
+///
+/// # Errors
+/// As [`WebServer::bind`] and [`WebServer::run`].
+pub async fn serve(config: &WebConfig, state: WebState, shutdown: watch::Receiver<bool>) -> Result<(), WebError> {
+    WebServer::bind(config)?.run(state, shutdown).await
+}
+
+fn tls(certificate: &Path, key: &Path) -> Result<RustlsConfig, WebError> {
+    let fail = |path: &Path, why: &dyn std::fmt::Display| WebError::Tls(format!("{}: {why}", path.display()));
+    let chain = CertificateDer::pem_file_iter(certificate).map_err(|e| fail(certificate, &e))?;
+    let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|e| fail(certificate, &e))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| fail(key, &e))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| fail(certificate, &e))?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|e| fail(key, &e))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(RustlsConfig::from_config(Arc::new(config)))
+}

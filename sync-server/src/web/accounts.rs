@@ -1,0 +1,133 @@
+//! Managers' accounts in the central database.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::Argon2;
+use sync_proto::env::{Env, random};
+use tokio::sync::Semaphore;
+
+use crate::central::{CentralError, Postgres, in_time};
+
+/// Longest name in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Shortest password in characters.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Longest password in bytes.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// How many passwords are hashed at once; each takes 19 MiB for a moment.
+const HASHES_AT_ONCE: usize = 2;
+/// How long the database may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long one may wait for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(10);
+
+/// Why an account is not made or a password not checked.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The name cannot be one.
+    #[error("a manager's name has 1 to {NAME_BYTES_MAX} bytes, no control characters and no space at its ends")]
+    Name,
+    /// The password is too short or too long.
+    #[error("a password has at least {PASSWORD_CHARS_MIN} characters and at most {PASSWORD_BYTES_MAX} bytes")]
+    Password,
+    /// Somebody has the name.
+    #[error("there is a manager called {0}; choose another name")]
+    Taken(String),
+    /// Too many passwords are being checked.
+    #[error("too many passwords are being checked; try again")]
+    Busy,
+    /// The database did not answer.
+    #[error(transparent)]
+    Central(#[from] CentralError),
+}
+
+/// Turns at hashing passwords.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    turns: Semaphore,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { turns: Semaphore::new(HASHES_AT_ONCE) }
+    }
+}
+
+/// Adds a manager.
+///
+/// # Errors
+/// A name or password that cannot be one, a name that is taken (capitals make no difference), or no answer from the database.
+pub async fn add_manager(central: &Postgres, env: &dyn Env, name: &str, password: &str) -> Result<(), AccountError> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.trim() != name || name.chars().any(char::is_control) {
+        return Err(AccountError::Name);
+    }
+    if password.chars().count() < PASSWORD_CHARS_MIN || password.len() > PASSWORD_BYTES_MAX {
+        return Err(AccountError::Password);
+    }
+    let hash = hashed(random(env), password.to_owned()).await;
+    let loan = central.get().await?;
+    let insert = "INSERT INTO manager_accounts (name, password_hash) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    let added = in_time("add a manager", ANSWER_WAIT, async { Ok(loan.execute(insert, &[&name, &hash]).await?) }).await?;
+    central.give_back(loan);
+    if added == 0 { Err(AccountError::Taken(name.to_owned())) } else { Ok(()) }
+}
+
+/// Checks a password, and answers the manager's name as it is written in the account. An unknown name takes as long as a wrong
+/// password.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn verify(central: &Postgres, name: &str, password: &str) -> Result<Option<String>, AccountError> {
+    if name.len() > NAME_BYTES_MAX || password.len() > PASSWORD_BYTES_MAX || name.contains('\0') {
+        return Ok(None);
+    }
+    let loan = central.get().await?;
+    let find = "SELECT name, password_hash FROM manager_accounts WHERE lower(name) = lower($1)";
+    let row = in_time("find a manager", ANSWER_WAIT, async { Ok(loan.query_opt(find, &[&name]).await?) }).await?;
+    central.give_back(loan);
+    let (name, hash) = match row {
+        Some(row) => (Some(row.get::<_, String>(0)), row.get::<_, String>(1)),
+        None => (None, nobodys_hash().await),
+    };
+    let right = matches(hash, password.to_owned()).await;
+    Ok(name.filter(|_| right))
+}
+
+impl Checks {
+    /// [`verify`], in turn.
+    pub(crate) async fn verify(&self, central: &Postgres, name: &str, password: &str) -> Result<Option<String>, AccountError> {
+        let turn = tokio::time::timeout(TURN_WAIT, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(AccountError::Busy) };
+        verify(central, name, password).await
+    }
+}
+
+/// The hash of a password that nobody has.
+async fn nobodys_hash() -> String {
+    static HASH: OnceLock<String> = OnceLock::new();
+    if let Some(hash) = HASH.get() {
+        return hash.clone();
+    }
+    let hash = hashed([0; 16], String::new()).await;
+    HASH.get_or_init(|| hash).clone()
+}
+
+/// Hashing takes tens of milliseconds: it is kept away from the threads that serve.
+async fn hashed(salt: [u8; 16], password: String) -> String {
+    let work = move || {
+        let salt = SaltString::encode_b64(&salt).expect("16 bytes are a salt");
+        let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
+        hash.expect("the default parameters take any password within bounds").to_string()
+    };
+    tokio::task::spawn_blocking(work).await.expect("hashing does not panic")
+}
+
+async fn matches(hash: String, password: String) -> bool {
+    let work = move || {
+        PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    };
+    tokio::task::spawn_blocking(work).await.expect("hashing does not panic")
+}

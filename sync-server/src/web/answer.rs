@@ -1,0 +1,79 @@
+//! Answers that are errors: a stable code, a sentence that says what to do, and a status.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::central::CentralError;
+use crate::central::reports::ReportError;
+use crate::web_api::WebError;
+
+/// An error answer.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    BadRequest(String),
+    NotSignedIn,
+    WrongPassword,
+    TryLater { wait_ms: u64 },
+    ForeignOrigin,
+    NotFound,
+    CentralAway,
+    Internal,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code, message) = match &self {
+            Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "bad_request", message.clone()),
+            Self::NotSignedIn => (StatusCode::UNAUTHORIZED, "not_signed_in", "Sign in.".into()),
+            Self::WrongPassword => {
+                (StatusCode::UNAUTHORIZED, "wrong_password", "Name or password is wrong. Try again.".into())
+            }
+            Self::TryLater { wait_ms } => {
+                let seconds = wait_ms.div_ceil(1_000);
+                (StatusCode::TOO_MANY_REQUESTS, "try_later", format!("Too many attempts. Try again in {seconds} s."))
+            }
+            Self::ForeignOrigin => {
+                (StatusCode::FORBIDDEN, "bad_request", "Another site asked for this. Open the manager page itself.".into())
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.".into()),
+            Self::CentralAway => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "central_away",
+                "The central database does not answer. Tills go on selling; try again in a minute.".into(),
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something broke in the server. Try again; its log says more.".into(),
+            ),
+        };
+        let mut response = (status, Json(WebError { code: code.into(), message })).into_response();
+        if let Self::TryLater { wait_ms } = self {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1_000)));
+        }
+        response
+    }
+}
+
+impl From<CentralError> for Refusal {
+    fn from(error: CentralError) -> Self {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        if error.is_away() {
+            tracing::warn!(%error, cause, "a manager's question is not answered");
+            Self::CentralAway
+        } else {
+            tracing::error!(%error, cause, "a manager's question is not answered");
+            Self::Internal
+        }
+    }
+}
+
+impl From<ReportError> for Refusal {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Question(sentence) => Self::BadRequest(sentence),
+            ReportError::Central(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Who is signed in. In memory: a restart signs everybody out.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use axum::http::{HeaderMap, header};
+use sha2::{Digest, Sha256};
+use sync_proto::env::{Env, random};
+
+/// The cookie.
+const COOKIE: &str = "evertill_session";
+/// A session ends so long after it began.
+pub(super) const LASTS_MS: u64 = 12 * 3_600_000;
+/// Most sessions; the oldest ends when one more begins.
+const SESSIONS_MAX: usize = 1_000;
+
+#[derive(Debug, Clone)]
+struct Session {
+    name: String,
+    ends_at_ms: u64,
+}
+
+/// Sessions by the hash of their token: whoever reads the memory of a lookup's timing learns nothing of a token.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    by_token: Mutex<BTreeMap<[u8; 32], Session>>,
+}
+
+impl Sessions {
+    /// Begins a session and answers its token.
+    pub(super) fn begin(&self, env: &dyn Env, name: &str) -> String {
+        let token: String = random::<32>(env).iter().map(|b| format!("{b:02x}")).collect();
+        let now_ms = env.unix_ms();
+        let mut sessions = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, s| s.ends_at_ms > now_ms);
+        if sessions.len() >= SESSIONS_MAX {
+            let oldest = sessions.iter().min_by_key(|(_, s)| s.ends_at_ms).map(|(token, _)| *token);
+            oldest.map(|token| sessions.remove(&token));
+        }
+        sessions.insert(hash(&token), Session { name: name.to_owned(), ends_at_ms: now_ms + LASTS_MS });
+        token
+    }
+
+    /// The name of who asks, when they are signed in.
+    pub(super) fn who(&self, headers: &HeaderMap, now_ms: u64) -> Option<String> {
+        let sessions = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = sessions.get(&hash(token(headers)?))?;
+        (session.ends_at_ms > now_ms).then(|| session.name.clone())
+    }
+
+    /// Ends the session of who asks.
+    pub(super) fn end(&self, headers: &HeaderMap) {
+        if let Some(token) = token(headers) {
+            self.by_token.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash(token));
+        }
+    }
+}
+
+/// The `Set-Cookie` of a token; an empty one takes it back.
+pub(super) fn cookie(token: &str, secure: bool) -> String {
+    let seconds = if token.is_empty() { 0 } else { LASTS_MS / 1_000 };
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[derive(Debug, Default)]
+    struct Fake(AtomicU64, AtomicU64);
+
+    impl Env for Fake {
+        fn unix_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+        fn fill_random(&self, out: &mut [u8]) {
+            out.fill(0);
+            out[..8].copy_from_slice(&self.1.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        }
+    }
+
+    fn with(token: &str) -> HeaderMap {
+        let value = format!("theme=dark; {COOKIE}={token}").parse().expect("a header");
+        HeaderMap::from_iter([(header::COOKIE, value)])
+    }
+
+    #[test]
+    fn a_session_is_known_until_it_ends() {
+        let (env, sessions) = (Fake::default(), Sessions::default());
+        let token = sessions.begin(&env, "Ada");
+        assert_eq!(sessions.who(&with(&token), LASTS_MS - 1).as_deref(), Some("Ada"));
+        assert_eq!(sessions.who(&with(&token), LASTS_MS), None);
+        for wrong in ["", "x", &token[1..]] {
+            assert_eq!(sessions.who(&with(wrong), 0), None, "{wrong:?}");
+        }
+        sessions.end(&with(&token));
+        assert_eq!(sessions.who(&with(&token), 0), None);
+        assert_eq!(sessions.who(&HeaderMap::new(), 0), None);
+    }
+
+    #[test]
+    fn the_oldest_session_gives_way() {
+        let (env, sessions) = (Fake::default(), Sessions::default());
+        let tokens: Vec<_> = (0..=SESSIONS_MAX)
+            .map(|n| {
+                env.0.store(n as u64, Ordering::Relaxed);
+                sessions.begin(&env, "Ada")
+            })
+            .collect();
+        assert_eq!(sessions.who(&with(&tokens[0]), 5), None);
+        assert!(sessions.who(&with(&tokens[1]), 5).is_some());
+    }
+}

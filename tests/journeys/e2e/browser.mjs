@@ -1,0 +1,65 @@
+/**
+ * What both journeys share: Debian's Chromium, the words of the screen, and a person's way of using it.
+ * playwright-core comes with the app's own development packages; there is nothing to install here.
+ */
+import { createRequire } from 'node:module';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+const require = createRequire(new URL('../../../ui/package.json', import.meta.url));
+const { chromium } = require('playwright-core');
+
+/** A machine that does everything at once is slow; a screen that does not change in this time is stuck. */
+const PATIENCE_MS = 30_000;
+
+export async function open(shots) {
+  mkdirSync(shots, { recursive: true });
+  const browser = await chromium.launch({
+    executablePath: process.env.EVERTILL_CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-GB', timezoneId: 'Europe/London' });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message}`));
+  page.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(`console: ${message.text()}`);
+  });
+  const shot = (name) => page.screenshot({ path: join(shots, `${name}.png`) });
+  return { browser, context, page, shot, complaints };
+}
+
+/** The text of an element once it satisfies `holds`. */
+export async function textWhen(locator, what, holds) {
+  const deadline = Date.now() + PATIENCE_MS;
+  let text = '';
+  for (;;) {
+    text = ((await locator.textContent()) ?? '').replace(/\s+/g, ' ').trim();
+    if (holds(text)) return text;
+    if (Date.now() > deadline) throw new Error(`${what}: the screen still shows “${text}”`);
+    await locator.page().waitForTimeout(50);
+  }
+}
+
+export function check(isTrue, what) {
+  if (!isTrue) throw new Error(what);
+}
+
+/** Runs a journey with the JSON of the first argument, prints what it found as JSON, and ends with 1 when it fails. */
+export async function run(journey) {
+  const asked = JSON.parse(process.argv[2] ?? '{}');
+  const session = await open(asked.shots);
+  try {
+    const found = await journey(asked, session);
+    check(session.complaints.length === 0, `the page complained:\n${session.complaints.join('\n')}`);
+    console.log(JSON.stringify(found));
+  } catch (error) {
+    await session.shot('failed').catch(() => {});
+    console.error(error);
+    console.error(session.complaints.join('\n'));
+    process.exitCode = 1;
+  } finally {
+    await session.browser.close();
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * A manager at the server's page: sign in and find the day's sales in the report, with a coverage line that says it is complete.
+ *
+ *   node manager.mjs '{"page": "http://…", "name": "Maja", "password": "…", "shots": "…", "net": "£…", …}'
+ */
+import { run, textWhen } from './browser.mjs';
+
+await run(async (asked, { page, shot }) => {
+  const shows = (locator, what, text) => textWhen(locator, what, (shown) => shown.includes(text));
+  await page.goto(asked.page);
+  await page.getByLabel('Name').fill(asked.name);
+  await page.getByLabel('Password').fill(asked.password);
+  await shot('10-manager-sign-in');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('heading', { name: 'Sales', exact: true }).waitFor();
+  const table = page.getByRole('table', { name: 'Sales in figures' });
+  await shows(table, 'the net sales', asked.net);
+  await shows(table, 'the refunds', asked.refunds);
+  const coverage = page.getByTestId('coverage');
+  const sentence = await shows(coverage, 'the coverage line', 'Complete');
+  await shot('11-report-by-day');
+  await page.getByRole('button', { name: 'By till' }).click();
+  await shows(table, 'the till', asked.till);
+  await shot('12-report-by-till');
+  return { sentence };
+});

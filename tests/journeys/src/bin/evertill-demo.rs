@@ -1,0 +1,101 @@
+//! `evertill-demo`: a shop on one machine, to look at and to play with. `make demo` builds it and runs it.
+//!
+//! Everything lives in one folder, `data/demo` unless `EVERTILL_DEMO_DATA` names another, and stays there for the next time.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Parser;
+use journeys::stack::binaries::Binaries;
+use journeys::stack::central::CentralChoice;
+use journeys::stack::ports::Ports;
+use journeys::stack::{MANAGER, Plan, STAFF, Stack, interrupt, sample_catalogue};
+
+/// A whole Evertill on this machine: PostgreSQL, a sync server, two tills and their printers.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The folder that everything lives in.
+    #[arg(long, env = "EVERTILL_DEMO_DATA", default_value = "data/demo")]
+    data: PathBuf,
+    /// How many tills.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
+    tills: u8,
+    /// The products to load the first time: code,name,price,tax_rate_bp.
+    #[arg(long)]
+    catalogue: Option<PathBuf>,
+}
+
+const LOOK: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    match demo(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<interrupt::Interrupted>() => {
+            println!("Stopped.");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("\nevertill-demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(arguments: Arguments) -> Result<()> {
+    interrupt::listen()?;
+    let began = Instant::now();
+    let plan = Plan {
+        folder: Some(arguments.data),
+        central: CentralChoice::Environment,
+        ports: Ports::Friendly,
+        tills: arguments.tills.into(),
+        printers: true,
+        links: false,
+        catalogue: Some(arguments.catalogue.unwrap_or_else(sample_catalogue)),
+        binaries: Binaries::find()?,
+    };
+    let mut stack = plan.start(&mut |step| println!("  {step}"))?;
+    print_addresses(&stack, began.elapsed());
+
+    let ended = loop {
+        if interrupt::happened() {
+            break None;
+        }
+        if let Some(sentence) = stack.someone_ended() {
+            break Some(sentence);
+        }
+        std::thread::sleep(LOOK);
+    };
+    println!("\nStopping everything that was started ...");
+    drop(stack);
+    println!("Stopped.");
+    match ended {
+        Some(sentence) => Err(anyhow::anyhow!(sentence)),
+        None => Ok(()),
+    }
+}
+
+fn print_addresses(stack: &Stack, took: Duration) {
+    let bold = |text: String| if std::io::stdout().is_terminal() { format!("\x1b[1m{text}\x1b[0m") } else { text };
+    println!();
+    println!("Evertill is running, {:.0} s after the start. Open these in a browser:", took.as_secs_f64());
+    println!();
+    for till in &stack.tills {
+        println!("  {:<16}{}", till.name, bold(till.page()));
+    }
+    println!("  {:<16}{}", "Manager page", bold(format!("{}/", stack.server.web_url())));
+    for printer in &stack.printers {
+        println!("  {:<16}{}", format!("Paper of {}", printer.name.to_lowercase()), bold(printer.page()));
+    }
+    println!();
+    let people: Vec<String> = STAFF.iter().map(|(name, role, pin)| format!("{name} {pin} ({})", role.replace('_', " "))).collect();
+    println!("  At a till:            {}", people.join(", "));
+    println!("  At the manager page:  {} with the password {}", MANAGER.0, MANAGER.1);
+    println!();
+    println!("  Database: {}. Everything is in {}.", stack.central.describe(), stack.folder().display());
+    println!("  Ctrl-C stops it all. `make demo` goes on from what is kept; `make clean-demo` forgets it.");
+}

@@ -1,0 +1,19 @@
+//! Power cuts and bad networks, replayed from a seed.
+//!
+//! What is here serves the tests beside it; nothing of it ships.
+//!
+//! * [`crash_vfs`]: disks that live in memory, lose power at any call, fill up and fail, under unmodified SQLite.
+//! * [`Dice`]: chance from a seed.
+//! * [`shop`]: a store with staff, products and tills, and the server that says so; time and chance from a seed.
+//! * [`rig`]: a real till on such a disk, with its identity in a folder.
+//! * [`day`]: a selling day, and a witness who notes what was shown.
+//! * [`judge`]: whether a till that was found after an accident kept its promises.
+//!
+//! `docs/testing.md` tells how the sweeps work and how to replay a failure.
+
+pub mod crash_vfs;
+mod dice;
+
+pub mod shop;
+
+pub use dice::Dice;

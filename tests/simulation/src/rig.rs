@@ -1,0 +1,263 @@
+//! A real till on a simulated disk.
+//!
+//! Its database files are on a [`Disk`]; its identity (keys, incarnation, high-water mark) lies outside SQLite in a data folder of the real
+//! file system. [`Device`] remembers what that folder holds, so that a till can be found again as it was at any moment of the day.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use domain::ids::OrderId;
+use ed25519_dalek::pkcs8::EncodePrivateKey;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use jiff::tz::TimeZone;
+use node::api::{LedgerView, OrderSummary, OrderView, ProductView, Query, TillView};
+use node::identity::{Granted, Identity};
+use node::store::{StoreOptions, rebuild};
+use node::till::{Answer, Till, TillOptions};
+use sync_proto::batch::Run;
+use tempfile::TempDir;
+
+use crate::crash_vfs::Disk;
+use crate::shop::{MORNING_MS, Shop, SimEnv};
+
+/// Most bytes of one run in a test.
+const RUN_BYTES: usize = 64 * 1024;
+
+/// A data folder without databases, on a file system in memory where there is one.
+#[derive(Debug)]
+pub struct Folder {
+    dir: TempDir,
+}
+
+/// What is in the `device` part of a data folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Device {
+    files: BTreeMap<PathBuf, Arc<[u8]>>,
+}
+
+impl Folder {
+    /// An empty folder.
+    ///
+    /// # Errors
+    /// When there is no room for one.
+    pub fn new() -> Result<Self> {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Ok(Self { dir: dir? })
+    }
+
+    /// A folder in which a till of the shop has just been enrolled.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn enrolled(shop: &Shop, number: u32) -> Result<Self> {
+        let folder = Self::new()?;
+        let (server_device, server_public_key) = shop.server();
+        let granted = Granted {
+            device: shop.till_device(number),
+            store: shop.store.id,
+            store_code: shop.store.code.clone(),
+            number,
+            name: format!("Device {number}"),
+            region_address: "localhost:1".to_owned(),
+            server_name: "region".to_owned(),
+            device_cert_pem: String::new(),
+            authority_cert_pem: String::new(),
+            key_pem: shop.till_key(number).to_pkcs8_pem(LineEnding::LF)?.to_string(),
+            server_device,
+            server_public_key,
+        };
+        Identity::create(folder.path(), granted, &SimEnv::new(MORNING_MS, u64::from(number)))?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What its `device` part holds now; what was the same in `before` is shared with it.
+    pub fn device(&self, before: &Device) -> Device {
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(self.path().join("device")).into_iter().flatten().flatten() {
+            let name = PathBuf::from(entry.file_name());
+            let Ok(bytes) = fs::read(entry.path()) else { continue };
+            let same = before.files.get(&name).filter(|known| ***known == bytes[..]).cloned();
+            files.insert(name, same.unwrap_or_else(|| bytes.into()));
+        }
+        Device { files }
+    }
+
+    /// Makes its `device` part hold just that.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn restore(&self, device: &Device) -> Result<()> {
+        fs::create_dir_all(self.path().join("replica"))?;
+        let part = self.path().join("device");
+        let now = self.device(device);
+        fs::create_dir_all(&part)?;
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o700))?;
+        for name in now.files.keys().filter(|name| !device.files.contains_key(*name)) {
+            fs::remove_file(part.join(name))?;
+        }
+        for (name, bytes) in device.files.iter().filter(|(name, bytes)| now.files.get(*name) != Some(*bytes)) {
+            let _ = fs::remove_file(part.join(name));
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(part.join(name))?;
+            file.write_all(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Device {
+    /// The same with another high-water mark: the one file that is not pushed to the disk each time, so that after a power cut it may be
+    /// an older one, half a one or none.
+    #[must_use]
+    pub fn with_high_water(&self, of: &Device, bytes: impl FnOnce(&[u8]) -> Vec<u8>) -> Device {
+        let name = PathBuf::from("high-water");
+        let mut device = self.clone();
+        match of.files.get(&name) {
+            Some(mark) => device.files.insert(name, bytes(mark).into()),
+            None => device.files.remove(&name),
+        };
+        device
+    }
+}
+
+/// A till that is open, with what it stands on.
+#[derive(Debug)]
+pub struct OpenTill {
+    /// The till.
+    pub till: Till,
+    number: u32,
+}
+
+impl OpenTill {
+    /// Opens the till of a folder on a disk. Time goes on from `now_ms`, chance from `seed`.
+    ///
+    /// # Errors
+    /// When the till does not open.
+    pub fn open(number: u32, folder: &Folder, disk: &Disk, now_ms: u64, seed: u64) -> Result<Self> {
+        let identity = Identity::load(folder.path()).context("the identity")?;
+        let env = Arc::new(SimEnv::new(now_ms, seed));
+        let options = TillOptions {
+            store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true },
+            printing: true,
+            time_zone: TimeZone::UTC,
+            machine: Some("one machine".to_owned()),
+        };
+        Ok(Self { till: Till::open(identity, env, options).context("the till does not open")?, number })
+    }
+
+    /// Its number in the shop.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What its screen shows.
+    ///
+    /// # Panics
+    /// When it cannot say.
+    pub fn view(&self) -> TillView {
+        self.till.view().expect("a till on a sound disk shows its screen")
+    }
+
+    /// What it does while nobody wants anything.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn idle(&mut self) -> Result<()> {
+        Ok(self.till.tidy()?)
+    }
+
+    /// Everything it wrote, from its first commit.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn own_runs(&self) -> Result<Vec<Run>> {
+        let (mut runs, mut after) = (Vec::new(), 0);
+        while let Some(run) = self.till.own_runs_after(after, RUN_BYTES, 50)? {
+            after += run.commits.len() as u64;
+            runs.push(run);
+        }
+        Ok(runs)
+    }
+
+    /// The orders that it lists.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn orders(&self) -> Result<Vec<OrderSummary>> {
+        match self.till.query(Query::Orders { text: String::new(), limit: 200 })? {
+            Answer::Orders(orders) => Ok(orders),
+            other => bail!("asked for orders, answered {other:?}"),
+        }
+    }
+
+    /// One order.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn order(&self, order: OrderId) -> Result<OrderView> {
+        match self.till.query(Query::Order { order })? {
+            Answer::Order(order) => Ok(*order),
+            other => bail!("asked for an order, answered {other:?}"),
+        }
+    }
+
+    /// The products that it finds.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn products(&self) -> Result<Vec<ProductView>> {
+        match self.till.query(Query::Search { text: "product".to_owned(), limit: 100 })? {
+            Answer::Products(products) => Ok(products),
+            other => bail!("asked for products, answered {other:?}"),
+        }
+    }
+
+    /// Its ledger.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn ledger(&self) -> Result<LedgerView> {
+        match self.till.query(Query::Ledger {})? {
+            Answer::Ledger(ledger) => Ok(ledger),
+            other => bail!("asked for the ledger, answered {other:?}"),
+        }
+    }
+
+    /// The order of every original receipt in its print queue.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn printed_orders(&self) -> Result<Vec<OrderId>> {
+        let mut select = self.till.db()?.prepare_cached("SELECT order_id FROM print_job WHERE copy_no = 0")?;
+        let rows = select.query_map([], |r| r.get::<_, [u8; 16]>(0))?;
+        rows.map(|id| Ok(OrderId::from_slice(&id?)?)).collect()
+    }
+
+    /// Its projections as text, with the sums written.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn projections(&mut self) -> Result<String> {
+        self.till.tidy()?;
+        Ok(rebuild::dump(self.till.db()?)?)
+    }
+
+    /// Its projections as text after they were computed anew from the log.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn rebuilt_projections(&mut self) -> Result<String> {
+        self.till.rebuild()?;
+        self.projections()
+    }
+}

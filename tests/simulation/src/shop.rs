@@ -1,0 +1,185 @@
+//! A shop in a few lines: its server's founding entries, its tills, and chance and time from a seed.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use argon2::password_hash::{PasswordHasher, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use domain::document::{Product, StaffMember, Store};
+use domain::ids::{DeviceId, ProductId, StaffId, StoreId};
+use domain::money::{Currency, UnitPrice};
+use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, RECORD_VERSION, Record};
+use domain::staff::Role;
+use domain::tax::TaxMode;
+use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey};
+use sync_proto::batch::Run;
+use sync_proto::documents::{Document, DocumentValue};
+use sync_proto::env::Env;
+use sync_proto::scopes;
+
+use crate::Dice;
+
+/// When the simulated day begins, in Unix milliseconds: 2026-03-02, 08:00 UTC.
+pub const MORNING_MS: u64 = 1_772_438_400_000;
+/// The PIN of everyone.
+pub const PIN: &str = "2468";
+
+/// A clock that moves a little with every look, and chance from a seed.
+#[derive(Debug)]
+pub struct SimEnv {
+    now_ms: AtomicU64,
+    dice: Mutex<Dice>,
+}
+
+impl SimEnv {
+    /// Time from `now_ms` on, chance from `seed`.
+    pub fn new(now_ms: u64, seed: u64) -> Self {
+        Self { now_ms: AtomicU64::new(now_ms), dice: Mutex::new(Dice::new(seed)) }
+    }
+}
+
+impl Env for SimEnv {
+    fn unix_ms(&self) -> u64 {
+        self.now_ms.fetch_add(3, Ordering::Relaxed)
+    }
+
+    fn fill_random(&self, out: &mut [u8]) {
+        self.dice.lock().expect("throwing dice does not panic").fill(out);
+    }
+}
+
+/// A shop: who and what is in it, and the server that says so.
+#[derive(Debug, Clone)]
+pub struct Shop {
+    /// The store.
+    pub store: Store,
+    /// A manager.
+    pub manager: StaffMember,
+    /// What is sold.
+    pub products: Vec<Product>,
+    /// The numbers of its tills.
+    pub tills: Vec<u32>,
+    server: Origin,
+}
+
+impl Shop {
+    /// A shop with so many tills.
+    pub fn new(tills: u32) -> Self {
+        let store = Store {
+            id: StoreId::new(MORNING_MS, [1; 10]),
+            code: "S01".to_owned(),
+            name: "Corner shop".to_owned(),
+            address: vec!["1 High Street".to_owned()],
+            currency: Currency::new("GBP").expect("three capitals"),
+            tax_mode: TaxMode::Inclusive,
+            receipt_footer: "Thank you".to_owned(),
+        };
+        let manager = StaffMember {
+            id: StaffId::new(MORNING_MS, [2; 10]),
+            name: "Ada".to_owned(),
+            role: Role::Manager,
+            pin_hash: cheap_pin_hash(),
+            active: true,
+        };
+        let products = (1..=12u8).map(product).collect();
+        let server = Origin { device: *DeviceId::new(MORNING_MS, [3; 10]).as_bytes(), incarnation: [0x51; 16] };
+        Self { store, manager, products, tills: (1..=tills).collect(), server }
+    }
+
+    /// The server's device id and public key, as a till is told when it is enrolled.
+    pub fn server(&self) -> ([u8; 16], [u8; 32]) {
+        (self.server.device, server_key().verifying_key().to_bytes())
+    }
+
+    /// The device id of a till.
+    pub fn till_device(&self, number: u32) -> DeviceId {
+        DeviceId::new(MORNING_MS, [0x10 + number as u8; 10])
+    }
+
+    /// The key of a till.
+    pub fn till_key(&self, number: u32) -> SigningKey {
+        SigningKey::from_bytes(&[number as u8; 32])
+    }
+
+    /// What the server has written before the shop opens: devices, store, staff, products. One run.
+    pub fn founding(&self) -> Run {
+        let mut chain = OriginChain::new(self.server);
+        let mut at = Hlc::new(MORNING_MS - 3_600_000, 0);
+        let mut commits = Vec::new();
+        let mut last_seal = None;
+        for (scope, body) in self.founding_entries() {
+            at = at.tick(0);
+            let commit = chain.append(&server_key(), at, None, vec![NewEntry { scope, body }]);
+            let entries = commit.entries.into_iter().map(|e| (e.scope, e.bytes)).collect();
+            commits.push(ReceivedCommit { entries, seal: None });
+            last_seal = Some(Seal { signature: commit.signature, foreign: Vec::new() });
+        }
+        commits.last_mut().expect("something was founded").seal = last_seal;
+        let genesis = OriginChain::new(self.server);
+        let before: BTreeMap<_, _> = chain.heads.keys().map(|scope| (scope.clone(), genesis.head(scope))).collect();
+        Run { origin: self.server, before, commits }
+    }
+
+    fn founding_entries(&self) -> Vec<(Scope, Body)> {
+        let enrolled = |device, kind, number, key: SigningKey| {
+            Record::DeviceEnrolled(DeviceEnrolment {
+                device,
+                store: (kind == DeviceKind::Till).then_some(self.store.id),
+                kind,
+                name: format!("Device {number}"),
+                number,
+                public_key: key.verifying_key().to_bytes(),
+            })
+        };
+        let server = DeviceId::from_slice(&self.server.device).expect("16 bytes");
+        let started = DeviceStart { series: String::new(), actor: Some([9; 16]), software: "simulation".to_owned() };
+        let mut directory = vec![Record::DeviceStarted(started), enrolled(server, DeviceKind::Server, 0, server_key())];
+        directory.extend(
+            self.tills.iter().map(|&n| enrolled(self.till_device(n), DeviceKind::Till, n, self.till_key(n))),
+        );
+        let mut entries: Vec<_> = directory.iter().map(|record| (scopes::directory(), body_of(record))).collect();
+        entries.push((scopes::directory(), change_of(DocumentValue::Store(self.store.clone()))));
+        entries.push((scopes::staff(self.store.id), change_of(DocumentValue::StaffMember(self.manager.clone()))));
+        entries.extend(
+            self.products.iter().map(|p| (scopes::catalogue(), change_of(DocumentValue::Product(p.clone())))),
+        );
+        entries
+    }
+}
+
+fn server_key() -> SigningKey {
+    SigningKey::from_bytes(&[0xA5; 32])
+}
+
+fn product(n: u8) -> Product {
+    Product {
+        id: ProductId::new(MORNING_MS, [n; 10]),
+        code: format!("P{n:03}"),
+        name: format!("Product {n}"),
+        barcodes: vec![format!("50000000000{n:02}")],
+        // Prices with a fraction of a penny too, so that rounding is not always nothing.
+        price: UnitPrice(i64::from(n) * 12_345),
+        tax_rate_bp: if n.is_multiple_of(3) { 0 } else { 2_000 },
+        active: true,
+    }
+}
+
+/// A PIN hash that costs next to nothing to check; the till reads the cost out of the hash.
+fn cheap_pin_hash() -> String {
+    let params = Params::new(Params::MIN_M_COST, Params::MIN_T_COST, Params::MIN_P_COST, None).expect("the least costs");
+    let salt = SaltString::encode_b64(b"one salt for all").expect("a salt");
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password(PIN.as_bytes(), &salt).expect("a PIN hashes").to_string()
+}
+
+fn body_of(record: &Record) -> Body {
+    Body::Record { kind: record.kind(), version: RECORD_VERSION, bytes: record.encode() }
+}
+
+fn change_of(value: DocumentValue) -> Body {
+    let mut document = Document::new(value.kind(), value.id());
+    let at = Hlc::new(MORNING_MS - 7_200_000, 0);
+    let change = document.write(&value, at, [0; 16], [9; 16]).expect("a new document differs from none");
+    Body::Change { document: value.id(), kind: value.kind() as u16, bytes: change }
+}

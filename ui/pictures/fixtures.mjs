@@ -1,0 +1,255 @@
+/** Views of a made-up shop, for pictures only. Names, amounts and people are invented. */
+
+const NOW = Date.now();
+export const MINUTE = 60_000;
+
+export const gbp = { code: 'S01', name: 'Harbour Street', currency: 'GBP', exponent: 2, tax_included: true };
+export const jpy = { code: 'S07', name: '港町店', currency: 'JPY', exponent: 0, tax_included: false };
+
+const person = (n, name, role) => ({ id: `00000000-0000-7000-8000-${String(n).padStart(12, '0')}`, name, role });
+export const staff = [
+  person(1, 'Amara Okafor', 'cashier'),
+  person(2, 'Ben Whitaker', 'cashier'),
+  person(3, 'Chiyo 田中', 'shift_lead'),
+  person(4, 'Dana Levi', 'manager'),
+];
+export const manyStaff = [
+  ...staff,
+  person(5, 'Maximiliana Theodora von Hohenstein-Wolfenbüttel', 'cashier'),
+  person(6, 'محمد عبد الرحمن الهاشمي', 'cashier'),
+  ...Array.from({ length: 24 }, (_, i) => person(10 + i, `Seasonal helper ${i + 1}`, 'cashier')),
+];
+
+const leadMay = {
+  may_refund_without_sale: true,
+  may_override_price: true,
+  may_adjust_stock: true,
+  may_open_drawer: true,
+};
+
+export const line = (code, name, pieces, price, rate = 2000) => ({
+  code,
+  name,
+  quantity_milli: Math.round(pieces * 1000),
+  unit_price: price * 100,
+  tax_rate_bp: rate,
+  amount_minor: Math.round(pieces * price),
+});
+
+const emptyCart = {
+  order: '01890000-0000-7000-8000-000000000001',
+  is_refund: false,
+  reason: null,
+  lines: [],
+  touched: null,
+  taxes: [],
+  total_minor: 0,
+  quick_cash_minor: [],
+};
+
+export function cartOf(lines, more = {}) {
+  const total = lines.reduce((sum, l) => sum + l.amount_minor, 0);
+  const rates = [...new Set(lines.map((l) => l.tax_rate_bp))];
+  const taxes = rates.map((rate_bp) => {
+    const gross = lines.filter((l) => l.tax_rate_bp === rate_bp).reduce((sum, l) => sum + l.amount_minor, 0);
+    const net_minor = Math.round((gross * 10_000) / (10_000 + rate_bp));
+    return { rate_bp, net_minor, tax_minor: gross - net_minor };
+  });
+  const notes = [500, 1000, 2000, 5000, 10_000].map((note) => Math.ceil(total / note) * note);
+  const quick_cash_minor = [...new Set([total, ...notes])].sort((a, b) => a - b).slice(0, 5);
+  return { ...emptyCart, lines, touched: lines.length - 1, taxes, total_minor: total, quick_cash_minor, ...more };
+}
+
+export const someLines = [
+  line('85123A', 'White hanging heart T-light holder', 6, 255),
+  line('22423', 'Regency cakestand 3 tier', 1, 1275),
+  line('84879', 'Assorted colour bird ornament', 8, 169),
+  line('21730', 'Glass star frosted T-light holder', 1, 425, 500),
+];
+
+export const hardLines = [
+  line('1', 'Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft commemorative plate', 12, 129_999),
+  line('2', 'كوب شاي زجاجي مزخرف بخط يدوي', 3, 899),
+  line('3', '手描き九谷焼湯呑み茶碗 桐箱入り 五客揃え 伝統工芸品', 1, 4_980_000),
+  line('4', 'Loose leaf tea, by weight', 0.125, 2_480, 0),
+  line('5', 'Container of bricks', 99_999, 99_999),
+];
+
+export const settled = {
+  order: '01890000-0000-7000-8000-0000000000aa',
+  receipt: 'S01-T03b-000123',
+  is_refund: false,
+  total_minor: 4_582,
+  tendered_minor: 5_000,
+  change_minor: 418,
+  durability: 'regional',
+  print: 'confirmed',
+  drawer: 'kicked',
+};
+
+export const shift = {
+  id: '01890000-0000-7000-8000-0000000000bb',
+  business_day: '2026-11-21',
+  opened_at_ms: NOW - 200 * MINUTE,
+  float_minor: 10_000,
+  expected_minor: 84_210,
+  sales: 61,
+  refunds: 2,
+  sales_minor: 76_190,
+  refunds_minor: 1_980,
+};
+
+const online = { state: 'online', unsent: 0, not_central: 0, last_contact_ms: NOW - 2000, problem: null };
+export const offline = {
+  state: 'offline',
+  unsent: 12,
+  not_central: 14,
+  last_contact_ms: NOW - 47 * MINUTE,
+  problem: 'The regional server does not answer.',
+};
+
+/** A till that sells; `more` replaces parts. */
+export const till = (more = {}) => ({
+  store: gbp,
+  till: { name: 'Till 3', series: 'S01-T03b' },
+  staff,
+  signed_in: { staff: staff[2], ...leadMay },
+  shift,
+  last_closed_shift: null,
+  cart: emptyCart,
+  last_order: null,
+  link: online,
+  print_jobs: [],
+  ...more,
+});
+
+const product = (n, code, name, price, stock) => ({
+  id: `00000000-0000-7000-8000-${String(n).padStart(12, '0')}`,
+  code,
+  name,
+  unit_price: price * 100,
+  stock_milli: stock * 1000,
+});
+export const products = [
+  product(1, '22423', 'Regency cakestand 3 tier', 1275, 34),
+  product(2, '22424', 'Enamel bread bin cream', 1095, 4),
+  product(3, '22457', 'Natural slate heart chalkboard', 295, 0),
+  product(4, '22469', 'Heart of wicker small', 165, 212),
+  product(5, '22470', 'Heart of wicker large', 295, -3),
+  product(6, '22720', 'Set of 3 cake tins pantry design, with a name that goes on for rather longer than the panel is wide', 495, 71),
+  { ...product(7, '22197', 'Popcorn holder, sold by the hundred', 85, 1400), unit_price: 8_450 },
+  ...Array.from({ length: 30 }, (_, i) => product(20 + i, `23${100 + i}`, `Ceramic cake bowl no. ${i + 1}`, 350 + i * 15, i * 3)),
+];
+
+const summary = (n, more = {}) => ({
+  order: `01890000-0000-7000-8000-00000000${1000 + n}`,
+  receipt: `S01-T0${(n % 3) + 1}b-00${String(900 - n)}`,
+  is_refund: n % 9 === 4,
+  at_ms: NOW - n * 13 * MINUTE,
+  total_minor: n % 9 === 4 ? -1_275 : 1_275 + n * 311,
+  lines: (n % 7) + 1,
+  till: `Till ${(n % 3) + 1}`,
+  durability: n < 2 ? 'device' : n < 4 ? 'regional' : 'central',
+  ...more,
+});
+export const orders = Array.from({ length: 60 }, (_, n) => summary(n));
+
+export const order = {
+  summary: summary(3, { receipt: 'S01-T03b-000123', total_minor: 4_582, lines: 4 }),
+  cashier: 'Amara Okafor',
+  lines: someLines.map((l, i) => ({
+    name: l.name,
+    quantity_milli: l.quantity_milli,
+    unit_price: l.unit_price,
+    amount_minor: l.amount_minor,
+    refundable_milli: i === 1 ? 0 : i === 2 ? 5000 : l.quantity_milli,
+  })),
+  taxes: [],
+  original: null,
+  reason: null,
+  next_refund: '01890000-0000-7000-8000-0000000000cc',
+};
+
+const day = (back) => new Date(Date.now() - back * 86_400_000).toISOString().slice(0, 10);
+const row = (key, label, sales, refunds, average) => ({
+  key,
+  label,
+  sales,
+  sales_minor: sales * average,
+  refunds,
+  refunds_minor: refunds * 1_120,
+  net_minor: sales * average - refunds * 1_120,
+  tax_minor: Math.round((sales * average - refunds * 1_120) / 6),
+});
+
+function report(rows, asked) {
+  const sum = (key) => rows.reduce((total, r) => total + r[key], 0);
+  const numbers = ['sales', 'sales_minor', 'refunds', 'refunds_minor', 'net_minor', 'tax_minor'];
+  const total = { key: 'total', label: 'Total', ...Object.fromEntries(numbers.map((key) => [key, sum(key)])) };
+  return { from: asked.from, to: asked.to, group_by: asked.group_by, currency: 'GBP', exponent: 2, rows, total, coverage };
+}
+
+const tillCoverage = (name, state, covers, seen, missing) => ({
+  device: `device-${name}`,
+  name,
+  store: 'S01',
+  state,
+  covers_to_ms: covers,
+  seen_at_ms: seen,
+  missing_commits: missing,
+});
+const coverage = {
+  asked_at_ms: NOW,
+  complete: false,
+  sentence: 'Covers 2 of 4 tills to 14:32 UTC; Till 3 silent for 47 min; Till 2 has 12 commits on the way.',
+  tills: [
+    tillCoverage('Till 1', 'current', NOW - MINUTE, NOW - 2000, 0),
+    tillCoverage('Till 2', 'behind', NOW - 4 * MINUTE, NOW - 1000, 12),
+    tillCoverage('Till 3', 'silent', NOW - 47 * MINUTE, NOW - 47 * MINUTE, 0),
+    tillCoverage('Till 4, the one in the garden that is only used in summer', 'never', null, null, 0),
+  ],
+};
+export const completeCoverage = {
+  ...coverage,
+  complete: true,
+  sentence: 'Covers all 2 tills to 14:32 UTC.',
+  tills: coverage.tills.slice(0, 1),
+};
+
+const daysBetween = ({ from, to }) => {
+  const days = [];
+  for (let at = Date.parse(from); at <= Date.parse(to); at += 86_400_000) days.push(new Date(at).toISOString().slice(0, 10));
+  return days;
+};
+
+export const reports = {
+  day: (asked) =>
+    report(
+      daysBetween(asked).map((d, i) => (d < day(500) ? row(d, d, 0, 0, 0) : row(d, d, 80 + ((i * 37) % 120), i % 5, 1_934))),
+      asked,
+    ),
+  till: (asked) =>
+    report(
+      [
+        row('device-1', 'Till 1', 412, 9, 2_011),
+        row('device-2', 'Till 2', 388, 4, 1_840),
+        row('device-3', 'Till 3', 129, 12, 1_377),
+        row('device-4', 'Till 4, the one in the garden that is only used in summer', 0, 0, 0),
+      ],
+      asked,
+    ),
+  huge: (asked) => report(daysBetween(asked).map((d) => row(d, d, 998_877_665, 12_345_678, 99_999)), asked),
+  empty: (asked) => report(daysBetween(asked).map((d) => row(d, d, 0, 0, 0)), asked),
+};
+
+export const devices = [
+  { device: 'a', name: 'Region north', kind: 'server', store: null, seen_at_ms: NOW - 1000 },
+  { device: 'b', name: 'Till 1', kind: 'till', store: 'S01', seen_at_ms: NOW - 2000 },
+  { device: 'c', name: 'Till 2', kind: 'till', store: 'S01', seen_at_ms: NOW - 47 * MINUTE },
+  { device: 'd', name: 'Till 4, the one in the garden that is only used in summer', kind: 'till', store: 'S01', seen_at_ms: null },
+];
+
+export const enrolment = {
+  link: 'evertill://sync.example.org:7443/enrol#4QK7-2MZD-9XWT-1HPB&ca=b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9',
+  expires_at_ms: NOW + 15 * MINUTE,
+};

@@ -20,5 +20,10 @@ fi
 if [[ -e $folder/central/database-name ]]; then
   echo "The database $(cat "$folder/central/database-name") stays on your PostgreSQL server; drop it there when you no longer want it."
 fi
+# Where PostgreSQL's data is when its user may not enter the folder.
+elsewhere="$(cat "$folder/central/elsewhere" 2>/dev/null || true)"
+if [[ $elsewhere == /var/lib/evertill/central-* ]]; then
+  rm -rf -- "$elsewhere"
+fi
 rm -rf -- "$folder"
 echo "Removed."

@@ -78,11 +78,12 @@ async function picture(browser, scene, colorScheme, { answer, size, address }) {
   });
   await page.routeWebSocket('**/api/events', () => {});
   await page.goto(served.origin + address);
-  await page.waitForLoadState('networkidle').catch(() => {});
+  await page.locator('#app > *').first().waitFor();
+  await settle(page);
   if (scene.goesSilent) served.stop();
   await scene.steps?.(page);
   await settle(page);
-  await page.screenshot({ path: join(folder, `${scene.name}-${colorScheme}.png`), fullPage: scene.full ?? false });
+  await page.screenshot({ path: join(folder, `${scene.name}-${colorScheme}.png`), fullPage: false });
   await judge(page, say);
   await context.close();
   served.stop();
@@ -91,15 +92,23 @@ async function picture(browser, scene, colorScheme, { answer, size, address }) {
 /** Two frames after the last change everything is painted. */
 const settle = (page) =>
   page.evaluate(
-    () => new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 150)),
+    () =>
+      new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 250)),
   );
 
 async function judge(page, say) {
   await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  const { violations } = await page.evaluate(() =>
+    globalThis.axe.run(document, { resultTypes: ['violations'] }),
+  );
   for (const { id, impact, nodes, help } of violations) {
     if (impact !== 'serious' && impact !== 'critical') continue;
-    say(`axe ${impact} ${id}: ${help}: ${nodes.map((node) => node.target.join(' ')).slice(0, 3).join(' | ')}`);
+    say(
+      `axe ${impact} ${id}: ${help}: ${nodes
+        .map((node) => node.target.join(' '))
+        .slice(0, 3)
+        .join(' | ')}`,
+    );
   }
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
   if (overflow > 0) say(`the page is ${overflow} px too wide`);

@@ -49,6 +49,7 @@ pub enum Command {
         /// Another name than the catalogue's. Needs the same permission.
         name: Option<String>,
         /// Whether it stays a line of its own; otherwise it joins a line with the same product, price and name.
+        #[cfg_attr(test, ts(optional = nullable))]
         separate: Option<bool>,
     },
     /// Change how much a line of the cart holds.
@@ -685,15 +686,99 @@ impl ApiError {
 }
 
 impl From<StoreError> for ApiError {
-    /// The screen learns that nothing was recorded; the log learns why.
+    /// The screen learns whether it was recorded; the log learns why not.
     fn from(error: StoreError) -> Self {
+        let (code, message) = match &error {
+            StoreError::TooLarge(_) => (ApiErrorCode::CartFull, "this is too much for one record; split it in two"),
+            StoreError::InDoubt => (
+                ApiErrorCode::InDoubt,
+                "the disk failed; it is not known yet whether this was recorded; try again and the till will look it up",
+            ),
+            _ => (ApiErrorCode::Storage, "the disk of this till failed; nothing was recorded; make room or call for help"),
+        };
         tracing::error!(error = %chain_of(&error), "the store failed");
-        Self::new(ApiErrorCode::Storage, "the disk of this till failed; nothing was recorded; make room or call for help")
+        Self::new(code, message)
     }
 }
 
 impl From<rusqlite::Error> for ApiError {
     fn from(error: rusqlite::Error) -> Self {
         StoreError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ts_rs::{Config, TS};
+
+    use super::*;
+
+    /// The TypeScript of every type of this file, in its order.
+    fn bindings() -> String {
+        let config = Config::new().with_large_int("number");
+        let mut out = String::from("// Generated from node/src/api.rs. Do not edit.\n");
+        macro_rules! export {
+            ($($name:ty),+ $(,)?) => { $( out.push_str(&format!("\nexport {}\n", without_comments(&<$name>::decl(&config)))); )+ };
+        }
+        export!(
+            Command,
+            Item,
+            RefundLine,
+            AdjustLine,
+            Query,
+            Event,
+            TillView,
+            StoreView,
+            TillIdentity,
+            StaffView,
+            SignedInView,
+            ShiftView,
+            ClosedShiftView,
+            CartView,
+            CartLineView,
+            TaxView,
+            SettledView,
+            Durability,
+            DrawerState,
+            LinkView,
+            LinkState,
+            PrintJobView,
+            PrintState,
+            ProductView,
+            OrderSummary,
+            OrderView,
+            OrderLineView,
+            LedgerView,
+            LedgerRow,
+            ApiError,
+            ApiErrorCode,
+        );
+        out
+    }
+
+    /// The comments are in this file; one place is enough.
+    fn without_comments(declaration: &str) -> String {
+        let mut out = String::new();
+        let mut rest = declaration;
+        while let Some((before, comment)) = rest.split_once("/**") {
+            out.push_str(before.trim_end());
+            rest = comment.split_once("*/").map_or("", |(_, after)| after.trim_start());
+            out.push(' ');
+        }
+        out.push_str(rest);
+        out
+    }
+
+    #[test]
+    fn bindings_are_fresh() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/src/lib/api/node.gen.ts");
+        let fresh = bindings();
+        if std::env::var_os("UPDATE_BINDINGS").is_some() {
+            std::fs::write(&path, &fresh).expect("writing the bindings");
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(committed, fresh, "run this test with UPDATE_BINDINGS=1 and commit {}", path.display());
     }
 }

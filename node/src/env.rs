@@ -9,6 +9,7 @@ use sync_proto::env::Env;
 pub struct SystemEnv;
 
 impl Env for SystemEnv {
+    #[expect(clippy::disallowed_methods, reason = "the one place of this program that reads the clock")]
     fn unix_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -1,1 +1,186 @@
-//! To come.
+//! The till on a thread of its own, and the handle that everything else holds.
+//!
+//! One owner, one queue: commands, queries, replication and printing all take their turn. What an owner does while nobody waits
+//! is to tidy up.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::api::{ApiError, ApiErrorCode, Command, Event, Query, TillView};
+use crate::till::{Answer, Till};
+
+/// Requests that may wait for the till before a caller waits to ask.
+const REQUESTS_MAX: usize = 256;
+/// Events kept for a listener that is slow; it then learns that it missed some.
+const EVENTS_MAX: usize = 256;
+
+type Job = Box<dyn FnOnce(&mut Owned) + Send>;
+
+/// The till has stopped, so nothing more can be asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the till is stopping")]
+pub struct NodeStopped;
+
+/// A handle to a running till. Clones are cheap and lead to the same till; it stops when all of them are gone.
+#[derive(Debug, Clone)]
+pub struct Node {
+    owner: Owner,
+    channels: Arc<Channels>,
+}
+
+#[derive(Debug, Clone)]
+enum Owner {
+    Thread(mpsc::Sender<Job>),
+    Inline(Arc<Mutex<Owned>>),
+}
+
+/// The till with what it tells others about itself.
+#[derive(Debug)]
+struct Owned {
+    till: Till,
+    channels: Arc<Channels>,
+}
+
+#[derive(Debug)]
+struct Channels {
+    events: broadcast::Sender<Event>,
+    commits: watch::Sender<u64>,
+    paper: watch::Sender<u64>,
+}
+
+impl Node {
+    /// Gives a till a thread of its own. The second value ends with the thread, after the last handle is gone.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(till: Till) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let channels = Channels::of(&till);
+        let (requests, queue) = mpsc::channel(REQUESTS_MAX);
+        let owned = Owned { till, channels: channels.clone() };
+        let thread = std::thread::Builder::new().name("till".to_owned()).spawn(move || serve(owned, queue))?;
+        Ok((Self { owner: Owner::Thread(requests), channels }, thread))
+    }
+
+    /// Lets whoever asks do the till's work on the spot. For a simulation, whose time must not pass while a thread works.
+    pub fn inline(till: Till) -> Self {
+        let channels = Channels::of(&till);
+        let owned = Owned { till, channels: channels.clone() };
+        Self { owner: Owner::Inline(Arc::new(Mutex::new(owned))), channels }
+    }
+
+    /// Does what a person asks for. It is done even when the caller goes away meanwhile.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub async fn command(&self, command: Command) -> Result<TillView, ApiError> {
+        self.with(move |till| till.command(command)).await?
+    }
+
+    /// Looks something up.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn query(&self, query: Query) -> Result<Answer, ApiError> {
+        self.with(move |till| till.query(query)).await?
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.channels.events.subscribe()
+    }
+
+    /// The last own commit, whenever it rises.
+    pub fn log_grew(&self) -> watch::Receiver<u64> {
+        self.channels.commits.subscribe()
+    }
+
+    /// Rises whenever there is something to print or a drawer to open.
+    pub fn paper_grew(&self) -> watch::Receiver<u64> {
+        self.channels.paper.subscribe()
+    }
+
+    /// Does something with the till, in its turn, and answers what came of it.
+    ///
+    /// # Errors
+    /// When the till has stopped.
+    pub async fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Till) -> T + Send + 'static) -> Result<T, NodeStopped> {
+        match &self.owner {
+            Owner::Inline(owned) => {
+                let mut owned = owned.lock().unwrap_or_else(PoisonError::into_inner);
+                let answer = work(&mut owned.till);
+                owned.tell();
+                owned.tidy();
+                Ok(answer)
+            }
+            Owner::Thread(requests) => {
+                let (answer, answered) = oneshot::channel();
+                let job: Job = Box::new(move |owned| {
+                    let result = work(&mut owned.till);
+                    owned.tell();
+                    let _ = answer.send(result);
+                });
+                requests.send(job).await.map_err(|_| NodeStopped)?;
+                answered.await.map_err(|_| NodeStopped)
+            }
+        }
+    }
+}
+
+impl From<NodeStopped> for ApiError {
+    fn from(stopped: NodeStopped) -> Self {
+        Self::new(ApiErrorCode::Storage, stopped.to_string())
+    }
+}
+
+fn serve(mut owned: Owned, mut queue: mpsc::Receiver<Job>) {
+    loop {
+        let job = match queue.try_recv() {
+            Ok(job) => job,
+            Err(mpsc::error::TryRecvError::Disconnected) => break,
+            Err(mpsc::error::TryRecvError::Empty) => {
+                owned.tidy();
+                match queue.blocking_recv() {
+                    Some(job) => job,
+                    None => break,
+                }
+            }
+        };
+        job(&mut owned);
+    }
+    if let Err(error) = owned.till.tidy() {
+        tracing::warn!(error = %crate::errors::chain_of(&error), "the till could not tidy up before it stopped");
+    }
+}
+
+impl Owned {
+    /// Passes on what the till has to say since it was last asked.
+    fn tell(&mut self) {
+        for event in self.till.take_events() {
+            let _ = self.channels.events.send(event);
+        }
+        let tell = |channel: &watch::Sender<u64>, value: u64| {
+            channel.send_if_modified(|known| std::mem::replace(known, value) != value);
+        };
+        tell(&self.channels.commits, self.till.own_chain().commit);
+        tell(&self.channels.paper, self.till.paper_version());
+    }
+
+    fn tidy(&mut self) {
+        if self.till.wants_tidying()
+            && let Err(error) = self.till.tidy()
+        {
+            tracing::warn!(error = %crate::errors::chain_of(&error), "the till could not tidy up");
+        }
+    }
+}
+
+impl Channels {
+    fn of(till: &Till) -> Arc<Self> {
+        Arc::new(Self {
+            events: broadcast::Sender::new(EVENTS_MAX),
+            commits: watch::Sender::new(till.own_chain().commit),
+            paper: watch::Sender::new(till.paper_version()),
+        })
+    }
+}

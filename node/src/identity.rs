@@ -171,7 +171,7 @@ impl Identity {
             incarnation: Hex(env::random(env)),
             incarnation_tag: "a".to_owned(),
             db_uuid: None,
-            machine: machine_id(),
+            machine: None,
             added_later: serde_json::Map::new(),
         };
         // Last, because its presence is what says that the folder is enrolled.
@@ -378,7 +378,7 @@ impl HighWater {
     /// The mark of an incarnation. A mark of another one, or half a mark, says nothing.
     fn read(file: &mut File, of: Hex<16>) -> Self {
         let mut text = String::new();
-        if file.by_ref().take(512).read_to_string(&mut text).is_err() {
+        if Read::take(&mut *file, 512).read_to_string(&mut text).is_err() {
             return Self::default();
         }
         let mut fields = text.split_whitespace();

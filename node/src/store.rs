@@ -75,6 +75,15 @@ pub enum StoreError {
     /// After a failure the file could not be opened again yet.
     #[error("the replica is closed after a failure and could not be opened again yet")]
     Closed,
+    /// A commit failed, and the disk does not answer whether it is there.
+    #[error("it is not known whether a commit is on the disk")]
+    InDoubt,
+    /// More than one entry can hold.
+    #[error("a record of {0} bytes is too large")]
+    TooLarge(usize),
+    /// The identity could not be kept.
+    #[error("the identity of this device could not be kept")]
+    Identity(#[from] Box<crate::identity::IdentityError>),
     /// A file could not be read or written.
     #[error("{path} could not be {done}")]
     Io {

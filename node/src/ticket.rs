@@ -4,7 +4,7 @@ use domain::receipt::Receipt;
 use hardware::ticket::{Align, Cell, CutKind, Item, RuleLine, Style, Ticket};
 
 /// Longest text that is put on one line item, in bytes; what is longer is cut at a character.
-const TEXT_BYTES_MAX: usize = 1_000;
+const TEXT_BYTES_MAX: usize = 200;
 
 /// Sets a receipt out for paper.
 pub fn ticket(receipt: &Receipt) -> Ticket {

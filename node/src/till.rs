@@ -40,6 +40,7 @@ use crate::store::sums::Sums;
 use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as paper_rows, people, project, rebuild, sums};
 
 pub use paper::{PaperWork, PrintOutcome};
+pub use look::Answer;
 pub use receive::{LinkChange, ReceiveError, Received};
 
 /// Records folded in memory after which an idle owner should write the sums.
@@ -79,7 +80,7 @@ pub enum OpenError {
     Store(#[from] StoreError),
     /// The first commit of an incarnation.
     #[error("this device could not begin to write")]
-    Begin(#[source] ApiError),
+    Begin(#[source] StoreError),
 }
 
 /// One till.
@@ -98,9 +99,17 @@ pub struct Till {
     touched: Option<usize>,
     signed_in: Option<StaffId>,
     last_order: Option<OrderId>,
-    link: LinkChange,
+    link: Link,
     events: Vec<Event>,
     paper_version: u64,
+}
+
+/// How the link to the regional server is now.
+#[derive(Debug)]
+struct Link {
+    state: LinkState,
+    last_contact_ms: Option<u64>,
+    problem: Option<String>,
 }
 
 /// What is held in memory of what is on disk. After a failed commit it is read again.
@@ -114,6 +123,7 @@ struct FromDisk {
     receipt: u64,
     acks: (u64, u64),
     cursors: BTreeMap<Scope, u64>,
+    region: Option<[u8; 16]>,
     chains: BTreeMap<Origin, (i64, OriginChain)>,
     shift: Option<ShiftRow>,
     closed_shift: Option<ShiftRow>,
@@ -171,7 +181,7 @@ impl Till {
             touched: None,
             signed_in: None,
             last_order: None,
-            link: LinkChange { state: LinkState::Offline, last_contact_ms: None, problem: None },
+            link: Link { state: LinkState::Offline, last_contact_ms: None, problem: None },
             events: Vec::new(),
             paper_version: 0,
             replica: Some(replica),
@@ -205,8 +215,8 @@ impl Till {
             }
             Command::OpenShift { float_minor, business_day } => self.open_shift(float_minor, business_day.as_deref()),
             Command::CloseShift { counted_minor } => self.close_shift(counted_minor),
-            Command::AddLine { item, quantity_milli, unit_price, name } => {
-                self.add_line(&item, quantity_milli, unit_price, name.as_deref())
+            Command::AddLine { item, quantity_milli, unit_price, name, separate } => {
+                self.add_line(&item, quantity_milli, unit_price, name.as_deref(), separate.unwrap_or(false))
             }
             Command::SetQuantity { line, quantity_milli } => self.set_quantity(line, quantity_milli),
             Command::RemoveLine { line } => self.remove_line(line),
@@ -330,21 +340,21 @@ impl Till {
         self.from_disk.shift.as_ref().ok_or_else(none)
     }
 
-    fn begin_to_write(&mut self) -> Result<(), ApiError> {
+    fn begin_to_write(&mut self) -> Result<(), StoreError> {
         let series = self.identity.series();
         let software = format!("evertill-node {}", env!("CARGO_PKG_VERSION"));
         self.record(None, &Record::DeviceStarted(DeviceStart { series, actor: None, software }), Beside::default())
     }
 
     /// Writes a record and what it brings, as one commit. Returns once it is on disk, or surely is not.
-    fn record(&mut self, staff: Option<StaffId>, record: &Record, beside: Beside) -> Result<(), ApiError> {
+    fn record(&mut self, staff: Option<StaffId>, record: &Record, beside: Beside) -> Result<(), StoreError> {
         let at = self.from_disk.hlc.tick(self.env.unix_ms());
         let body = Body::Record { kind: record.kind(), version: RECORD_VERSION, bytes: record.encode() };
         let new = vec![NewEntry { scope: self.scope.clone(), body }];
         let mut chain = self.from_disk.chain.clone();
         let commit = chain.append(self.identity.signing_key(), at, staff.map(|s| *s.as_bytes()), new);
-        if commit.entries.iter().any(|e| e.bytes.len() > journal::entry::ENTRY_BYTES_MAX) {
-            return Err(ApiError::new(ApiErrorCode::CartFull, "this is too much for one record; split it in two"));
+        if let Some(e) = commit.entries.iter().find(|e| e.bytes.len() > journal::entry::ENTRY_BYTES_MAX) {
+            return Err(StoreError::TooLarge(e.bytes.len()));
         }
         let mut added = Sums::default();
         match self.write(&commit, record, &beside, &mut added) {
@@ -365,7 +375,7 @@ impl Till {
             }
             Err(Failure::Before(error)) => {
                 self.reopen_if_stuck();
-                return Err(error.into());
+                return Err(error);
             }
             Err(Failure::AtCommit(error)) => self.find_out(&commit, error)?,
         }
@@ -395,17 +405,12 @@ impl Till {
     }
 
     /// After a failed commit: reads from the disk whether the commit is there.
-    fn find_out(&mut self, commit: &SealedCommit, error: StoreError) -> Result<(), ApiError> {
+    fn find_out(&mut self, commit: &SealedCommit, error: StoreError) -> Result<(), StoreError> {
         tracing::error!(error = %crate::errors::chain_of(&error), "a commit failed; the replica is read again");
         let last = commit.entries.last().expect("a commit has an entry");
-        if self.reopen().is_err() {
-            return Err(ApiError::new(
-                ApiErrorCode::InDoubt,
-                "the disk failed; it is not known yet whether this was recorded; try again and the till will look it up",
-            ));
-        }
+        self.reopen().map_err(|_| StoreError::InDoubt)?;
         let found = log::hash_at(self.db()?, self.from_disk.origin_row, &self.scope, last.seq)?;
-        if found == Some(last.hash) { Ok(()) } else { Err(error.into()) }
+        if found == Some(last.hash) { Ok(()) } else { Err(error) }
     }
 
     /// Before a command: opens the replica again, if a failure closed it.
@@ -503,6 +508,7 @@ impl FromDisk {
             receipt: last_receipt(db, origin_row, &chain, scope)?.max(identity.high_water().receipt),
             acks: log::acks(db, origin_row)?,
             cursors: log::cursors(db, followed)?,
+            region: log::region(db)?,
             chains: BTreeMap::new(),
             open_jobs: paper_rows::open_jobs(db)?,
             origin_row,

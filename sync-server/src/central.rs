@@ -158,7 +158,9 @@ pub enum CentralError {
     #[error("the central database cannot do it; check that its user owns the tables, and start the server again to migrate it")]
     Database(#[source] tokio_postgres::Error),
     /// A migration that was applied is not the one in this program.
-    #[error("migration {version} of the central database is not the one in this program; install the version that made it, or a later one")]
+    #[error(
+        "migration {version} of the central database is not the one in this program; install the version that made it, or a later one"
+    )]
     EditedMigration {
         /// Its number.
         version: i32,

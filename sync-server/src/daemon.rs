@@ -1,1 +1,300 @@
-//! x
+//! All of the server together: opened once, run until told to stop.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ids::DeviceId;
+use journal::{Entry, Origin};
+use sync_proto::enrolment::{CODE_LETTERS, Link, code};
+use sync_proto::env::{Env, random};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::authority::{Authority, AuthorityError};
+use crate::central::feed::{self, FeedSource};
+use crate::central::{CentralError, CentralStore, Contact, FeedRow, Postgres, projector};
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::quic::{Quic, QuicError};
+use crate::region::{AuthorError, Region, RegionError, Writer};
+use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState};
+use crate::web_api::EnrolmentCode;
+
+/// How often the central database is told which devices were heard.
+const CONTACTS_EVERY: Duration = Duration::from_millis(500);
+/// How long to wait before trying again to reach a central database that is away at the start.
+const MIGRATE_AGAIN: Duration = Duration::from_secs(2);
+
+/// Why the server did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Another process has the data folder.
+    #[error("another evertill-sync-server uses {}: stop it first", .0.display())]
+    Locked(PathBuf),
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {}", .path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The data folder has not been prepared.
+    #[error("{} holds no region: run `evertill-sync-server init` first", .0.display())]
+    NotInitialised(PathBuf),
+    /// Keys or certificates.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The log.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// The server's own first words.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
+    /// The QUIC face.
+    #[error("cannot listen for devices on {address}")]
+    Quic {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: QuicError,
+    },
+    /// The manager page.
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// The central database's address.
+    #[error(transparent)]
+    Central(#[from] CentralError),
+}
+
+/// The data folder, locked, with the log and the authority open.
+#[derive(Debug)]
+pub struct Opened {
+    /// The log.
+    pub region: Region,
+    /// The authority.
+    pub authority: Arc<Authority>,
+    /// Held for as long as the folder is used.
+    pub _lock: File,
+}
+
+/// Opens a data folder. With `create`, makes it when it is not there.
+///
+/// # Errors
+/// A folder that another process has, that holds no region, or that cannot be used.
+pub fn open(data: &Path, env: &dyn Env, create: bool) -> Result<Opened, DaemonError> {
+    let folder_error = |source| DaemonError::Folder { path: data.to_owned(), source };
+    let log = data.join("region.db");
+    if create {
+        std::fs::create_dir_all(data).map_err(folder_error)?;
+    } else if !log.exists() {
+        return Err(DaemonError::NotInitialised(data.to_owned()));
+    }
+    let lock = File::options().create(true).append(true).open(data.join("lock")).map_err(folder_error)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(DaemonError::Locked(data.to_owned())),
+        Err(TryLockError::Error(source)) => return Err(folder_error(source)),
+    }
+    let authority = Arc::new(Authority::open(data)?);
+    let writer = Writer {
+        device: DeviceId::new(env.unix_ms(), random(env)),
+        incarnation: random(env),
+        actor: random(env),
+        key: authority.seal_key().clone(),
+    };
+    let mut region = Region::open(&log, writer)?;
+    region.start(env.unix_ms(), env!("CARGO_PKG_VERSION"))?;
+    Ok(Opened { region, authority, _lock: lock })
+}
+
+/// What a running server listens on.
+#[derive(Debug, Clone, Copy)]
+pub struct Listening {
+    /// The UDP address for devices.
+    pub sync: std::net::SocketAddr,
+    /// The TCP address of the manager page.
+    pub web: std::net::SocketAddr,
+}
+
+/// Runs the server until told to stop. `ready` is called once, when it listens.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(
+    config: &Config,
+    env: Arc<dyn Env>,
+    stop: watch::Receiver<bool>,
+    ready: impl FnOnce(Listening),
+) -> Result<(), DaemonError> {
+    let Opened { region, authority, _lock } = open(&config.data, &*env, false)?;
+    let central = Postgres::new(&config.central.url)?;
+    let web = WebServer::bind(&config.web)?;
+    let hub = Hub::spawn(region);
+    let quic = Quic::new(hub.clone(), authority.clone(), env.clone());
+    let address = config.sync.listen;
+    let endpoint = quic.bind(address).map_err(|source| DaemonError::Quic { address, source })?;
+    let listening = Listening {
+        sync: endpoint.local_addr().unwrap_or(address),
+        web: web.local_addr().unwrap_or(config.web.listen),
+    };
+    let public = config.sync.public.clone().unwrap_or_else(|| listening.sync.to_string());
+    let desk = Desk { hub: hub.clone(), authority, env: env.clone(), public };
+    let state = WebState::new(central.clone(), desk, env);
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(quic.run(endpoint, stop.clone()));
+    tasks.spawn(follow_central(hub.clone(), central, stop.clone()));
+    ready(listening);
+    let served = web.run(state, stop.clone()).await;
+    while tasks.join_next().await.is_some() {}
+    Ok(served?)
+}
+
+/// Feeds and projects, from when the central database is there and migrated.
+async fn follow_central(hub: Hub, central: Postgres, stop: watch::Receiver<bool>) {
+    let work = async {
+        while let Err(error) = central.migrate().await {
+            tracing::warn!(%error, "the central database cannot be prepared; tills go on, this is tried again");
+            tokio::time::sleep(MIGRATE_AGAIN).await;
+        }
+        let source = LogSource { hub: hub.clone(), grown: hub.grown() };
+        tokio::join!(
+            feed::run(source, central.clone(), stop.clone()),
+            projector::run(central.clone(), stop.clone()),
+            tell_contacts(&hub, &central),
+        )
+    };
+    let mut stopping = stop.clone();
+    tokio::select! {
+        biased;
+        () = async { let _ = stopping.wait_for(|stop| *stop).await; } => {}
+        _ = work => {}
+    }
+}
+
+/// Tells the central database which devices were heard, so that figures can say what they cover.
+async fn tell_contacts(hub: &Hub, central: &Postgres) {
+    let mut told = BTreeMap::new();
+    let mut interval = tokio::time::interval(CONTACTS_EVERY);
+    loop {
+        interval.tick().await;
+        let heard = hub.all_heard();
+        let news: Vec<Contact> = heard
+            .iter()
+            .filter(|(device, heard)| told.get(*device) != Some(*heard))
+            .map(|(device, heard)| Contact {
+                device: *device.as_bytes(),
+                incarnation: heard.incarnation,
+                commit: heard.commit,
+                seen_at_ms: heard.at_ms,
+            })
+            .collect();
+        if !news.is_empty() && central.seen(&news).await.is_ok() {
+            told = heard;
+        }
+    }
+}
+
+/// The region's log as the feed reads it.
+#[derive(Debug)]
+struct LogSource {
+    hub: Hub,
+    grown: watch::Receiver<u64>,
+}
+
+impl FeedSource for LogSource {
+    fn region(&self) -> [u8; 16] {
+        self.hub.region()
+    }
+
+    async fn next(&mut self, after: u64, max_rows: usize, max_bytes: usize) -> Vec<FeedRow> {
+        if self.grown.wait_for(|seq| *seq > after).await.is_err() {
+            return Vec::new();
+        }
+        let read = self.hub.with(move |region| region.rows_after(after, max_rows, max_bytes)).await;
+        match read {
+            Ok(Ok(rows)) => {
+                let within = rows.into_iter().take(max_rows);
+                within.map(feed_row).collect()
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the region's log cannot be read");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn fed(&self, region_seq: u64) {
+        let hub = self.hub.clone();
+        tokio::spawn(async move {
+            match hub.with(move |region| region.commits_up_to(region_seq)).await {
+                Ok(Ok(commits)) => hub.note_central(commits),
+                Ok(Err(error)) => tracing::error!(%error, "the region's log cannot be read"),
+                Err(_) => {}
+            }
+        });
+    }
+}
+
+fn feed_row(row: crate::region::LogRow) -> FeedRow {
+    let at_ms = Entry::decode(&row.bytes).map_or(0, |entry| entry.at.unix_ms());
+    let Origin { device, incarnation } = row.origin;
+    FeedRow {
+        region_seq: row.region_seq,
+        device,
+        incarnation,
+        scope: row.scope.as_str().to_owned(),
+        seq: row.seq,
+        commit: row.commit,
+        hash: row.hash,
+        bytes: row.bytes,
+        at_ms,
+    }
+}
+
+/// Gives out enrolment codes.
+struct Desk {
+    hub: Hub,
+    authority: Arc<Authority>,
+    env: Arc<dyn Env>,
+    public: String,
+}
+
+impl EnrolmentDesk for Desk {
+    fn issue(&self, store_code: &str, name: &str) -> Result<EnrolmentCode, IssueError> {
+        let (store, name, env, authority, public) =
+            (store_code.to_owned(), name.to_owned(), self.env.clone(), self.authority.clone(), self.public.clone());
+        let issued = self.hub.with_blocking(move |region| issue(region, &authority, &public, &store, &name, &*env));
+        match issued {
+            Ok(Ok(code)) => Ok(code),
+            Ok(Err(AuthorError::NoSuchStore(code))) => Err(IssueError::UnknownStore(code)),
+            Ok(Err(error)) => Err(IssueError::Failed(error.to_string())),
+            Err(error) => Err(IssueError::Failed(error.to_string())),
+        }
+    }
+}
+
+/// Makes a code for a new till, notes it, and puts it into a link.
+///
+/// # Errors
+/// No such store, or a log that refuses.
+pub fn issue(
+    region: &mut Region,
+    authority: &Authority,
+    public: &str,
+    store_code: &str,
+    name: &str,
+    env: &dyn Env,
+) -> Result<EnrolmentCode, AuthorError> {
+    let code = code(random::<CODE_LETTERS>(env));
+    let pending = region.issue_code(store_code, name, &code, env.unix_ms())?;
+    let link = Link { address: public.to_owned(), code, authority: authority.fingerprint() };
+    Ok(EnrolmentCode { link: link.to_string(), expires_at_ms: pending.expires_at_ms })
+}

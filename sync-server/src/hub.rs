@@ -115,6 +115,19 @@ impl Hub {
         answer.await.map_err(|_| HubError::Stopped)
     }
 
+    /// Runs `work` at the owner and waits for it; for threads that may block.
+    ///
+    /// # Errors
+    /// A server that stops.
+    pub fn with_blocking<T: Send + 'static>(&self, work: impl FnOnce(&mut Region) -> T + Send + 'static) -> Result<T, HubError> {
+        let (done, answer) = oneshot::channel();
+        let job = Job::With(Box::new(move |region| {
+            let _ = done.send(work(region));
+        }));
+        self.jobs.blocking_send(job).map_err(|_| HubError::Stopped)?;
+        answer.blocking_recv().map_err(|_| HubError::Stopped)
+    }
+
     /// The region sequence of the newest entry, as it grows.
     pub fn grown(&self) -> watch::Receiver<u64> {
         self.grown.clone()

@@ -7,6 +7,7 @@
 //! | [`region`] | the log: admission, documents, enrolment codes, in one SQLite file |
 //! | [`hub`] | the thread that owns the log, and the way to it |
 //! | [`quic`] | the QUIC face: replication and enrolment |
+//! | [`import`] | products from a CSV file |
 //! | [`central`] | the feed to Postgres, the projector, the reports |
 //! | [`web`], [`web_api`] | the manager page and its API |
 //! | [`daemon`] | all of it together |
@@ -17,6 +18,7 @@ pub mod config;
 pub mod daemon;
 pub mod env;
 pub mod hub;
+pub mod import;
 pub mod quic;
 pub mod region;
 pub mod secrets;

@@ -6,7 +6,11 @@ export const MINUTE = 60_000;
 export const gbp = { code: 'S01', name: 'Harbour Street', currency: 'GBP', exponent: 2, tax_included: true };
 export const jpy = { code: 'S07', name: '港町店', currency: 'JPY', exponent: 0, tax_included: false };
 
-const person = (n, name, role) => ({ id: `00000000-0000-7000-8000-${String(n).padStart(12, '0')}`, name, role });
+const person = (n, name, role) => ({
+  id: `00000000-0000-7000-8000-${String(n).padStart(12, '0')}`,
+  name,
+  role,
+});
 export const staff = [
   person(1, 'Amara Okafor', 'cashier'),
   person(2, 'Ben Whitaker', 'cashier'),
@@ -57,7 +61,15 @@ export function cartOf(lines, more = {}) {
   });
   const notes = [500, 1000, 2000, 5000, 10_000].map((note) => Math.ceil(total / note) * note);
   const quick_cash_minor = [...new Set([total, ...notes])].sort((a, b) => a - b).slice(0, 5);
-  return { ...emptyCart, lines, touched: lines.length - 1, taxes, total_minor: total, quick_cash_minor, ...more };
+  return {
+    ...emptyCart,
+    lines,
+    touched: lines.length - 1,
+    taxes,
+    total_minor: total,
+    quick_cash_minor,
+    ...more,
+  };
 }
 
 export const someLines = [
@@ -68,7 +80,12 @@ export const someLines = [
 ];
 
 export const hardLines = [
-  line('1', 'Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft commemorative plate', 12, 129_999),
+  line(
+    '1',
+    'Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft commemorative plate',
+    12,
+    129_999,
+  ),
   line('2', 'كوب شاي زجاجي مزخرف بخط يدوي', 3, 899),
   line('3', '手描き九谷焼湯呑み茶碗 桐箱入り 五客揃え 伝統工芸品', 1, 4_980_000),
   line('4', 'Loose leaf tea, by weight', 0.125, 2_480, 0),
@@ -136,9 +153,17 @@ export const products = [
   product(3, '22457', 'Natural slate heart chalkboard', 295, 0),
   product(4, '22469', 'Heart of wicker small', 165, 212),
   product(5, '22470', 'Heart of wicker large', 295, -3),
-  product(6, '22720', 'Set of 3 cake tins pantry design, with a name that goes on for rather longer than the panel is wide', 495, 71),
+  product(
+    6,
+    '22720',
+    'Set of 3 cake tins pantry design, with a name that goes on for rather longer than the panel is wide',
+    495,
+    71,
+  ),
   { ...product(7, '22197', 'Popcorn holder, sold by the hundred', 85, 1400), unit_price: 8_450 },
-  ...Array.from({ length: 30 }, (_, i) => product(20 + i, `23${100 + i}`, `Ceramic cake bowl no. ${i + 1}`, 350 + i * 15, i * 3)),
+  ...Array.from({ length: 30 }, (_, i) =>
+    product(20 + i, `23${100 + i}`, `Ceramic cake bowl no. ${i + 1}`, 350 + i * 15, i * 3),
+  ),
 ];
 
 const summary = (n, more = {}) => ({
@@ -185,8 +210,21 @@ const row = (key, label, sales, refunds, average) => ({
 function report(rows, asked) {
   const sum = (key) => rows.reduce((total, r) => total + r[key], 0);
   const numbers = ['sales', 'sales_minor', 'refunds', 'refunds_minor', 'net_minor', 'tax_minor'];
-  const total = { key: 'total', label: 'Total', ...Object.fromEntries(numbers.map((key) => [key, sum(key)])) };
-  return { from: asked.from, to: asked.to, group_by: asked.group_by, currency: 'GBP', exponent: 2, rows, total, coverage };
+  const total = {
+    key: 'total',
+    label: 'Total',
+    ...Object.fromEntries(numbers.map((key) => [key, sum(key)])),
+  };
+  return {
+    from: asked.from,
+    to: asked.to,
+    group_by: asked.group_by,
+    currency: 'GBP',
+    exponent: 2,
+    rows,
+    total,
+    coverage,
+  };
 }
 
 const tillCoverage = (name, state, covers, seen, missing) => ({
@@ -218,14 +256,17 @@ export const completeCoverage = {
 
 const daysBetween = ({ from, to }) => {
   const days = [];
-  for (let at = Date.parse(from); at <= Date.parse(to); at += 86_400_000) days.push(new Date(at).toISOString().slice(0, 10));
+  for (let at = Date.parse(from); at <= Date.parse(to); at += 86_400_000)
+    days.push(new Date(at).toISOString().slice(0, 10));
   return days;
 };
 
 export const reports = {
   day: (asked) =>
     report(
-      daysBetween(asked).map((d, i) => (d < day(500) ? row(d, d, 0, 0, 0) : row(d, d, 80 + ((i * 37) % 120), i % 5, 1_934))),
+      daysBetween(asked).map((d, i) =>
+        d < day(500) ? row(d, d, 0, 0, 0) : row(d, d, 80 + ((i * 37) % 120), i % 5, 1_934),
+      ),
       asked,
     ),
   till: (asked) =>
@@ -238,15 +279,29 @@ export const reports = {
       ],
       asked,
     ),
-  huge: (asked) => report(daysBetween(asked).map((d) => row(d, d, 998_877_665, 12_345_678, 99_999)), asked),
-  empty: (asked) => report(daysBetween(asked).map((d) => row(d, d, 0, 0, 0)), asked),
+  huge: (asked) =>
+    report(
+      daysBetween(asked).map((d) => row(d, d, 998_877_665, 12_345_678, 99_999)),
+      asked,
+    ),
+  empty: (asked) =>
+    report(
+      daysBetween(asked).map((d) => row(d, d, 0, 0, 0)),
+      asked,
+    ),
 };
 
 export const devices = [
   { device: 'a', name: 'Region north', kind: 'server', store: null, seen_at_ms: NOW - 1000 },
   { device: 'b', name: 'Till 1', kind: 'till', store: 'S01', seen_at_ms: NOW - 2000 },
   { device: 'c', name: 'Till 2', kind: 'till', store: 'S01', seen_at_ms: NOW - 47 * MINUTE },
-  { device: 'd', name: 'Till 4, the one in the garden that is only used in summer', kind: 'till', store: 'S01', seen_at_ms: null },
+  {
+    device: 'd',
+    name: 'Till 4, the one in the garden that is only used in summer',
+    kind: 'till',
+    store: 'S01',
+    seen_at_ms: null,
+  },
 ];
 
 export const enrolment = {

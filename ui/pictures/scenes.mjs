@@ -12,7 +12,12 @@ const lines300 = Array.from({ length: 300 }, (_, i) =>
 );
 const error = (code, retry_after_ms = null) => ({ code, message: 'In words.', retry_after_ms });
 const uncertain = { id: 'job-1', title: 'S01-T03b-000122', state: 'uncertain', problem: null };
-const waiting = { id: 'job-2', title: 'S01-T03b-000123', state: 'queued', problem: 'The printer has no paper.' };
+const waiting = {
+  id: 'job-2',
+  title: 'S01-T03b-000123',
+  state: 'queued',
+  problem: 'The printer has no paper.',
+};
 const small = { width: 1024, height: 768 };
 
 export const tillScenes = [
@@ -118,18 +123,29 @@ export const tillScenes = [
   {
     name: 'settled-attention',
     view: f.till({
-      last_order: { ...f.settled, print: 'uncertain', drawer: 'open_by_key', durability: 'device', change_minor: 123_456_789 },
+      last_order: {
+        ...f.settled,
+        print: 'uncertain',
+        drawer: 'open_by_key',
+        durability: 'device',
+        change_minor: 123_456_789,
+      },
       print_jobs: [uncertain, waiting],
       link: f.offline,
     }),
   },
   {
     name: 'settled-refund-beside-cart',
-    view: f.till({ cart, last_order: { ...f.settled, is_refund: true, total_minor: -1_275, change_minor: 0 } }),
+    view: f.till({
+      cart,
+      last_order: { ...f.settled, is_refund: true, total_minor: -1_275, change_minor: 0 },
+    }),
   },
   {
     name: 'refund-cart',
-    view: f.till({ cart: f.cartOf(f.someLines.slice(0, 2), { is_refund: true, reason: 'Receipt lost in the rain' }) }),
+    view: f.till({
+      cart: f.cartOf(f.someLines.slice(0, 2), { is_refund: true, reason: 'Receipt lost in the rain' }),
+    }),
     steps: (page) => page.keyboard.press('F9'),
   },
   { name: 'history', view: f.till({ cart }), steps: (page) => page.keyboard.press('F4') },
@@ -191,10 +207,9 @@ export const managerScenes = [
     },
   },
   {
-    name: 'manager-sales-all',
+    name: 'manager-sales-decade',
     session: signedIn,
-    full: true,
-    steps: (page) => page.getByRole('button', { name: 'All', exact: true }).click(),
+    steps: (page) => page.getByRole('button', { name: '10 years' }).click(),
   },
   {
     name: 'manager-sales-till',

@@ -16,7 +16,12 @@ export async function serve(dist, answer) {
     if (!url.pathname.startsWith('/api/')) return file(dist, url.pathname, response);
     let text = '';
     for await (const chunk of request) text += chunk;
-    const answered = await answer(request.method, url.pathname, text ? JSON.parse(text) : null, url.searchParams);
+    const answered = await answer(
+      request.method,
+      url.pathname,
+      text ? JSON.parse(text) : null,
+      url.searchParams,
+    );
     if (!answered) return;
     response.writeHead(answered[0], { 'content-type': 'application/json' });
     response.end(JSON.stringify(answered[1]));

@@ -211,6 +211,7 @@ impl Shared {
 }
 
 impl Inner {
+    #[expect(clippy::disallowed_methods, reason = "a printer has a clock of its own")]
     fn note(&mut self, event: Event, out: Option<&std::path::Path>) {
         let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
         let entry = match event {

@@ -280,6 +280,25 @@ pub fn move_cursor(db: &Connection, scope: &Scope, region_seq: u64) -> Result<()
     Ok(())
 }
 
+/// The server incarnation that the cursors count for.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn region(db: &Connection) -> Result<Option<[u8; 16]>, StoreError> {
+    Ok(db.query_row("SELECT value FROM meta WHERE key = 'region'", [], |r| r.get(0)).optional()?)
+}
+
+/// Begins to count for another server incarnation: cursors start anew, and a commit that is not central is on no server's disk.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn set_region(db: &Connection, region: [u8; 16]) -> Result<(), StoreError> {
+    db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('region', ?)", params![region])?;
+    db.execute("DELETE FROM cursor", [])?;
+    db.execute("UPDATE ack SET regional = central", [])?;
+    Ok(())
+}
+
 /// How far an own origin's commits are on the regional server's disk and in the central database.
 ///
 /// # Errors

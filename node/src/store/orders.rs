@@ -200,7 +200,7 @@ pub fn put_shift_closed(db: &Connection, at_ms: u64, s: &ShiftClosing) -> Result
 /// # Errors
 /// A failure of SQLite.
 pub fn shifts_of(db: &Connection, device: [u8; 16]) -> Result<(Option<ShiftRow>, Option<ShiftRow>), StoreError> {
-    let mut newest = |condition: &str| {
+    let newest = |condition: &str| {
         db.prepare_cached(&format!(
             "SELECT s.id, s.business_day, s.opened_ms, s.float_minor, s.counted, s.expected
              FROM shift s JOIN origin g ON g.id = s.origin

@@ -20,6 +20,7 @@ impl Till {
         quantity_milli: Option<i64>,
         unit_price: Option<i64>,
         name: Option<&str>,
+        separate: bool,
     ) -> Result<(), ApiError> {
         self.permitted(Permission::Sell)?;
         let store = self.store()?;
@@ -45,7 +46,7 @@ impl Till {
             _ => &product.name,
         };
         let quantity = Quantity(quantity_milli.unwrap_or(Quantity::ONE.0));
-        self.change_cart(&store, |cart| cart.add(&product, name, quantity, price).map(Some))?;
+        self.change_cart(&store, |cart| cart.add(&product, name, quantity, price, separate).map(Some))?;
         self.last_order = None;
         Ok(())
     }

@@ -112,7 +112,7 @@ impl Till {
         }
         let lines = lines.iter().map(|l| self.stock_line(l)).collect::<Result<_, _>>()?;
         let adjustment = StockAdjustment { id: self.new_record_id(), shift, lines, reason, reference };
-        self.record(Some(member.id), &Record::StockAdjusted(adjustment), Beside::default())
+        Ok(self.record(Some(member.id), &Record::StockAdjusted(adjustment), Beside::default())?)
     }
 
     fn stock_line(&self, line: &AdjustLine) -> Result<StockLine, ApiError> {
@@ -138,7 +138,7 @@ impl Till {
         let amount_minor = valued(quantity, unit_price)?;
         let lines = vec![AccountLine { description, quantity, unit_price, amount_minor }];
         let adjustment = AccountAdjustment { id: self.new_record_id(), shift, lines, reference };
-        self.record(Some(member.id), &Record::AccountAdjusted(adjustment), Beside::default())
+        Ok(self.record(Some(member.id), &Record::AccountAdjusted(adjustment), Beside::default())?)
     }
 
     pub(super) fn open_drawer(&mut self, reason: String) -> Result<(), ApiError> {
@@ -147,7 +147,7 @@ impl Till {
         let shift = self.from_disk.shift.as_ref().map(|s| s.id);
         let opening = DrawerOpening { id: self.new_record_id(), shift, reason };
         let kick = self.options.printing.then(|| *opening.id.as_bytes());
-        self.record(Some(member.id), &Record::DrawerOpened(opening), Beside { kick, ..Beside::default() })
+        Ok(self.record(Some(member.id), &Record::DrawerOpened(opening), Beside { kick, ..Beside::default() })?)
     }
 
     pub(super) fn read_shifts(&mut self) -> Result<(), ApiError> {

@@ -143,7 +143,7 @@ impl Till {
         self.read_jobs()
     }
 
-    /// Takes up the kicks that were asked for, each at most once ever, with when each was asked for, in Unix milliseconds.
+    /// Takes up the kicks that were asked for, each at most once ever, with how long ago each was asked for, in milliseconds.
     ///
     /// # Errors
     /// A failure of SQLite: no drawer may be opened.
@@ -152,7 +152,8 @@ impl Till {
         let asked = paper::asked_kicks(&tx)?;
         let mut taken = Vec::new();
         for id in asked {
-            taken.extend(paper::begin_kick(&tx, id)?.map(|asked_ms| (id, asked_ms)));
+            let age_ms = |asked_ms| self.env.unix_ms().saturating_sub(asked_ms);
+            taken.extend(paper::begin_kick(&tx, id)?.map(|asked_ms| (id, age_ms(asked_ms))));
         }
         tx.commit()?;
         Ok(taken)

@@ -11,21 +11,25 @@ use sync_proto::batch::Run;
 use sync_proto::scopes;
 use uuid::Uuid;
 
-use super::{FromDisk, LEAD_MS_MAX, Till};
-use crate::api::{ApiError, Event, LinkState};
+use super::{FromDisk, LEAD_MS_MAX, Link, Till};
+use crate::api::{Event, LinkState};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
 use crate::store::{StoreError, log, people};
 
-/// How the link to the regional server is now.
+/// How the link to the regional server changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkChange {
-    /// Connected or not.
-    pub state: LinkState,
-    /// When the server was last heard, Unix milliseconds; nothing to leave it as it was.
-    pub last_contact_ms: Option<u64>,
-    /// Why there is no link, in a sentence.
-    pub problem: Option<String>,
+pub enum LinkChange {
+    /// The server was heard.
+    Online {
+        /// When, Unix milliseconds.
+        now_ms: u64,
+    },
+    /// There is no link.
+    Offline {
+        /// Why, in a sentence.
+        problem: String,
+    },
 }
 
 /// What was received.
@@ -184,25 +188,55 @@ impl Till {
         Ok(())
     }
 
-    /// Notes how the link is, for the screen.
+    /// Notes how the link is, for the screen. That the server was merely heard again is not announced.
     pub fn set_link(&mut self, change: LinkChange) {
-        let last_contact_ms = change.last_contact_ms.or(self.link.last_contact_ms);
-        let link = LinkChange { last_contact_ms, ..change };
-        if link != self.link {
-            self.link = link;
+        let before = (self.link.state, self.link.problem.clone());
+        match change {
+            LinkChange::Online { now_ms } => {
+                self.link = Link { state: LinkState::Online, last_contact_ms: Some(now_ms), problem: None };
+            }
+            LinkChange::Offline { problem } => {
+                self.link.state = LinkState::Offline;
+                self.link.problem = Some(problem);
+            }
+        }
+        if before != (self.link.state, self.link.problem.clone()) {
             self.announce(Event::LinkChanged { link: self.link_view() });
         }
+    }
+
+    /// The incarnation of the server that the cursors count for; nothing before the first contact.
+    pub fn region(&self) -> Option<[u8; 16]> {
+        self.from_disk.region
+    }
+
+    /// Begins to count for a server's incarnation. When it is another than before, its sequence starts anew, and what only the old one had
+    /// is on this device alone again.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn begin_region(&mut self, region: [u8; 16]) -> Result<(), StoreError> {
+        if self.from_disk.region == Some(region) {
+            return Ok(());
+        }
+        let tx = self.replica()?.begin()?;
+        log::set_region(&tx, region)?;
+        tx.commit()?;
+        let db = self.db()?;
+        let (acks, cursors) = (log::acks(db, self.from_disk.origin_row)?, log::cursors(db, &self.followed)?);
+        self.from_disk.acks = acks;
+        self.from_disk.cursors = cursors;
+        self.from_disk.region = Some(region);
+        self.announce(Event::LinkChanged { link: self.link_view() });
+        Ok(())
     }
 
     /// Goes on under a fresh incarnation, because others know this one's history further, or otherwise, than it is here.
     ///
     /// # Errors
-    /// Files that cannot be written; nothing is then written under either.
-    pub fn renew_incarnation(&mut self) -> Result<(), ApiError> {
-        self.identity.mint(&*self.env).map_err(|error| {
-            tracing::error!(error = %crate::errors::chain_of(&error), "a fresh incarnation could not be written");
-            ApiError::new(crate::api::ApiErrorCode::Storage, "the identity of this till could not be written")
-        })?;
+    /// Files that cannot be written, or a failure of SQLite.
+    pub fn renew_incarnation(&mut self) -> Result<(), StoreError> {
+        self.identity.mint(&*self.env).map_err(Box::new)?;
         tracing::warn!(series = self.identity.series(), "this till goes on under a new incarnation");
         self.from_disk = FromDisk::read(self.replica()?, &self.identity, &self.followed, &self.scope)?;
         self.begin_to_write()?;

@@ -109,7 +109,11 @@ fn sentence(now_ms: u64, tills: &[TillCoverage], orders_without_day: u64) -> Str
         parts.push(format!("{} {}", name(t), shortfall(now_ms, t)));
     }
     if others.len() > NAMED_MAX {
-        parts.push(format!("{} more {} not covered", others.len() - NAMED_MAX, if others.len() - NAMED_MAX == 1 { "till is" } else { "tills are" }));
+        parts.push(format!(
+            "{} more {} not covered",
+            others.len() - NAMED_MAX,
+            if others.len() - NAMED_MAX == 1 { "till is" } else { "tills are" }
+        ));
     }
     if orders_without_day > 0 {
         let wait = if orders_without_day == 1 { "waits" } else { "wait" };
@@ -163,7 +167,14 @@ mod tests {
 
     fn of(name: &str, seen_ago_ms: Option<u64>, missing_commits: u64) -> TillFacts {
         let seen_at_ms = seen_ago_ms.map(|ago| NOW - ago);
-        TillFacts { device: Uuid::nil(), name: name.into(), store: "S01".into(), covers_to_ms: seen_at_ms, seen_at_ms, missing_commits }
+        TillFacts {
+            device: Uuid::nil(),
+            name: name.into(),
+            store: "S01".into(),
+            covers_to_ms: seen_at_ms,
+            seen_at_ms,
+            missing_commits,
+        }
     }
 
     fn check(tills: Vec<TillFacts>, orders_without_day: u64, complete: bool, expected: Expect) {
@@ -176,7 +187,12 @@ mod tests {
     fn the_sentence_says_what_is_missing() {
         check(vec![], 0, true, expect!["No till is enrolled yet."]);
         check(vec![of("Till 1", Some(MIN), 0)], 0, true, expect!["Covers the one till to 14:32 UTC."]);
-        check(vec![of("Till 1", Some(0), 0), of("Till 2", Some(2 * MIN), 0)], 0, true, expect!["Covers all 2 tills to 14:31 UTC."]);
+        check(
+            vec![of("Till 1", Some(0), 0), of("Till 2", Some(2 * MIN), 0)],
+            0,
+            true,
+            expect!["Covers all 2 tills to 14:31 UTC."],
+        );
         check(
             vec![of("Till 1", Some(MIN), 0), of("Till 2", Some(0), 0), of("Till 3", Some(47 * MIN), 0)],
             0,
@@ -187,7 +203,9 @@ mod tests {
             vec![of("Till 1", Some(1), 3), of("Till 2", Some(49 * 60 * MIN), 1), of("Till 3", None, 0)],
             0,
             false,
-            expect!["Covers 0 of 3 tills; Till 1 3 commits behind; Till 2 silent for 2 days, 1 commit missing; Till 3 never heard."],
+            expect![
+                "Covers 0 of 3 tills; Till 1 3 commits behind; Till 2 silent for 2 days, 1 commit missing; Till 3 never heard."
+            ],
         );
         check(vec![of("Till 1", Some(150 * MIN), 0)], 0, false, expect!["Covers 0 of 1 till; Till 1 silent for 2 h."]);
         check(
@@ -207,7 +225,9 @@ mod tests {
             tills,
             0,
             false,
-            expect!["Covers 0 of 7 tills; Till 2 of S02 never heard; Till 2 of S01 never heard; Till 3 never heard; Till 4 never heard; Till 5 never heard; 2 more tills are not covered."],
+            expect![
+                "Covers 0 of 7 tills; Till 2 of S02 never heard; Till 2 of S01 never heard; Till 3 never heard; Till 4 never heard; Till 5 never heard; 2 more tills are not covered."
+            ],
         );
     }
 

@@ -77,12 +77,7 @@ pub(super) async fn digests(tx: &Transaction<'_>) -> Result<Vec<TableDigest>, Ce
 
 /// A transaction that sees one state of all tables.
 pub(super) async fn snapshot(client: &mut tokio_postgres::Client) -> Result<Transaction<'_>, CentralError> {
-    Ok(client
-        .build_transaction()
-        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await?)
+    Ok(client.build_transaction().isolation_level(tokio_postgres::IsolationLevel::RepeatableRead).read_only(true).start().await?)
 }
 
 async fn lines(tx: &Transaction<'_>, table: &str, mut each: impl FnMut(&str)) -> Result<(), CentralError> {

@@ -17,7 +17,7 @@ pub trait FeedSource: Send {
     fn region(&self) -> [u8; 16];
 
     /// The rows after a position, ascending: at most `max_rows`, and of at most `max_bytes` together unless the first alone is larger.
-    /// Waits until there is at least one. An empty answer means that the log has ended, and ends the feed.
+    /// Waits until there is at least one. An empty answer means that the log cannot be read just now: the feed asks again after a pause.
     ///
     /// The future may be dropped at any time; the next call begins again.
     fn next(&mut self, after: u64, max_rows: usize, max_bytes: usize) -> impl Future<Output = Vec<FeedRow>> + Send;
@@ -27,7 +27,7 @@ pub trait FeedSource: Send {
     fn fed(&self, region_seq: u64);
 }
 
-/// Feeds until told to stop (`shutdown` becomes true or its sender is gone), or until the source ends.
+/// Feeds until told to stop (`shutdown` becomes true or its sender is gone).
 ///
 /// The store may be away for any time: the feed tries again, with growing pauses, and goes on where the store stands.
 pub async fn run<S: FeedSource, C: CentralStore>(mut source: S, store: C, mut shutdown: watch::Receiver<bool>) {
@@ -41,45 +41,43 @@ pub async fn run<S: FeedSource, C: CentralStore>(mut source: S, store: C, mut sh
             step = step(&mut source, &store, region, position) => step,
         };
         match step {
-            Ok(Step::At(now)) => {
-                position = Some(now);
-                backoff.reset();
+            Ok(now) if now != position => {
+                // A position that can be read is no progress yet.
+                if position.is_some() {
+                    backoff.reset();
+                }
+                position = now;
+                continue;
             }
-            Ok(Step::Ended) => return,
+            Ok(_) => tracing::warn!("the region's log gives nothing; the feed asks again"),
             Err(error) => {
                 position = None;
-                let wait = backoff.next_wait();
-                report(&error, wait.as_millis());
-                tokio::select! {
-                    biased;
-                    () = stopped(&mut shutdown) => return,
-                    () = tokio::time::sleep(wait) => {}
-                }
+                report(&error);
             }
+        }
+        tokio::select! {
+            biased;
+            () = stopped(&mut shutdown) => return,
+            () = tokio::time::sleep(backoff.next_wait()) => {}
         }
     }
 }
 
-enum Step {
-    At(u64),
-    Ended,
-}
-
-/// Reads the position when it is not known, or else moves one batch.
+/// Reads the position when it is not known, or else moves one batch; answers the position after it.
 async fn step<S: FeedSource, C: CentralStore>(
     source: &mut S,
     store: &C,
     region: [u8; 16],
     position: Option<u64>,
-) -> Result<Step, CentralError> {
+) -> Result<Option<u64>, CentralError> {
     let Some(after) = position else {
         let position = store.position(region).await?;
         source.fed(position);
-        return Ok(Step::At(position));
+        return Ok(Some(position));
     };
     let rows = source.next(after, APPEND_ROWS_MAX, APPEND_BYTES_MAX).await;
     if rows.is_empty() {
-        return Ok(Step::Ended);
+        return Ok(position);
     }
     let appended = store.append(region, after, &rows).await?;
     for fork in &appended.forks {
@@ -92,15 +90,15 @@ async fn step<S: FeedSource, C: CentralStore>(
         );
     }
     source.fed(appended.region_seq);
-    Ok(Step::At(appended.region_seq))
+    Ok(Some(appended.region_seq))
 }
 
-fn report(error: &CentralError, wait_ms: u128) {
+fn report(error: &CentralError) {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     match error {
         CentralError::Moved { .. } => tracing::info!(%error, "the feed goes back to where the central database stands"),
-        e if e.is_away() => tracing::warn!(%error, cause, wait_ms, "the feed waits"),
-        _ => tracing::error!(%error, cause, wait_ms, "the feed cannot go on and tries again"),
+        e if e.is_away() => tracing::warn!(%error, cause, "the feed waits"),
+        _ => tracing::error!(%error, cause, "the feed cannot go on and tries again"),
     }
 }
 

@@ -86,9 +86,8 @@ impl CentralStore for Postgres {
     async fn position(&self, region: [u8; 16]) -> Result<u64, CentralError> {
         let loan = self.get().await?;
         let position = in_time("say a region's position", ANSWER_WAIT, async {
-            let row = loan
-                .query_opt("SELECT region_seq FROM feed_cursor WHERE region = $1", &[&Uuid::from_bytes(region)])
-                .await?;
+            let row =
+                loan.query_opt("SELECT region_seq FROM feed_cursor WHERE region = $1", &[&Uuid::from_bytes(region)]).await?;
             Ok(row.map_or(0, |row| row.get::<_, i64>(0)))
         })
         .await?;
@@ -179,7 +178,8 @@ fn to_i64(value: u64, what: &'static str) -> Result<i64, CentralError> {
     i64::try_from(value).map_err(|_| CentralError::Row(what))
 }
 
-const ROWS: &str = "unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bigint[],
+const ROWS: &str =
+    "unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bigint[],
     $10::bigint[]) WITH ORDINALITY AS r (device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, region_seq, place)";
 
 async fn append(client: &mut Client, batch: &Batch<'_>) -> Result<Appended, CentralError> {

@@ -179,23 +179,17 @@ async fn project_batch(tx: &Transaction<'_>, cursor: i64, upto: i64, rows_max: u
     let entries = read.len();
     let gathered = commits::gather(tx, read).await?;
     let mut rows = facts::Rows::default();
-    let mut keyed = Vec::new();
-    let mut changes = Vec::new();
+    let mut facts = facts::Facts::default();
     for commit in &gathered {
         rows.count_commit(commit);
         for entry in commit {
-            match facts::read(entry, &mut rows) {
-                Some(facts::Fact::Record(fact)) => keyed.push(fact),
-                Some(facts::Fact::Change(change)) => changes.push(change),
-                None => {}
-            }
+            facts::read(entry, &mut facts, &mut rows);
         }
     }
-    let fresh = write::claim(tx, keyed, &mut rows).await?;
-    for fact in fresh {
+    for fact in write::claim(tx, facts.records, &mut rows).await? {
         facts::fold(&fact, &mut rows);
     }
-    documents::apply(tx, changes, &mut rows).await?;
+    documents::apply(tx, facts.changes, &mut rows).await?;
     write::write(tx, &rows).await?;
     move_cursor(tx, last).await?;
     Ok(Projected { entries, cursor: last, elsewhere: false })

@@ -62,7 +62,9 @@ impl SalesQuestion {
         }
         let currency = match currency {
             None => None,
-            Some(code) => Some(Currency::new(code).ok_or_else(|| ask("Write `currency` as three capital letters such as EUR.".into()))?),
+            Some(code) => {
+                Some(Currency::new(code).ok_or_else(|| ask("Write `currency` as three capital letters such as EUR.".into()))?)
+            }
         };
         Ok(Self { from, to, group_by, currency })
     }
@@ -89,7 +91,11 @@ pub async fn sales(central: &Postgres, question: SalesQuestion, now_ms: u64) -> 
     .await?;
     central.give_back(loan);
     report.ok_or_else(|| {
-        ReportError::Question(format!("The stores count in {}; add one of them, such as currency={}.", currencies.join(", "), currencies[0]))
+        ReportError::Question(format!(
+            "The stores count in {}; add one of them, such as currency={}.",
+            currencies.join(", "),
+            currencies[0]
+        ))
     })
 }
 
@@ -101,7 +107,7 @@ async fn currencies(tx: &Transaction<'_>, question: SalesQuestion) -> Result<Vec
     let rows = tx
         .query(
             "SELECT currency::text FROM stores
-             UNION SELECT currency::text FROM orders WHERE business_day BETWEEN date '1970-01-01' + $1 AND date '1970-01-01' + $2
+             UNION SELECT currency::text FROM orders WHERE business_day BETWEEN date '1970-01-01' + $1::int AND date '1970-01-01' + $2::int
              ORDER BY 1",
             &[&question.from.0, &question.to.0],
         )
@@ -109,7 +115,12 @@ async fn currencies(tx: &Transaction<'_>, question: SalesQuestion) -> Result<Vec
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-async fn sales_in(tx: &Transaction<'_>, question: SalesQuestion, currency: &str, now_ms: u64) -> Result<SalesReport, CentralError> {
+async fn sales_in(
+    tx: &Transaction<'_>,
+    question: SalesQuestion,
+    currency: &str,
+    now_ms: u64,
+) -> Result<SalesReport, CentralError> {
     let mut by_key = match question.group_by {
         GroupBy::Day => by_day(tx, question, currency).await?,
         GroupBy::Till => by_till(tx, question, currency).await?,
@@ -143,7 +154,8 @@ const SUMS: &str = "count(*) FILTER (WHERE o.kind = 'sale'),
     count(*) FILTER (WHERE o.kind = 'refund'),
     (-COALESCE(sum(o.total_minor) FILTER (WHERE o.kind = 'refund'), 0))::bigint,
     COALESCE(sum(o.tax_minor), 0)::bigint";
-const ASKED: &str = "o.business_day BETWEEN date '1970-01-01' + $1::int AND date '1970-01-01' + $2::int AND o.currency = $3::text";
+const ASKED: &str =
+    "o.business_day BETWEEN date '1970-01-01' + $1::int AND date '1970-01-01' + $2::int AND o.currency = $3::text";
 
 fn sums(row: &tokio_postgres::Row, key: String, label: String) -> SalesRow {
     SalesRow {

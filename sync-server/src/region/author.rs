@@ -128,6 +128,19 @@ impl Region {
         }
     }
 
+    /// The currency that this region's stores count in; none when there is no store.
+    ///
+    /// # Errors
+    /// When the log refuses.
+    pub fn currency(&self) -> Result<Option<domain::money::Currency>, AuthorError> {
+        let code: Option<String> = self
+            .db
+            .query_row("SELECT code FROM document_code WHERE kind = ?1 ORDER BY code LIMIT 1", [DocumentKind::Store as u16], |row| row.get(0))
+            .optional()?;
+        let Some(code) = code else { return Ok(None) };
+        Ok(self.store_by_code(&code)?.map(|store| store.currency))
+    }
+
     /// The code of a store.
     ///
     /// # Errors

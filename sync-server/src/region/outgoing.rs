@@ -106,6 +106,28 @@ impl Region {
         Ok(Outgoing { runs, up_to })
     }
 
+    /// The last commit of every origin that lies wholly up to a place of the log.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn commits_up_to(&self, region_seq: u64) -> Result<Vec<(Origin, u64)>, RegionError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT commit_no, (SELECT min(region_seq) FROM entry AS later
+                                WHERE later.origin = entry.origin AND later.commit_no = entry.commit_no AND later.region_seq > ?2)
+             FROM entry WHERE origin = ?1 AND region_seq <= ?2 ORDER BY commit_no DESC LIMIT 1",
+        )?;
+        let mut commits = Vec::new();
+        for (origin, id) in &self.origin_ids {
+            let last = statement
+                .query_row(params![id, region_seq], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, Option<u64>>(1)?)))
+                .optional()?;
+            if let Some((commit, cut)) = last {
+                commits.push((*origin, if cut.is_some() { commit - 1 } else { commit }));
+            }
+        }
+        Ok(commits)
+    }
+
     /// The heads of an origin as they were after a commit.
     pub(super) fn heads_after(&self, origin: Origin, commit: u64) -> Result<BTreeMap<Scope, Head>, RegionError> {
         let Some(origin_id) = self.origin_ids.get(&origin) else { return Ok(BTreeMap::new()) };

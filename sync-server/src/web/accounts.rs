@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::Argon2;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use sync_proto::env::{Env, random};
 use tokio::sync::Semaphore;
 
@@ -126,8 +126,7 @@ async fn hashed(salt: [u8; 16], password: String) -> String {
 }
 
 async fn matches(hash: String, password: String) -> bool {
-    let work = move || {
-        PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-    };
+    let work =
+        move || PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
     tokio::task::spawn_blocking(work).await.expect("hashing does not panic")
 }

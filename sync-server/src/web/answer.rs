@@ -26,9 +26,7 @@ impl IntoResponse for Refusal {
         let (status, code, message) = match &self {
             Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "bad_request", message.clone()),
             Self::NotSignedIn => (StatusCode::UNAUTHORIZED, "not_signed_in", "Sign in.".into()),
-            Self::WrongPassword => {
-                (StatusCode::UNAUTHORIZED, "wrong_password", "Name or password is wrong. Try again.".into())
-            }
+            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong_password", "Name or password is wrong. Try again.".into()),
             Self::TryLater { wait_ms } => {
                 let seconds = wait_ms.div_ceil(1_000);
                 (StatusCode::TOO_MANY_REQUESTS, "try_later", format!("Too many attempts. Try again in {seconds} s."))

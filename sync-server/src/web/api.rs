@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
@@ -40,7 +40,8 @@ pub(super) fn router(state: WebState, secure: bool) -> Router {
     Router::new()
         .nest("/api/v1", door.merge(inside))
         .route("/api/face", get(async || Json(json!({ "face": "manager" }))))
-        .route("/api/{*rest}", get(nothing).fallback(nothing))
+        .route("/api", any(nothing))
+        .route("/api/{*rest}", any(nothing))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback_service(get(page::page).fallback(nothing))
@@ -80,10 +81,7 @@ async fn sign_in(
     let name = check(&state.shared, from.ip(), &request).await?;
     let token = state.shared.sessions.begin(&*state.shared.env, &name);
     tracing::info!(manager = name, "signed in");
-    let headers = [
-        (header::SET_COOKIE, sessions::cookie(&token, secure.0)),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-    ];
+    let headers = [(header::SET_COOKIE, sessions::cookie(&token, secure.0)), (header::CACHE_CONTROL, "no-store".to_owned())];
     Ok((headers, Json(SessionView { name })))
 }
 
@@ -136,9 +134,8 @@ async fn sales(
     State(state): State<WebState>,
     query: Result<Query<SalesQuery>, QueryRejection>,
 ) -> Result<Json<SalesReport>, Refusal> {
-    let Query(query) = query.map_err(|_| {
-        Refusal::BadRequest("Ask with from=YYYY-MM-DD, to=YYYY-MM-DD and group_by=day or group_by=till.".into())
-    })?;
+    let Query(query) = query
+        .map_err(|_| Refusal::BadRequest("Ask with from=YYYY-MM-DD, to=YYYY-MM-DD and group_by=day or group_by=till.".into()))?;
     let question = SalesQuestion::new(&query.from, &query.to, query.group_by, query.currency.as_deref())?;
     Ok(Json(reports::sales(&state.shared.central, question, state.shared.env.unix_ms()).await?))
 }

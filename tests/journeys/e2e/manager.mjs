@@ -13,11 +13,12 @@ await run(async (asked, { page, shot }) => {
   await shot('10-manager-sign-in');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByRole('heading', { name: 'Sales', exact: true }).waitFor();
+  await page.getByRole('img', { name: /^Net sales by business day/ }).waitFor();
   const table = page.getByRole('table', { name: 'Sales in figures' });
   await shows(table, 'the net sales', asked.net);
   await shows(table, 'the refunds', asked.refunds);
-  const coverage = page.getByTestId('coverage');
-  const sentence = await shows(coverage, 'the coverage line', 'Complete');
+  await shows(page.getByTestId('coverage'), 'the coverage line', 'Complete');
+  const sentence = await page.getByTestId('coverage-sentence').textContent();
   await shot('11-report-by-day');
   await page.getByRole('button', { name: 'By till' }).click();
   await shows(table, 'the till', asked.till);

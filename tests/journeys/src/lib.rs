@@ -3,9 +3,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`stack`] | starts and stops a whole Evertill: Postgres, sync server, tills, printers |
+//! | [`cashier`] | someone who sells through a till's API |
 //! | [`postgres`] | a private PostgreSQL cluster |
 //! | [`reconcile`] | enters a file of invoices at two tills, and compares what each place then knows |
 
+pub mod cashier;
 pub mod postgres;
 pub mod reconcile;
 pub mod stack;

@@ -28,9 +28,13 @@ const LOG_TAIL_BYTES: usize = 2_000;
 /// Stops the cluster when its owner is gone: `sh -c GUARD sh PG_CTL DATA SOCKETS [EPHEMERAL]`.
 const GUARD: &str = r#"
 cat >/dev/null
-"$1" stop -D "$2" -m fast -t 60 -s 2>/dev/null || "$1" stop -D "$2" -m immediate -t 60 -s 2>/dev/null
+if [ -n "$4" ]; then
+    "$1" stop -D "$2" -m immediate -t 60 -s 2>/dev/null
+    rm -rf "$4"
+else
+    "$1" stop -D "$2" -m fast -t 60 -s 2>/dev/null || "$1" stop -D "$2" -m immediate -t 60 -s 2>/dev/null
+fi
 rm -rf "$3"
-if [ -n "$4" ]; then rm -rf "$4"; fi
 exit 0
 "#;
 
@@ -38,7 +42,9 @@ exit 0
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The server's programs were not found.
-    #[error("no PostgreSQL server programs (initdb, pg_ctl, postgres): install postgresql, or set EVERTILL_PG_BIN to their folder")]
+    #[error(
+        "no PostgreSQL server programs (initdb, pg_ctl, postgres): install postgresql, or set EVERTILL_PG_BIN to their folder"
+    )]
     NotInstalled,
     /// This is root, and there is no user to run as.
     #[error("PostgreSQL does not run as root and there is no user called postgres: add one, or run as an ordinary user")]
@@ -395,7 +401,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut cluster = PrivateCluster::start(folder.path()).expect("a cluster");
         connect(&cluster.url()).await.batch_execute("CREATE TABLE t (n int); INSERT INTO t VALUES (7)").await.expect("write");
-        let read = async |url: String| connect(&url).await.query_one("SELECT n FROM t", &[]).await.expect("read").get::<_, i32>(0);
+        let read =
+            async |url: String| connect(&url).await.query_one("SELECT n FROM t", &[]).await.expect("read").get::<_, i32>(0);
 
         cluster.crash().expect("crash");
         // The lock file of a crash, whose process id is by now another program's.

@@ -53,6 +53,8 @@ const TILL_PORT: u16 = 7001;
 const PRINTER_PORT: u16 = 9101;
 const PAPER_PORT: u16 = 9181;
 
+/// The folder in a stack's folder that belongs to [`central`].
+const CENTRAL_FOLDER: &str = "central";
 /// The file that is there from the first moment of a folder on.
 const BEGUN_FILE: &str = "evertill-stack";
 /// The file that is there once everything is set up.
@@ -118,7 +120,7 @@ impl Plan {
         let logs = folder.path().join("logs");
 
         tell(if is_new { "Setting up PostgreSQL" } else { "Starting PostgreSQL" });
-        let central = Central::open(self.central, &folder.path().join("central"), matches!(folder, Folder::Kept { .. }))?;
+        let central = Central::open(self.central, &folder.path().join(CENTRAL_FOLDER), matches!(folder, Folder::Kept { .. }))?;
 
         let sync = self.ports.choose("the sync server", Protocol::Udp, SYNC_PORT, tell)?;
         let web = self.ports.choose("the manager page", Protocol::Tcp, WEB_PORT, tell)?;
@@ -154,8 +156,22 @@ impl Plan {
     fn set_up(&self, server: &Server) -> Result<Vec<String>> {
         server.command(&["init"], None)?;
         let store = [
-            "store", "add", "--code", STORE, "--name", "Evertill Gifts", "--address", "12 High Street", "--address", "London",
-            "--currency", "GBP", "--tax", "inclusive", "--footer", "Thank you for your visit",
+            "store",
+            "add",
+            "--code",
+            STORE,
+            "--name",
+            "Evertill Gifts",
+            "--address",
+            "12 High Street",
+            "--address",
+            "London",
+            "--currency",
+            "GBP",
+            "--tax",
+            "inclusive",
+            "--footer",
+            "Thank you for your visit",
         ];
         server.command(&store, None)?;
         for (name, role, pin) in STAFF {
@@ -284,7 +300,10 @@ impl Folder {
         let path = path.canonicalize().with_context(|| format!("could not find {}", path.display()))?;
         let lock = std::fs::File::create(path.join("lock")).with_context(|| format!("could not write to {}", path.display()))?;
         if lock.try_lock().is_err() {
-            bail!("another Evertill is running from {}: stop it first, or choose another folder with EVERTILL_DEMO_DATA", path.display());
+            bail!(
+                "another Evertill is running from {}: stop it first, or choose another folder with EVERTILL_DEMO_DATA",
+                path.display()
+            );
         }
         Ok(Self::Kept { path, _lock: lock })
     }
@@ -302,6 +321,9 @@ impl Folder {
             return Ok(false);
         }
         let begun = self.path().join(BEGUN_FILE);
+        if begun.exists() {
+            central::forget(&self.path().join(CENTRAL_FOLDER))?;
+        }
         let others = std::fs::read_dir(self.path())?.filter_map(|entry| entry.ok()).filter(|entry| entry.file_name() != "lock");
         for entry in others {
             if !begun.exists() {

@@ -29,7 +29,7 @@ use state::{Files, State};
 /// Something planned to go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
-    /// The number of the call with which it begins, as [`Disk::calls`] counts.
+    /// The number of the call with which it begins, as [`Disk::calls`] counts; of the read, as [`Disk::reads`] counts, where it is one.
     pub at: u64,
     /// What.
     pub kind: FaultKind,
@@ -53,6 +53,8 @@ pub enum FaultKind {
         /// a later sync makes up for it.
         forgets: bool,
     },
+    /// A read fails.
+    ReadError,
 }
 
 /// A call that changes something.
@@ -135,6 +137,11 @@ impl Disk {
     /// How many calls have changed something so far.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// How many reads there were so far.
+    pub fn reads(&self) -> u64 {
+        self.state().reads
     }
 
     /// How many calls a fault has hit so far.

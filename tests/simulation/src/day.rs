@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use domain::ids::{OrderId, ProductId};
-use node::api::{AdjustLine, ApiError, CartView, Command, Item, OrderView, Query, RefundLine, SettledView, TillView};
+use node::api::{AdjustLine, ApiError, CartView, Command, Item, OrderView, RefundLine, SettledView, TillView};
 
 use crate::rig::OpenTill;
 use crate::shop::{PIN, Shop};
@@ -158,7 +158,7 @@ pub struct Paid {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// This was asked for. What it should leave in the log, if anything.
-    Asked(Option<Fact>),
+    Asked(Command, Option<Fact>),
     /// It was shown as done. What it left in the log, if anything.
     Done(Option<Fact>),
     /// It was shown as not recorded.
@@ -189,7 +189,7 @@ impl Witness {
         let mut known = Testimony::default();
         for note in &self.notes()[..notes] {
             match note {
-                Note::Asked(fact) => known.under_way = fact.clone(),
+                Note::Asked(command, fact) => known.under_way = Some((command.clone(), fact.clone())),
                 Note::Done(fact) => {
                     known.facts.extend(fact.clone());
                     known.under_way = None;
@@ -206,9 +206,9 @@ impl Witness {
         self.testimony(self.len())
     }
 
-    /// The same notes in another book, to which more may be added.
-    pub fn fork(&self, notes: usize) -> Witness {
-        Witness { notes: Arc::new(Mutex::new(self.notes()[..notes].to_vec())) }
+    /// A witness who was told what happened so far.
+    pub fn told(facts: impl IntoIterator<Item = Fact>) -> Witness {
+        Witness { notes: Arc::new(Mutex::new(facts.into_iter().map(|fact| Note::Done(Some(fact))).collect())) }
     }
 
     /// Adds a note.
@@ -226,8 +226,8 @@ impl Witness {
 pub struct Testimony {
     /// What was shown as done, in order.
     pub facts: Vec<Fact>,
-    /// What was asked for and not answered: it may have happened or not.
-    pub under_way: Option<Fact>,
+    /// What was asked for and not answered, with what it should leave in the log: it may have happened or not.
+    pub under_way: Option<(Command, Option<Fact>)>,
     /// The cart as it was shown, again and again.
     pub carts: Vec<CartView>,
 }
@@ -250,10 +250,9 @@ impl Step {
     pub fn perform(self, shop: &Shop, open: &mut OpenTill, witness: &Witness) -> Result<(), ApiError> {
         let before = open.view();
         let Some((command, fact)) = self.command(shop, open, &before, witness) else {
-            open.idle();
-            return Ok(());
+            return Ok(open.till.tidy()?);
         };
-        witness.note(Note::Asked(fact.clone()));
+        witness.note(Note::Asked(command.clone(), fact.clone()));
         let after = open.till.command(command)?;
         witness.note(Note::Done(self.shown(fact, &after)));
         witness.note(Note::Cart(after.cart));
@@ -266,6 +265,7 @@ impl Step {
             quantity_milli,
             unit_price,
             name: None,
+            separate: None,
         };
         let reason = || "a reason".to_owned();
         Some(match self {

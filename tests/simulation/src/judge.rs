@@ -73,7 +73,7 @@ impl Log {
 }
 
 /// What was decided about the thing that was under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UnderWay {
     /// Nothing was.
     Nothing,
@@ -83,19 +83,49 @@ pub enum UnderWay {
     Lost,
 }
 
-/// Checks every promise that one till can keep alone. Answers what became of the thing that was under way.
+/// What the judge found.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// The log.
+    pub log: Log,
+    /// What became of the thing that was under way.
+    pub under_way: UnderWay,
+}
+
+/// Checks what must hold of the log: nothing shown is lost, nothing is there twice, numbers have no gaps, every order has its paper, and
+/// everything verifies from the first entry to the last seal.
 ///
 /// # Errors
 /// The first promise that was broken.
-pub fn judge(shop: &Shop, open: &mut OpenTill, known: &Testimony) -> Result<UnderWay> {
+pub fn judge_log(shop: &Shop, open: &OpenTill, known: &Testimony) -> Result<Verdict> {
     let log = Log::read(shop, open)?;
     let under_way = nothing_shown_is_lost(&log, known)?;
     receipt_numbers_are_gapless(&log)?;
-    orders_are_shown_as_they_were(&log, open)?;
-    money_adds_up(&log, open)?;
-    stock_is_a_fold(shop, &log, open)?;
     every_order_has_its_paper(&log, open)?;
-    Ok(under_way)
+    Ok(Verdict { log, under_way })
+}
+
+/// Checks that the screen says what the log says: orders, money, stock.
+///
+/// What a screen shows depends on nothing but the log and its projections, so where those are compared otherwise
+/// ([`OpenTill::projections`]), one look for each log is enough.
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn judge_screen(shop: &Shop, open: &OpenTill, log: &Log) -> Result<()> {
+    orders_are_shown_as_they_were(log, open)?;
+    money_adds_up(log, open)?;
+    stock_is_a_fold(shop, log, open)
+}
+
+/// [`judge_log`], then [`judge_screen`].
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn judge(shop: &Shop, open: &OpenTill, known: &Testimony) -> Result<Verdict> {
+    let verdict = judge_log(shop, open, known)?;
+    judge_screen(shop, open, &verdict.log)?;
+    Ok(verdict)
 }
 
 /// Promises 1 and 2: the log says what was shown, in that order, once each, and at most the thing that was under way besides.
@@ -106,11 +136,12 @@ fn nothing_shown_is_lost(log: &Log, known: &Testimony) -> Result<UnderWay> {
         ensure!(found == shown, "fact {at} was shown as {shown:?} and is recorded as {found:?}");
     }
     ensure!(found.len() == known.facts.len(), "shown and lost: {:?}", &known.facts[found.len()..]);
-    match (surplus.as_slice(), &known.under_way) {
+    let asked = known.under_way.as_ref().and_then(|(_, fact)| fact.as_ref());
+    match (surplus.as_slice(), asked) {
         ([], None) => Ok(UnderWay::Nothing),
         ([], Some(_)) => Ok(UnderWay::Lost),
         ([found], Some(asked)) if same_but_receipt(found, asked) => Ok(UnderWay::Happened),
-        (surplus, under_way) => bail!("recorded without having been shown: {surplus:?}; under way was {under_way:?}"),
+        (surplus, asked) => bail!("recorded without having been shown: {surplus:?}; under way was {asked:?}"),
     }
 }
 

@@ -12,8 +12,10 @@
 //! `docs/testing.md` tells how the sweeps work and how to replay a failure.
 
 pub mod crash_vfs;
+pub mod day;
 mod dice;
-
+pub mod judge;
+pub mod rig;
 pub mod shop;
 
 pub use dice::Dice;

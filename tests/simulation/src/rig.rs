@@ -16,7 +16,7 @@ use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::tz::TimeZone;
 use node::api::{LedgerView, OrderSummary, OrderView, ProductView, Query, TillView};
-use node::identity::{Granted, Identity};
+use node::identity::{Granted, Identity, machine_id};
 use node::store::{StoreOptions, rebuild};
 use node::till::{Answer, Till, TillOptions};
 use sync_proto::batch::Run;
@@ -150,7 +150,7 @@ impl OpenTill {
             store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true },
             printing: true,
             time_zone: TimeZone::UTC,
-            machine: Some("one machine".to_owned()),
+            machine: machine_id(),
         };
         Ok(Self { till: Till::open(identity, env, options).context("the till does not open")?, number })
     }
@@ -160,20 +160,21 @@ impl OpenTill {
         self.number
     }
 
+    /// Takes in what the server has written before the shop opens, from the server's first sequence number.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn receive_founding(&mut self, shop: &Shop) -> Result<()> {
+        self.till.receive(vec![shop.founding()], 1).context("the founding run is refused")?;
+        Ok(())
+    }
+
     /// What its screen shows.
     ///
     /// # Panics
     /// When it cannot say.
     pub fn view(&self) -> TillView {
         self.till.view().expect("a till on a sound disk shows its screen")
-    }
-
-    /// What it does while nobody wants anything.
-    ///
-    /// # Errors
-    /// A failing disk.
-    pub fn idle(&mut self) -> Result<()> {
-        Ok(self.till.tidy()?)
     }
 
     /// Everything it wrote, from its first commit.
@@ -260,4 +261,61 @@ impl OpenTill {
         self.till.rebuild()?;
         self.projections()
     }
+
+    /// What every replica with the same entries must hold alike: the entries, and the projections without this file's own row numbers.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn agreed(&mut self) -> Result<String> {
+        self.till.tidy()?;
+        let mut out = String::new();
+        for (table, sql) in AGREED {
+            let mut select = self.till.db()?.prepare(sql)?;
+            let rows = select.query_map([], |r| r.get::<_, String>(0))?;
+            for row in rows {
+                out.push_str(&format!("{table} {}\n", row?));
+            }
+        }
+        Ok(out)
+    }
 }
+
+/// Each answers one column of text, in an order that depends on nothing but what is there.
+const AGREED: &[(&str, &str)] = &[
+    (
+        "entry",
+        "SELECT hex(g.device) || hex(g.incarnation) || ' ' || s.name || ' ' || e.seq || ' ' || hex(e.hash)
+         FROM entry e JOIN origin g ON g.id = e.origin JOIN scope s ON s.id = e.scope ORDER BY 1",
+    ),
+    (
+        "order",
+        "SELECT hex(o.id) || ' ' || hex(g.device) || ' ' || o.number || ' ' || o.is_refund || ' ' || o.at_ms || ' ' || o.total || ' '
+             || o.lines || ' ' || hex(e.hash)
+         FROM orders o JOIN origin g ON g.id = o.origin JOIN entry e ON e.id = o.entry ORDER BY 1",
+    ),
+    ("series", "SELECT hex(g.device) || ' ' || s.series FROM series s JOIN origin g ON g.id = s.origin ORDER BY 1"),
+    (
+        "ledger",
+        "SELECT hex(g.device) || ' ' || l.orders || ' ' || l.lines || ' ' || l.rounded || ' ' || l.exact
+         FROM ledger l JOIN origin g ON g.id = l.origin ORDER BY 1",
+    ),
+    ("stock", "SELECT hex(product) || ' ' || quantity || ' ' || sold FROM stock_level WHERE quantity <> 0 OR sold <> 0 ORDER BY 1"),
+    ("refunded", "SELECT hex(order_id) || ' ' || line || ' ' || quantity FROM refunded ORDER BY 1"),
+    (
+        "shift",
+        "SELECT hex(s.id) || ' ' || hex(g.device) || ' ' || s.business_day || ' ' || s.opened_ms || ' ' || s.float_minor || ' '
+             || coalesce(s.closed_ms, '') || ' ' || coalesce(s.counted, '') || ' ' || coalesce(s.expected, '')
+         FROM shift s JOIN origin g ON g.id = s.origin ORDER BY 1",
+    ),
+    (
+        "shift_sum",
+        "SELECT hex(shift) || ' ' || sales || ' ' || refunds || ' ' || sales_minor || ' ' || refunds_minor || ' ' || cash_minor
+         FROM shift_sum ORDER BY 1",
+    ),
+    ("document", "SELECT hex(id) || ' ' || kind || ' ' || hex(saved) FROM document ORDER BY 1"),
+    ("product", "SELECT hex(id) || ' ' || code || ' ' || name || ' ' || price || ' ' || tax_rate_bp || ' ' || active FROM product ORDER BY 1"),
+    ("code", "SELECT hex(product) || ' ' || code || ' ' || own || ' ' || folded FROM product_code ORDER BY 1"),
+    ("store", "SELECT hex(id) || ' ' || code || ' ' || name || ' ' || address || ' ' || currency FROM store ORDER BY 1"),
+    ("staff", "SELECT hex(id) || ' ' || name || ' ' || role || ' ' || pin_hash || ' ' || active FROM staff ORDER BY 1"),
+    ("device", "SELECT hex(id) || ' ' || kind || ' ' || name || ' ' || number || ' ' || hex(public_key) FROM device ORDER BY 1"),
+];

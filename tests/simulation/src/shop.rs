@@ -22,6 +22,8 @@ use crate::Dice;
 
 /// When the simulated day begins, in Unix milliseconds: 2026-03-02, 08:00 UTC.
 pub const MORNING_MS: u64 = 1_772_438_400_000;
+/// The actor that the server writes documents under.
+const ACTOR: [u8; 16] = [9; 16];
 /// The PIN of everyone.
 pub const PIN: &str = "2468";
 
@@ -102,26 +104,18 @@ impl Shop {
         SigningKey::from_bytes(&[number as u8; 32])
     }
 
-    /// What the server has written before the shop opens: devices, store, staff, products. One run.
-    pub fn founding(&self) -> Run {
-        let mut chain = OriginChain::new(self.server);
-        let mut at = Hlc::new(MORNING_MS - 3_600_000, 0);
-        let mut commits = Vec::new();
-        let mut last_seal = None;
-        for (scope, body) in self.founding_entries() {
-            at = at.tick(0);
-            let commit = chain.append(&server_key(), at, None, vec![NewEntry { scope, body }]);
-            let entries = commit.entries.into_iter().map(|e| (e.scope, e.bytes)).collect();
-            commits.push(ReceivedCommit { entries, seal: None });
-            last_seal = Some(Seal { signature: commit.signature, foreign: Vec::new() });
-        }
-        commits.last_mut().expect("something was founded").seal = last_seal;
+    /// The shop's regional server, which has written nothing yet.
+    pub fn region(&self) -> Region {
         let genesis = OriginChain::new(self.server);
-        let before: BTreeMap<_, _> = chain.heads.keys().map(|scope| (scope.clone(), genesis.head(scope))).collect();
-        Run { origin: self.server, before, commits }
+        Region { chain: genesis, at: Hlc::new(MORNING_MS - 3_600_000, 0), products: BTreeMap::new() }
     }
 
-    fn founding_entries(&self) -> Vec<(Scope, Body)> {
+    /// What the server has written before the shop opens: devices, store, staff, products. One run.
+    pub fn founding(&self) -> Run {
+        self.region().found(self)
+    }
+
+    fn founding_records(&self) -> Vec<Record> {
         let enrolled = |device, kind, number, key: SigningKey| {
             Record::DeviceEnrolled(DeviceEnrolment {
                 device,
@@ -133,18 +127,74 @@ impl Shop {
             })
         };
         let server = DeviceId::from_slice(&self.server.device).expect("16 bytes");
-        let started = DeviceStart { series: String::new(), actor: Some([9; 16]), software: "simulation".to_owned() };
-        let mut directory = vec![Record::DeviceStarted(started), enrolled(server, DeviceKind::Server, 0, server_key())];
-        directory.extend(
-            self.tills.iter().map(|&n| enrolled(self.till_device(n), DeviceKind::Till, n, self.till_key(n))),
-        );
-        let mut entries: Vec<_> = directory.iter().map(|record| (scopes::directory(), body_of(record))).collect();
-        entries.push((scopes::directory(), change_of(DocumentValue::Store(self.store.clone()))));
-        entries.push((scopes::staff(self.store.id), change_of(DocumentValue::StaffMember(self.manager.clone()))));
-        entries.extend(
-            self.products.iter().map(|p| (scopes::catalogue(), change_of(DocumentValue::Product(p.clone())))),
-        );
-        entries
+        let started = DeviceStart { series: String::new(), actor: Some(ACTOR), software: "simulation".to_owned() };
+        let mut records = vec![Record::DeviceStarted(started), enrolled(server, DeviceKind::Server, 0, server_key())];
+        records.extend(self.tills.iter().map(|&n| enrolled(self.till_device(n), DeviceKind::Till, n, self.till_key(n))));
+        records
+    }
+}
+
+/// A regional server as an author: it writes what only servers may write.
+#[derive(Debug)]
+pub struct Region {
+    chain: OriginChain,
+    at: Hlc,
+    products: BTreeMap<ProductId, (Product, Document)>,
+}
+
+impl Region {
+    /// Devices, store, staff and products, as one run.
+    pub fn found(&mut self, shop: &Shop) -> Run {
+        let mut entries: Vec<_> = shop.founding_records().iter().map(|r| (scopes::directory(), body_of(r))).collect();
+        entries.push((scopes::directory(), self.write(&DocumentValue::Store(shop.store.clone())).1));
+        let manager = DocumentValue::StaffMember(shop.manager.clone());
+        entries.push((scopes::staff(shop.store.id), self.write(&manager).1));
+        for product in &shop.products {
+            let (document, body) = self.write(&DocumentValue::Product(product.clone()));
+            self.products.insert(product.id, (product.clone(), document));
+            entries.push((scopes::catalogue(), body));
+        }
+        self.seal(entries)
+    }
+
+    /// A product's new price, as one run; none when it costs that already.
+    ///
+    /// # Panics
+    /// When the product was never founded.
+    pub fn reprice(&mut self, product: ProductId, price: UnitPrice) -> Option<Run> {
+        self.at = self.at.tick(0);
+        let (known, document) = self.products.get_mut(&product).expect("a product of the shop");
+        known.price = price;
+        let value = DocumentValue::Product(known.clone());
+        let bytes = document.write(&value, self.at, self.chain.origin.device, ACTOR)?;
+        let body = Body::Change { document: value.id(), kind: value.kind() as u16, bytes };
+        Some(self.seal(vec![(scopes::catalogue(), body)]))
+    }
+
+    fn write(&mut self, value: &DocumentValue) -> (Document, Body) {
+        self.at = self.at.tick(0);
+        let mut document = Document::new(value.kind(), value.id());
+        let change = document.write(value, self.at, self.chain.origin.device, ACTOR);
+        let bytes = change.expect("a new document differs from none");
+        (document, Body::Change { document: value.id(), kind: value.kind() as u16, bytes })
+    }
+
+    /// One commit an entry, sealed at the end.
+    fn seal(&mut self, entries: Vec<(Scope, Body)>) -> Run {
+        let before = entries.iter().map(|(scope, _)| (scope.clone(), self.chain.head(scope))).collect();
+        let mut commits = Vec::with_capacity(entries.len());
+        let mut last_seal = None;
+        for (scope, body) in entries {
+            self.at = self.at.tick(0);
+            let commit = self.chain.append(&server_key(), self.at, None, vec![NewEntry { scope, body }]);
+            let entries = commit.entries.into_iter().map(|e| (e.scope, e.bytes)).collect();
+            commits.push(ReceivedCommit { entries, seal: None });
+            last_seal = Some(Seal { signature: commit.signature, foreign: Vec::new() });
+        }
+        if let Some(last) = commits.last_mut() {
+            last.seal = last_seal;
+        }
+        Run { origin: self.chain.origin, before, commits }
     }
 }
 
@@ -175,11 +225,4 @@ fn cheap_pin_hash() -> String {
 
 fn body_of(record: &Record) -> Body {
     Body::Record { kind: record.kind(), version: RECORD_VERSION, bytes: record.encode() }
-}
-
-fn change_of(value: DocumentValue) -> Body {
-    let mut document = Document::new(value.kind(), value.id());
-    let at = Hlc::new(MORNING_MS - 7_200_000, 0);
-    let change = document.write(&value, at, [0; 16], [9; 16]).expect("a new document differs from none");
-    Body::Change { document: value.id(), kind: value.kind() as u16, bytes: change }
 }

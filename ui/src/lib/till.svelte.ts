@@ -239,7 +239,8 @@ export class Till {
 
 /** The sentence for a refusal: ours by its code, the node's own for a code that this build does not know. */
 export function errorText(error: ApiError): string {
-  return tOr(`error.${error.code satisfies string}` as MessageKey, error.message);
+  const key: MessageKey = `error.${error.code}`;
+  return tOr(key, error.message);
 }
 
 /** The line at that place, if it is still the one that was shown. */

@@ -66,6 +66,8 @@ pub(super) async fn read_batch(
     bytes_max: usize,
 ) -> Result<Vec<CentralEntry>, CentralError> {
     let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
+    // Along the index. Where Postgres knows nothing of the table yet, it would rather sort the whole backlog for every batch.
+    tx.batch_execute("SET LOCAL enable_sort = off").await?;
     let statement = tx
         .prepare(
             "SELECT central_seq, device, incarnation, scope, commit_no, forked, bytes FROM all_entries
@@ -87,6 +89,7 @@ pub(super) async fn read_batch(
             break;
         }
     }
+    tx.batch_execute("SET LOCAL enable_sort = on").await?;
     Ok(entries)
 }
 

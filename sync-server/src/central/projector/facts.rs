@@ -11,13 +11,11 @@ use uuid::Uuid;
 
 use super::commits::CentralEntry;
 
-/// Something that an entry says and that this build understands.
-#[derive(Debug)]
-pub(super) enum Fact {
-    /// A record.
-    Record(RecordFact),
-    /// A change of a document.
-    Change(ChangeFact),
+/// What entries say and this build understands, in order.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) records: Vec<RecordFact>,
+    pub(super) changes: Vec<ChangeFact>,
 }
 
 /// A record with what its entry adds to it.
@@ -177,6 +175,11 @@ impl Rows {
         *latest = (*latest).max(at_ms);
     }
 
+    /// Counts an entry of a newer kind.
+    fn skip(&mut self, body: &'static str, kind: u16, version: u16) {
+        *self.skipped.entry((body, kind.into(), version.into())).or_default() += 1;
+    }
+
     /// Flags an entry.
     pub(super) fn flag(&mut self, central_seq: i64, store: Option<Uuid>, kind: &'static str, detail: impl Into<String>) {
         self.exceptions.push(ExceptionRow { central_seq, store, kind, detail: text(&detail.into()) });
@@ -184,21 +187,18 @@ impl Rows {
 }
 
 /// Reads an entry. One that makes no sense is flagged, one of a newer kind is counted.
-pub(super) fn read(from: &CentralEntry, rows: &mut Rows) -> Option<Fact> {
+pub(super) fn read(from: &CentralEntry, facts: &mut Facts, rows: &mut Rows) {
     let store = store_of(&from.scope);
     if from.forked {
         rows.flag(from.central_seq, store, "fork", "another entry has the same place in its device's chain; both are kept");
     }
     let entry = match &from.entry {
         Ok(entry) => entry,
-        Err(error) => {
-            rows.flag(from.central_seq, store, "unreadable_entry", error.to_string());
-            return None;
-        }
+        Err(error) => return rows.flag(from.central_seq, store, "unreadable_entry", error.to_string()),
     };
     match &entry.body {
         Body::Record { kind, version, bytes } => match Record::decode(*kind, *version, bytes) {
-            Ok(Some(record)) => Some(Fact::Record(RecordFact {
+            Ok(Some(record)) => facts.records.push(RecordFact {
                 record,
                 central_seq: from.central_seq,
                 store,
@@ -206,29 +206,21 @@ pub(super) fn read(from: &CentralEntry, rows: &mut Rows) -> Option<Fact> {
                 incarnation: from.incarnation,
                 staff: entry.staff.map(Uuid::from_bytes),
                 at_ms: at_ms(entry),
-            })),
-            Ok(None) => skip(rows, "record", *kind, *version),
-            Err(error) => {
-                rows.flag(from.central_seq, store, "unreadable_record", error.to_string());
-                None
-            }
+            }),
+            Ok(None) => rows.skip("record", *kind, *version),
+            Err(error) => rows.flag(from.central_seq, store, "unreadable_record", error.to_string()),
         },
         Body::Change { document, kind, bytes } => match DocumentKind::from_number(*kind) {
-            Some(kind) => Some(Fact::Change(ChangeFact {
+            Some(kind) => facts.changes.push(ChangeFact {
                 document: Uuid::from_bytes(*document),
                 kind,
                 bytes: bytes.clone(),
                 central_seq: from.central_seq,
                 store,
-            })),
-            None => skip(rows, "change", *kind, 1),
+            }),
+            None => rows.skip("change", *kind, 1),
         },
     }
-}
-
-fn skip(rows: &mut Rows, body: &'static str, kind: u16, version: u16) -> Option<Fact> {
-    *rows.skipped.entry((body, kind.into(), version.into())).or_default() += 1;
-    None
 }
 
 /// The store of a scope such as `store/…` or `staff/…`.

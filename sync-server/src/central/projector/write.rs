@@ -56,8 +56,7 @@ async fn flag_unlike(
     first: &BTreeMap<Key, i64>,
     rows: &mut Rows,
 ) -> Result<(), CentralError> {
-    let pairs: Vec<(&RecordFact, i64)> =
-        repeated.iter().filter_map(|fact| Some((fact, *first.get(&fact.key()?)?))).collect();
+    let pairs: Vec<(&RecordFact, i64)> = repeated.iter().filter_map(|fact| Some((fact, *first.get(&fact.key()?)?))).collect();
     if pairs.is_empty() {
         return Ok(());
     }
@@ -115,8 +114,14 @@ async fn shifts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
                  device_id = excluded.device_id, business_day = excluded.business_day, opened_at_ms = excluded.opened_at_ms,
                  opened_by = excluded.opened_by, float_minor = excluded.float_minor, currency = excluded.currency",
             &[
-                &col!(r, store), &col!(r, shift), &col!(r, device), &col!(r, day), &col!(r, at_ms), &col!(r, staff),
-                &col!(r, float_minor), &col!(r, currency),
+                &col!(r, store),
+                &col!(r, shift),
+                &col!(r, device),
+                &col!(r, day),
+                &col!(r, at_ms),
+                &col!(r, staff),
+                &col!(r, float_minor),
+                &col!(r, currency),
             ],
         )
         .await?;
@@ -198,8 +203,13 @@ async fn order_parts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralErr
             "INSERT INTO payments (store_id, order_id, payment, method, amount_minor, tendered_minor, change_minor)
              SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])",
             &[
-                &col!(r, store), &col!(r, order), &col!(r, payment), &col!(r, method), &col!(r, amount_minor),
-                &col!(r, tendered_minor), &col!(r, change_minor),
+                &col!(r, store),
+                &col!(r, order),
+                &col!(r, payment),
+                &col!(r, method),
+                &col!(r, amount_minor),
+                &col!(r, tendered_minor),
+                &col!(r, change_minor),
             ],
         )
         .await?;
@@ -235,10 +245,20 @@ async fn stock(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
              $9::bigint[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[], $14::text[])",
         &[
-            &col!(r, store), &col!(r, record), &col!(r, line), &col!(r, product), &col!(r, quantity_milli), &col!(r, reason),
-            &col!(r, at_ms), &only(rows, |a| a.unit_price_centi), &only(rows, |a| a.amount_minor), &only(rows, |a| a.device),
-            &only(rows, |a| a.shift), &column(r, |r| r.adjustment.as_ref().and_then(|a| a.staff)),
-            &only(rows, |a| a.note.clone()), &column(r, |r| r.adjustment.as_ref().and_then(|a| a.reference.as_deref())),
+            &col!(r, store),
+            &col!(r, record),
+            &col!(r, line),
+            &col!(r, product),
+            &col!(r, quantity_milli),
+            &col!(r, reason),
+            &col!(r, at_ms),
+            &only(rows, |a| a.unit_price_centi),
+            &only(rows, |a| a.amount_minor),
+            &only(rows, |a| a.device),
+            &only(rows, |a| a.shift),
+            &column(r, |r| r.adjustment.as_ref().and_then(|a| a.staff)),
+            &only(rows, |a| a.note.clone()),
+            &column(r, |r| r.adjustment.as_ref().and_then(|a| a.reference.as_deref())),
         ],
     )
     .await?;
@@ -290,7 +310,12 @@ async fn devices(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> 
              ON CONFLICT (device_id) DO UPDATE SET store_id = excluded.store_id, kind = excluded.kind, name = excluded.name,
                  number = excluded.number, public_key = excluded.public_key, enrolled_at_ms = excluded.enrolled_at_ms",
             &[
-                &col!(r, device), &col!(r, store), &col!(r, kind), &col!(r, name), &col!(r, number), &col!(r, public_key),
+                &col!(r, device),
+                &col!(r, store),
+                &col!(r, kind),
+                &col!(r, name),
+                &col!(r, number),
+                &col!(r, public_key),
                 &col!(r, at_ms),
             ],
         )
@@ -334,8 +359,13 @@ async fn documents(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError
              ON CONFLICT (product_id) DO UPDATE SET code = excluded.code, name = excluded.name, barcodes = excluded.barcodes,
                  price_centi = excluded.price_centi, tax_rate_bp = excluded.tax_rate_bp, active = excluded.active",
             &[
-                &col!(r, id), &col!(r, code), &col!(r, name), &column(r, |p| serde_json::Value::from(p.barcodes.clone())), &col!(r, price_centi),
-                &col!(r, tax_rate_bp), &col!(r, active),
+                &col!(r, id),
+                &col!(r, code),
+                &col!(r, name),
+                &column(r, |p| serde_json::Value::from(p.barcodes.clone())),
+                &col!(r, price_centi),
+                &col!(r, tax_rate_bp),
+                &col!(r, active),
             ],
         )
         .await?;
@@ -351,8 +381,13 @@ async fn documents(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError
              ON CONFLICT (store_id) DO UPDATE SET code = excluded.code, name = excluded.name, address = excluded.address,
                  currency = excluded.currency, tax_mode = excluded.tax_mode, receipt_footer = excluded.receipt_footer",
             &[
-                &col!(r, id), &col!(r, code), &col!(r, name), &column(r, |s| serde_json::Value::from(s.address.clone())), &col!(r, currency),
-                &col!(r, tax_mode), &col!(r, receipt_footer),
+                &col!(r, id),
+                &col!(r, code),
+                &col!(r, name),
+                &column(r, |s| serde_json::Value::from(s.address.clone())),
+                &col!(r, currency),
+                &col!(r, tax_mode),
+                &col!(r, receipt_footer),
             ],
         )
         .await?;
@@ -381,7 +416,9 @@ async fn counts_and_flags(tx: &Transaction<'_>, rows: &Rows) -> Result<(), Centr
              ON CONFLICT (device_id, incarnation) DO UPDATE SET commits = p.commits + excluded.commits,
                  last_at_ms = GREATEST(p.last_at_ms, excluded.last_at_ms)",
             &[
-                &column(keys.clone(), |k| k.0), &column(keys, |k| k.1), &column(rows.progress.values(), |p| p.0),
+                &column(keys.clone(), |k| k.0),
+                &column(keys, |k| k.1),
+                &column(rows.progress.values(), |p| p.0),
                 &column(rows.progress.values(), |p| p.1),
             ],
         )
@@ -395,7 +432,9 @@ async fn counts_and_flags(tx: &Transaction<'_>, rows: &Rows) -> Result<(), Centr
              SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[])
              ON CONFLICT (body, kind, version) DO UPDATE SET entries = s.entries + excluded.entries",
             &[
-                &column(keys.clone(), |k| k.0), &column(keys.clone(), |k| k.1), &column(keys, |k| k.2),
+                &column(keys.clone(), |k| k.0),
+                &column(keys.clone(), |k| k.1),
+                &column(keys, |k| k.2),
                 &column(rows.skipped.values(), |n| *n),
             ],
         )
@@ -404,11 +443,14 @@ async fn counts_and_flags(tx: &Transaction<'_>, rows: &Rows) -> Result<(), Centr
     let r = &rows.exceptions;
     if !r.is_empty() {
         let mut flags = BTreeMap::<i64, i32>::new();
-        let places: Vec<i32> = r.iter().map(|e| {
-            let place = flags.entry(e.central_seq).or_default();
-            *place += 1;
-            *place
-        }).collect();
+        let places: Vec<i32> = r
+            .iter()
+            .map(|e| {
+                let place = flags.entry(e.central_seq).or_default();
+                *place += 1;
+                *place
+            })
+            .collect();
         run(
             tx,
             "INSERT INTO exceptions (central_seq, place, store_id, kind, detail)

@@ -24,6 +24,9 @@ struct Arguments {
     /// How many tills.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
     tills: u8,
+    /// Take any free ports instead of the ones that people can remember.
+    #[arg(long)]
+    free_ports: bool,
     /// The products to load the first time: code,name,price,tax_rate_bp.
     #[arg(long)]
     catalogue: Option<PathBuf>,
@@ -34,8 +37,9 @@ const LOOK: Duration = Duration::from_millis(200);
 fn main() -> ExitCode {
     match demo(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<interrupt::Interrupted>() => {
-            println!("Stopped.");
+        // Ctrl-C may also reach a step that then fails by itself.
+        Err(_) if interrupt::happened() => {
+            println!("\nStopped.");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -51,7 +55,7 @@ fn demo(arguments: Arguments) -> Result<()> {
     let plan = Plan {
         folder: Some(arguments.data),
         central: CentralChoice::Environment,
-        ports: Ports::Friendly,
+        ports: if arguments.free_ports { Ports::Free } else { Ports::Friendly },
         tills: arguments.tills.into(),
         printers: true,
         links: false,
@@ -85,14 +89,15 @@ fn print_addresses(stack: &Stack, took: Duration) {
     println!("Evertill is running, {:.0} s after the start. Open these in a browser:", took.as_secs_f64());
     println!();
     for till in &stack.tills {
-        println!("  {:<16}{}", till.name, bold(till.page()));
+        println!("  {:<20}{}", till.name, bold(till.page()));
     }
-    println!("  {:<16}{}", "Manager page", bold(format!("{}/", stack.server.web_url())));
+    println!("  {:<20}{}", "Manager page", bold(format!("{}/", stack.server.web_url())));
     for printer in &stack.printers {
-        println!("  {:<16}{}", format!("Paper of {}", printer.name.to_lowercase()), bold(printer.page()));
+        println!("  {:<20}{}", format!("Paper of {}", printer.name.to_lowercase()), bold(printer.page()));
     }
     println!();
-    let people: Vec<String> = STAFF.iter().map(|(name, role, pin)| format!("{name} {pin} ({})", role.replace('_', " "))).collect();
+    let people: Vec<String> =
+        STAFF.iter().map(|(name, role, pin)| format!("{name} {pin} ({})", role.replace('_', " "))).collect();
     println!("  At a till:            {}", people.join(", "));
     println!("  At the manager page:  {} with the password {}", MANAGER.0, MANAGER.1);
     println!();

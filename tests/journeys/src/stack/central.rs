@@ -1,6 +1,7 @@
 //! The central Postgres of a stack: a private cluster, or a database of its own on a server that is there already.
 
 use std::hash::{BuildHasher, RandomState};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +13,10 @@ use crate::postgres::PrivateCluster;
 pub const CENTRAL_URL_VARIABLE: &str = "EVERTILL_CENTRAL_URL";
 /// The file in a kept folder that holds the name of the database on a given server.
 const NAME_FILE: &str = "database-name";
+/// The file in a kept folder that says where the private cluster is when it cannot be in that folder.
+const ELSEWHERE_FILE: &str = "elsewhere";
+/// Where clusters live whose own folder the `postgres` user may not enter.
+const ELSEWHERE: &str = "/var/lib/evertill";
 
 /// Which Postgres a stack uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +50,8 @@ impl Central {
         let central = match (choice, given) {
             (CentralChoice::Environment, Some(server)) => Self::Given(GivenDatabase::open(&server, folder, kept)?),
             _ => {
-                let cluster = PrivateCluster::start(folder).context("could not start the private PostgreSQL cluster")?;
-                Self::Private(Box::new(cluster))
+                let cluster = if kept { PrivateCluster::start(&reachable(folder)?) } else { PrivateCluster::temporary() };
+                Self::Private(Box::new(cluster.context("could not start the private PostgreSQL cluster")?))
             }
         };
         interrupt::check()?;
@@ -116,6 +121,34 @@ impl Drop for GivenDatabase {
             eprintln!("database {} stays on the server: {error:#}", self.name);
         }
     }
+}
+
+/// Removes what a kept folder has elsewhere.
+pub fn forget(folder: &Path) -> Result<()> {
+    match std::fs::read_to_string(folder.join(ELSEWHERE_FILE)) {
+        Ok(path) if Path::new(&path).parent() == Some(Path::new(ELSEWHERE)) && Path::new(&path).exists() => {
+            std::fs::remove_dir_all(&path).with_context(|| format!("could not remove {path}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A folder for the cluster that belongs to a kept folder: that one, or one elsewhere. PostgreSQL does not run as root, and a
+/// folder below a root-only one, such as a home, is closed to the user that it runs as instead.
+fn reachable(folder: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
+    let note = folder.join(ELSEWHERE_FILE);
+    if let Ok(path) = std::fs::read_to_string(&note) {
+        return Ok(path.into());
+    }
+    let is_closed = |above: &Path| std::fs::metadata(above).is_ok_and(|facts| facts.permissions().mode() & 0o001 == 0);
+    if !rustix::process::geteuid().is_root() || !folder.ancestors().skip(1).any(is_closed) {
+        return Ok(folder.to_owned());
+    }
+    std::fs::create_dir_all(ELSEWHERE).with_context(|| format!("could not make {ELSEWHERE}"))?;
+    let elsewhere = tempfile::Builder::new().prefix("central-").tempdir_in(ELSEWHERE)?.keep();
+    std::fs::write(note, elsewhere.to_string_lossy().as_bytes())?;
+    Ok(elsewhere)
 }
 
 /// Whether a name is one that [`GivenDatabase::create`] makes.

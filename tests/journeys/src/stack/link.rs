@@ -155,7 +155,9 @@ impl Client {
         towards_server.set_read_timeout(Some(LOOK))?;
         let forgotten = Arc::new(AtomicBool::new(false));
         let (relay, socket, ended) = (shared.clone(), towards_server.clone(), forgotten.clone());
-        std::thread::Builder::new().name("udp-link-back".into()).spawn(move || relay_to_client(&relay, &socket, &ended, address))?;
+        std::thread::Builder::new()
+            .name("udp-link-back".into())
+            .spawn(move || relay_to_client(&relay, &socket, &ended, address))?;
         Ok(Self { towards_server, forgotten })
     }
 }

@@ -68,7 +68,8 @@ mod tests {
         let taken = TcpListener::bind(loopback(0)).unwrap();
         let friendly = taken.local_addr().unwrap().port();
         let mut notices = Vec::new();
-        let mut choose = |ports: Ports| ports.choose("till 1", Protocol::Tcp, friendly, &mut |text| notices.push(text.to_owned())).unwrap();
+        let mut choose =
+            |ports: Ports| ports.choose("till 1", Protocol::Tcp, friendly, &mut |text| notices.push(text.to_owned())).unwrap();
         let address = choose(Ports::Friendly);
         assert_ne!(address.port(), friendly);
         choose(Ports::Free);

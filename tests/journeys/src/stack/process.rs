@@ -243,7 +243,8 @@ mod tests {
 
     fn shell(script: &str) -> (tempfile::TempDir, Process) {
         let folder = tempfile::tempdir().unwrap();
-        let process = Process::start("a shell", Path::new("sh"), &["-c".into(), script.into()], &folder.path().join("log")).unwrap();
+        let process =
+            Process::start("a shell", Path::new("sh"), &["-c".into(), script.into()], &folder.path().join("log")).unwrap();
         (folder, process)
     }
 
@@ -277,7 +278,8 @@ mod tests {
 
     #[test]
     fn a_child_outlives_the_thread_that_asked_for_it() {
-        let (_folder, mut process) = std::thread::spawn(|| shell("read -r line < /dev/null; echo up; exec sleep 600")).join().unwrap();
+        let (_folder, mut process) =
+            std::thread::spawn(|| shell("read -r line < /dev/null; echo up; exec sleep 600")).join().unwrap();
         process.wait_for_line("up", Duration::from_secs(20)).unwrap();
         assert!(process.ended().is_none());
     }

@@ -24,7 +24,14 @@ pub struct Server {
 
 impl Server {
     /// Writes the configuration of a server into a folder. Nothing runs yet.
-    pub fn prepare(program: &Path, folder: &Path, log: &Path, sync: SocketAddr, web: SocketAddr, central_url: &str) -> Result<Self> {
+    pub fn prepare(
+        program: &Path,
+        folder: &Path,
+        log: &Path,
+        sync: SocketAddr,
+        web: SocketAddr,
+        central_url: &str,
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
         let config = folder.join("server.toml");
         // A JSON string without control characters is a TOML string too.

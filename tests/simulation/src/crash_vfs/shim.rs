@@ -202,13 +202,13 @@ unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
 unsafe extern "C" fn read(file: *mut sqlite3_file, out: *mut c_void, amount: c_int, at: sqlite3_int64) -> c_int {
     // SAFETY: SQLite hands in an open file and a buffer of `amount` bytes.
     let (handle, out) = unsafe { (handle_of(file), slice::from_raw_parts_mut(out.cast::<u8>(), amount as usize)) };
-    let state = guard(&handle.state);
-    if let Err(refusal) = state.alive() {
-        return refusal;
+    match guard(&handle.state).read(handle.file, at as usize, out) {
+        Ok(got) => {
+            out[got..].fill(0);
+            if got == out.len() { ffi::SQLITE_OK } else { ffi::SQLITE_IOERR_SHORT_READ }
+        }
+        Err(refusal) => refusal,
     }
-    let got = state.files.read(handle.file, at as usize, out);
-    out[got..].fill(0);
-    if got == out.len() { ffi::SQLITE_OK } else { ffi::SQLITE_IOERR_SHORT_READ }
 }
 
 unsafe extern "C" fn write(file: *mut sqlite3_file, data: *const c_void, amount: c_int, at: sqlite3_int64) -> c_int {

@@ -205,6 +205,7 @@ fn sectors(at: usize, data: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 pub(super) struct State {
     pub(super) files: Files,
     pub(super) calls: u64,
+    pub(super) reads: u64,
     pub(super) fault: Option<Fault>,
     pub(super) fired: u64,
     pub(super) dead: bool,
@@ -265,6 +266,17 @@ impl State {
         };
         self.fired += 1;
         Ok(verdict)
+    }
+
+    /// Reads, and answers how many bytes were there.
+    pub(super) fn read(&mut self, file: usize, at: usize, out: &mut [u8]) -> Result<usize, Refusal> {
+        self.alive()?;
+        self.reads += 1;
+        if self.fault == Some(Fault { at: self.reads - 1, kind: FaultKind::ReadError }) {
+            self.fired += 1;
+            return Err(rusqlite::ffi::SQLITE_IOERR_READ);
+        }
+        Ok(self.files.read(file, at, out))
     }
 
     pub(super) fn write(&mut self, file: usize, at: usize, data: &[u8]) -> Result<(), Refusal> {

@@ -1,4 +1,5 @@
-import type { SalesReport, SalesRow } from '../../lib/api/server.gen';
+import type { SalesRow } from '../../lib/api/server.gen';
+import type { Figures } from './report.svelte';
 
 export interface Bars {
   unit: 'day' | 'month' | 'till';
@@ -11,7 +12,7 @@ export interface Bars {
 const DAY_BARS_MAX = 92;
 
 /** The bars of a report. Sums stay whole numbers. */
-export function barsOf(report: SalesReport): Bars {
+export function barsOf(report: Figures): Bars {
   if (report.group_by === 'till') return bars('till', report.rows);
   const rows = trimmed(report.rows);
   return rows.length <= DAY_BARS_MAX ? bars('day', rows) : byMonth(rows);

@@ -5,20 +5,16 @@ export interface Period {
   to: string;
 }
 
-export type Preset = 'today' | 'week' | 'month' | 'year' | 'all';
+export type Preset = 'today' | 'week' | 'month' | 'year' | 'decade';
 
-export const PRESETS: Preset[] = ['today', 'week', 'month', 'year', 'all'];
-
-/** No shop's books that anyone brings here begin earlier. */
-const FIRST_DAY = '2000-01-01';
+export const PRESETS: Preset[] = ['today', 'week', 'month', 'year', 'decade'];
 
 /** The days a preset means, today included. */
 export function periodOf(preset: Preset, today: Date): Period {
   const to = isoDay(today);
-  if (preset === 'all') return { from: FIRST_DAY, to };
-  const back = { today: 0, week: 6, month: 29, year: 0 }[preset];
-  const from = new Date(today.getFullYear(), today.getMonth(), today.getDate() - back);
-  if (preset === 'year') from.setFullYear(from.getFullYear() - 1, from.getMonth(), from.getDate() + 1);
+  const days = { today: 0, week: 6, month: 29, year: -1, decade: -1 }[preset];
+  const years = { today: 0, week: 0, month: 0, year: 1, decade: 10 }[preset];
+  const from = new Date(today.getFullYear() - years, today.getMonth(), today.getDate() - days);
   return { from: isoDay(from), to };
 }
 

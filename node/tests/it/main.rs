@@ -1,0 +1,6 @@
+//! The node as a whole: real SQLCipher files in a folder per test, a server that is only a key and a chain.
+
+#![expect(unreachable_pub, reason = "a test program has no outside")]
+
+mod selling;
+mod shop;

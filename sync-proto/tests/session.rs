@@ -1,0 +1,184 @@
+//! Two ends of a connection, joined by nothing but frames.
+
+use std::collections::BTreeMap;
+
+use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Seal, SigningKey, View};
+use sync_proto::batch::Run;
+use sync_proto::frame::{Ack, Commits, Frame, FrameError, Goodbye, Reason, Verdict, frame_length};
+use sync_proto::scopes;
+use sync_proto::session::{
+    DeviceEvent, DevicePosition, DeviceSession, KnownPosition, ServerEvent, ServerSession, SessionError,
+};
+
+const ORIGIN: Origin = Origin { device: [1; 16], incarnation: [2; 16] };
+const REGION: [u8; 16] = [9; 16];
+
+/// A device's log of so many one-record commits.
+fn log(commits: u64) -> (OriginChain, Vec<ReceivedCommit>) {
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let mut chain = OriginChain::new(ORIGIN);
+    let commits = (0..commits)
+        .map(|n| {
+            let body = Body::Record { kind: 1, version: 1, bytes: vec![0xa0] };
+            let sealed = chain.append(&key, Hlc::new(n, 0), None, vec![NewEntry { scope: scopes::catalogue(), body }]);
+            let entries = sealed.entries.into_iter().map(|e| (e.scope, e.bytes)).collect();
+            ReceivedCommit { entries, seal: Some(Seal { signature: sealed.signature, foreign: vec![] }) }
+        })
+        .collect();
+    (chain, commits)
+}
+
+fn run_of(commits: &[ReceivedCommit], after: u64) -> Run {
+    let mut before = OriginChain::new(ORIGIN);
+    let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
+    if after > 0 {
+        before.verify(&key, View::Whole, commits[..after as usize].to_vec()).expect("verifies");
+    }
+    let heads = BTreeMap::from([(scopes::catalogue(), before.head(&scopes::catalogue()))]);
+    Run { origin: ORIGIN, before: heads, commits: commits[after as usize..].to_vec() }
+}
+
+fn position(chain: &OriginChain) -> DevicePosition {
+    DevicePosition {
+        incarnation: ORIGIN.incarnation,
+        commit: chain.commit,
+        digest: chain.digest(),
+        region: None,
+        cursors: vec![],
+        boot: 1,
+    }
+}
+
+/// Carries a frame over the wire.
+fn over_the_wire(frame: Frame) -> Frame {
+    let bytes = frame.encode().expect("fits");
+    let length = frame_length(bytes[..4].try_into().expect("four bytes")).expect("a length");
+    assert_eq!(length, bytes.len() - 4);
+    let read = Frame::decode(&bytes[4..]).expect("decodes").expect("a known frame");
+    assert_eq!(read, frame);
+    read
+}
+
+fn carry(device: &mut DeviceSession, server: &mut ServerSession) -> usize {
+    let mut carried = 0;
+    while let Some(frame) = device.poll_frame() {
+        server.handle_frame(over_the_wire(frame)).expect("the server takes it");
+        carried += 1;
+    }
+    while let Some(frame) = server.poll_frame() {
+        device.handle_frame(over_the_wire(frame)).expect("the device takes it");
+        carried += 1;
+    }
+    carried
+}
+
+fn greeted(chain: &OriginChain, known: KnownPosition) -> (DeviceSession, ServerSession, Verdict) {
+    let mut device = DeviceSession::new(position(chain));
+    let mut server = ServerSession::new();
+    server.handle_frame(over_the_wire(device.poll_frame().expect("a greeting"))).expect("taken");
+    assert!(matches!(server.poll_event(), Some(ServerEvent::Greeted(_))));
+    let verdict = server.welcome(REGION, known, 0);
+    (device, server, verdict)
+}
+
+fn known(regional: u64) -> KnownPosition {
+    KnownPosition { regional, central: 0, digest_at_common: None }
+}
+
+#[test]
+fn a_backlog_goes_up_and_is_acknowledged_twice() {
+    let (chain, commits) = log(5);
+    let (mut device, mut server, verdict) = greeted(&chain, known(2));
+    assert_eq!((verdict, device.wants_after()), (Verdict::Ok, None));
+    carry(&mut device, &mut server);
+    assert!(matches!(device.poll_event(), Some(DeviceEvent::Welcomed { welcome }) if welcome.regional == 2));
+    assert_eq!(device.wants_after(), Some(2));
+    device.send(run_of(&commits, 2), 5);
+    assert_eq!(device.wants_after(), None);
+    carry(&mut device, &mut server);
+    assert_eq!(server.poll_event(), Some(ServerEvent::Received(run_of(&commits, 2))));
+    server.stored(Ack { regional: 5, central: 0 });
+    server.stored(Ack { regional: 5, central: 4 });
+    server.stored(Ack { regional: 3, central: 4 });
+    assert_eq!(carry(&mut device, &mut server), 2, "what is no news is not said again");
+    assert_eq!(device.poll_event(), Some(DeviceEvent::Acked(Ack { regional: 5, central: 0 })));
+    assert_eq!(device.poll_event(), Some(DeviceEvent::Acked(Ack { regional: 5, central: 4 })));
+}
+
+#[test]
+fn a_reconnect_with_nothing_new_is_one_small_round_trip() {
+    let (chain, _) = log(3);
+    let known = KnownPosition { regional: 3, central: 3, digest_at_common: Some(chain.digest()) };
+    let mut device = DeviceSession::new(position(&chain));
+    let mut server = ServerSession::new();
+    let hello = device.poll_frame().expect("a greeting");
+    let mut bytes = hello.encode().expect("fits").len();
+    server.handle_frame(hello).expect("taken");
+    server.welcome(REGION, known, 0);
+    let welcome = server.poll_frame().expect("an answer");
+    bytes += welcome.encode().expect("fits").len();
+    device.handle_frame(welcome).expect("taken");
+    assert!(device.poll_frame().is_none() && server.poll_frame().is_none() && device.wants_after().is_none());
+    assert!(bytes <= 1024, "{bytes} bytes");
+}
+
+#[test]
+fn a_restored_or_forked_replica_is_told() {
+    let (chain, _) = log(3);
+    assert_eq!(greeted(&chain, known(4)).2, Verdict::RolledBack);
+    let other = KnownPosition { regional: 3, central: 0, digest_at_common: Some([0; 32]) };
+    assert_eq!(greeted(&chain, other).2, Verdict::Forked);
+}
+
+#[test]
+fn frames_out_of_turn_end_the_connection() {
+    let (chain, commits) = log(1);
+    let upload = || Frame::Commits(Commits { runs: vec![run_of(&commits, 0)], up_to: None });
+    assert_eq!(ServerSession::new().handle_frame(upload()), Err(SessionError::OutOfTurn("a run of commits")));
+    let mut device = DeviceSession::new(position(&chain));
+    assert_eq!(device.handle_frame(Frame::Ack(Ack::default())), Err(SessionError::OutOfTurn("an acknowledgement")));
+    let (mut device, mut server, _) = greeted(&chain, known(0));
+    carry(&mut device, &mut server);
+    let too_far = Frame::Ack(Ack { regional: 1, central: 0 });
+    assert_eq!(device.handle_frame(too_far), Err(SessionError::AckBeyondSent { acked: 1, sent: 0 }));
+    let goodbye = Goodbye { reason: Reason::Refused, message: "no".into() };
+    assert_eq!(device.handle_frame(Frame::Goodbye(goodbye.clone())), Err(SessionError::Goodbye(goodbye)));
+}
+
+#[test]
+fn a_newer_device_is_answered_in_the_common_version_and_a_foreign_one_is_not() {
+    let (chain, _) = log(0);
+    let hello = |min, max| {
+        let Some(Frame::Hello(mut hello)) = DeviceSession::new(position(&chain)).poll_frame() else { panic!("a greeting") };
+        (hello.version_min, hello.version_max) = (min, max);
+        ServerSession::new().handle_frame(Frame::Hello(hello))
+    };
+    assert_eq!(hello(1, 2), Ok(()));
+    assert_eq!(hello(2, 3), Err(SessionError::Version { theirs_min: 2, theirs_max: 3 }));
+    assert_eq!(hello(0, 0), Err(SessionError::Version { theirs_min: 0, theirs_max: 0 }));
+}
+
+#[test]
+fn a_frame_cut_off_or_damaged_anywhere_is_refused() {
+    let (_, commits) = log(40);
+    let frame = Frame::Commits(Commits { runs: vec![run_of(&commits, 0)], up_to: Some(7) });
+    let bytes = frame.encode().expect("fits");
+    assert_eq!(bytes[5], 1, "it is compressed");
+    for end in 4..bytes.len() {
+        assert!(Frame::decode(&bytes[4..end]).is_err(), "cut at {end}");
+    }
+    let check = |kind: u8, flags: u8| Frame::decode(&[kind, flags, 0xa0]);
+    assert!(matches!(check(9, 0), Err(FrameError::Type(9))));
+    assert!(matches!(check(0x89, 0), Ok(None)), "a newer frame that may be skipped");
+    assert!(matches!(check(0, 2), Err(FrameError::Flags(2))));
+    assert!(matches!(check(0, 1), Err(FrameError::Zstd)));
+    assert!(frame_length([0, 0, 0, 1]).is_err() && frame_length([0xff; 4]).is_err());
+}
+
+#[test]
+fn a_compressed_bomb_is_refused_before_it_unfolds() {
+    let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).expect("compresses");
+    let frame = [&[2, 1][..], &bomb].concat();
+    assert!(frame.len() < 100_000);
+    assert!(matches!(Frame::decode(&frame), Err(FrameError::Zstd)));
+}

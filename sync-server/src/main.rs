@@ -1,0 +1,267 @@
+//! `evertill-sync-server`: the regional sync server and the commands to set it up.
+
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use domain::document::Store;
+use domain::ids::StoreId;
+use domain::money::Currency;
+use domain::staff::Role;
+use domain::tax::TaxMode;
+use sync_proto::env::{Env, random};
+use sync_server::central::{Postgres, projector};
+use sync_server::config::Config;
+use sync_server::daemon::{self, Opened};
+use sync_server::env::Machine;
+use sync_server::region::staff_member;
+use sync_server::{import, web};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+/// The regional sync server of Evertill: tills and handhelds replicate with it, and it feeds the central Postgres.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/evertill/sync-server.toml")]
+    config: PathBuf,
+    /// The address of the central Postgres, instead of the configuration's.
+    #[arg(long, env = "EVERTILL_CENTRAL_URL", hide_env_values = true)]
+    central_url: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prepare the data folder (log, authority, keys) and the central database. Safe to run again.
+    Init,
+    /// Run the server until Ctrl-C or SIGTERM.
+    Run,
+    /// Check the configuration file and stop.
+    CheckConfig,
+    /// Stores.
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// People who work in a store.
+    #[command(subcommand)]
+    Staff(StaffCommand),
+    /// Managers, who sign in on the manager page.
+    #[command(subcommand)]
+    Manager(ManagerCommand),
+    /// Products.
+    #[command(subcommand)]
+    Products(ProductsCommand),
+    /// Make a one-time link with which a new till enrols.
+    EnrolmentCode {
+        /// The store's code.
+        #[arg(long)]
+        store: String,
+        /// What people will call the till.
+        #[arg(long)]
+        name: String,
+    },
+    /// Rebuild the read model in the central database from the entries.
+    Reproject {
+        /// Rebuild beside it and compare, without changing anything people see; fails when a row differs.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Add a store.
+    Add {
+        /// Its short code; receipt numbers start with it.
+        #[arg(long)]
+        code: String,
+        /// Its name on the receipt.
+        #[arg(long)]
+        name: String,
+        /// A line of its address; may be given several times.
+        #[arg(long)]
+        address: Vec<String>,
+        /// Its currency, three letters.
+        #[arg(long)]
+        currency: String,
+        /// Whether its prices hold the tax.
+        #[arg(long, value_enum, default_value = "inclusive")]
+        tax: Tax,
+        /// The last words of a receipt.
+        #[arg(long, default_value = "")]
+        footer: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Tax {
+    /// Prices hold the tax.
+    Inclusive,
+    /// Tax comes on top.
+    Exclusive,
+}
+
+#[derive(Debug, Subcommand)]
+enum StaffCommand {
+    /// Add someone to a store's staff. The PIN (4 to 12 digits) is read from standard input.
+    Add {
+        /// The store's code.
+        #[arg(long)]
+        store: String,
+        /// Their name on the sign-in screen.
+        #[arg(long)]
+        name: String,
+        /// What they may do: cashier, shift_lead or manager.
+        #[arg(long, value_parser = role)]
+        role: Role,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ManagerCommand {
+    /// Add a manager, or set a manager's password anew. The password is read from standard input.
+    Add {
+        /// Their name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ProductsCommand {
+    /// Add or change products from a CSV file with the columns code, name, price, tax_rate_bp and, if wanted, barcodes (separated by `|`).
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+fn role(word: &str) -> Result<Role, String> {
+    Role::from_word(word).ok_or_else(|| "a role is cashier, shift_lead or manager".to_owned())
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("EVERTILL_LOG").unwrap_or_else(|_| EnvFilter::new("info,tokio_postgres=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let cli = Cli::parse();
+    let config = Config::read(&cli.config, cli.central_url)?;
+    let env: Arc<dyn Env> = Arc::new(Machine);
+    match cli.command {
+        Command::Run => run(&config, env).await,
+        Command::CheckConfig => {
+            println!("{} is fine", cli.config.display());
+            Ok(())
+        }
+        Command::Reproject { check } => reproject(&config, check).await,
+        Command::Manager(ManagerCommand::Add { name }) => add_manager(&config, &*env, &name).await,
+        Command::Init => init(&config, &*env).await,
+        offline => offline_command(&config, &*env, offline),
+    }
+}
+
+async fn run(config: &Config, env: Arc<dyn Env>) -> anyhow::Result<()> {
+    let (stop, stopping) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        let _ = stop.send(true);
+    });
+    let scheme = if config.web.tls_key.is_some() { "https" } else { "http" };
+    daemon::run(config, env, stopping, |listening| {
+        println!("sync ready at {}", listening.sync);
+        println!("manager page at {scheme}://{}/", listening.web);
+    })
+    .await?;
+    Ok(())
+}
+
+async fn init(config: &Config, env: &dyn Env) -> anyhow::Result<()> {
+    let Opened { region, authority, .. } = daemon::open(&config.data, env, true)?;
+    let fingerprint: String = authority.fingerprint().iter().map(|b| format!("{b:02x}")).collect();
+    println!("region {} in {}", uuid::Uuid::from_bytes(region.own().incarnation), config.data.display());
+    println!("authority {fingerprint}");
+    let applied = central(config)?.migrate().await.context("the central database cannot be prepared")?;
+    println!("central database ready, {applied} migrations applied");
+    Ok(())
+}
+
+/// What changes the log, and so needs the server stopped.
+fn offline_command(config: &Config, env: &dyn Env, command: Command) -> anyhow::Result<()> {
+    let Opened { mut region, authority, _lock } = daemon::open(&config.data, env, false)?;
+    match command {
+        Command::Store(StoreCommand::Add { code, name, address, currency, tax, footer }) => {
+            let currency = Currency::new(&currency).context("a currency is three capital letters, such as GBP")?;
+            let tax_mode = match tax {
+                Tax::Inclusive => TaxMode::Inclusive,
+                Tax::Exclusive => TaxMode::Exclusive,
+            };
+            let id = StoreId::new(env.unix_ms(), random(env));
+            let store = Store { id, code: code.clone(), name, address, currency, tax_mode, receipt_footer: footer };
+            region.add_store(store, env.unix_ms())?;
+            println!("store {code} added as {id}");
+        }
+        Command::Staff(StaffCommand::Add { store, name, role }) => {
+            let pin = read_secret("PIN")?;
+            let member = staff_member(&name, role, &pin, env).map_err(anyhow::Error::msg)?;
+            region.add_staff(&store, member, env.unix_ms())?;
+            println!("{name} works in store {store} now");
+        }
+        Command::Products(ProductsCommand::Import { file }) => {
+            let rows = import::read_products(&file, import_currency(&region)?)?;
+            let report = region.import_products(rows, env)?;
+            println!("{} products added, {} changed, {} unchanged", report.added, report.changed, report.unchanged);
+        }
+        Command::EnrolmentCode { store, name } => {
+            let public = config.sync.public.clone().unwrap_or_else(|| config.sync.listen.to_string());
+            let code = daemon::issue(&mut region, &authority, &public, &store, &name, env)?;
+            println!("{}", code.link);
+        }
+        other => bail!("{other:?} is not a command for a stopped server"),
+    }
+    Ok(())
+}
+
+/// Prices of an import are in the currency of the stores.
+fn import_currency(region: &sync_server::region::Region) -> anyhow::Result<Currency> {
+    region.currency()?.context("add a store first: its currency says what the prices are in")
+}
+
+async fn add_manager(config: &Config, env: &dyn Env, name: &str) -> anyhow::Result<()> {
+    let password = read_secret("password")?;
+    web::accounts::add_manager(&central(config)?, env, name, &password).await?;
+    println!("{name} may sign in on the manager page now");
+    Ok(())
+}
+
+async fn reproject(config: &Config, check: bool) -> anyhow::Result<()> {
+    let rebuilt = projector::reproject(&central(config)?, check).await?;
+    println!("{} entries projected anew", rebuilt.entries);
+    match (rebuilt.differing.as_slice(), check) {
+        ([], _) => println!("every table came out as it was"),
+        (tables, true) => bail!("the read model differs from what the entries say in {}", tables.join(", ")),
+        (tables, false) => println!("changed: {}", tables.join(", ")),
+    }
+    Ok(())
+}
+
+fn central(config: &Config) -> anyhow::Result<Postgres> {
+    Ok(Postgres::new(&config.central.url)?)
+}
+
+fn read_secret(what: &str) -> anyhow::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).with_context(|| format!("the {what} is read from standard input"))?;
+    let secret = line.trim_end_matches(['\n', '\r']);
+    if secret.is_empty() {
+        bail!("no {what} on standard input: write it as one line, for example with `echo`");
+    }
+    Ok(secret.to_owned())
+}

@@ -1,0 +1,263 @@
+//! The region's log admits every commit once, refuses what does not verify, and gives every device what it follows.
+
+use std::collections::BTreeMap;
+
+use domain::document::Store;
+use domain::ids::{DeviceId, StoreId};
+use domain::money::{Currency, UnitPrice};
+use domain::record::{DeviceKind, DeviceStart, Record};
+use domain::tax::TaxMode;
+use journal::{Body, Head, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey, View};
+use sync_proto::batch::Run;
+use sync_proto::env::Env;
+use sync_proto::scopes;
+use sync_server::region::{AdmitError, DeskError, ProductRow, Region, Writer};
+
+#[derive(Debug)]
+struct Still;
+
+impl Env for Still {
+    fn unix_ms(&self) -> u64 {
+        1_700_000_000_000
+    }
+    fn fill_random(&self, out: &mut [u8]) {
+        getrandom::fill(out).expect("random");
+    }
+}
+
+struct Shop {
+    _dir: tempfile::TempDir,
+    path: std::path::PathBuf,
+    region: Region,
+    store: StoreId,
+}
+
+fn open(path: &std::path::Path) -> Region {
+    let writer = Writer {
+        device: DeviceId(uuid::Uuid::from_bytes([100; 16])),
+        incarnation: [101; 16],
+        actor: [102; 16],
+        key: SigningKey::from_bytes(&[103; 32]),
+    };
+    let mut region = Region::open(path, writer).expect("opens");
+    region.start(1, "test").expect("starts");
+    region
+}
+
+fn shop() -> Shop {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("region.db");
+    let mut region = open(&path);
+    let store = StoreId(uuid::Uuid::from_bytes([50; 16]));
+    region
+        .add_store(
+            Store {
+                id: store,
+                code: "S01".into(),
+                name: "Shop".into(),
+                address: vec![],
+                currency: Currency::new("GBP").expect("GBP"),
+                tax_mode: TaxMode::Inclusive,
+                receipt_footer: String::new(),
+            },
+            1,
+        )
+        .expect("a store");
+    Shop { _dir: dir, path, region, store }
+}
+
+struct Till {
+    id: DeviceId,
+    key: SigningKey,
+    chain: OriginChain,
+    commits: Vec<ReceivedCommit>,
+    heads: Vec<BTreeMap<Scope, Head>>,
+}
+
+impl Shop {
+    fn till(&mut self, n: u8) -> Till {
+        let key = SigningKey::from_bytes(&[n; 32]);
+        let id = DeviceId(uuid::Uuid::from_bytes([n; 16]));
+        let code = format!("AAAAAAAAA{n}");
+        self.region.issue_code("S01", "Till", &code, 1).expect("a code");
+        self.region.redeem(&code, id, key.verifying_key().to_bytes(), 1).expect("admitted");
+        let chain = OriginChain::new(Origin { device: [n; 16], incarnation: [n + 1; 16] });
+        Till { id, key, chain, commits: vec![], heads: vec![BTreeMap::new()] }
+    }
+
+    fn admit(&mut self, till: &Till, run: Run) -> Result<u64, AdmitError> {
+        self.region.admit_all(vec![(till.id, run)]).expect("the log takes it").remove(0)
+    }
+
+    /// What a device has after it took everything that the server sends from `after` on, `bytes_max` at a time.
+    fn received(&self, receiver: Origin, bytes_max: usize) -> (BTreeMap<Origin, OriginChain>, u64) {
+        let followed = scopes::followed_by(DeviceKind::Till, self.store).into_iter().collect();
+        let mut chains: BTreeMap<Origin, OriginChain> = BTreeMap::new();
+        let mut after = 0;
+        loop {
+            let out = self.region.outgoing(&followed, after, receiver, bytes_max).expect("reads");
+            if out.up_to == after {
+                return (chains, after);
+            }
+            after = out.up_to;
+            for run in out.runs {
+                let device = self.region.device(DeviceId(uuid::Uuid::from_bytes(run.origin.device))).expect("known");
+                let key = journal::VerifyingKey::from_bytes(&device.public_key).expect("a key");
+                let chain = chains.entry(run.origin).or_insert_with(|| OriginChain::new(run.origin));
+                // A run may begin with commits that came before it: the sender carried the last run on to a sealed commit.
+                let known = run.commits.iter().take_while(|c| {
+                    journal::Entry::decode(&c.entries[0].1).expect("an entry").commit <= chain.commit
+                });
+                let new = run.commits[known.count()..].to_vec();
+                if !new.is_empty() {
+                    chain.verify(&key, View::Partial(&followed), new).expect("verifies");
+                }
+            }
+        }
+    }
+}
+
+impl Till {
+    fn sell(&mut self, scope: Scope, commits: usize) {
+        for _ in 0..commits {
+            let record = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor: None, software: "x".into() });
+            let body = Body::Record { kind: record.kind(), version: 1, bytes: record.encode() };
+            let sealed = self.chain.append(&self.key, Hlc(5), None, vec![NewEntry { scope: scope.clone(), body }]);
+            self.commits.push(ReceivedCommit {
+                entries: sealed.entries.iter().map(|e| (e.scope.clone(), e.bytes.clone())).collect(),
+                seal: Some(Seal { signature: sealed.signature, foreign: vec![] }),
+            });
+            self.heads.push(self.chain.heads.clone());
+        }
+    }
+
+    /// Commits `from` to `to`, sealed at the end only.
+    fn run(&self, from: usize, to: usize) -> Run {
+        let mut commits = self.commits[from - 1..to].to_vec();
+        let last = commits.len() - 1;
+        commits[..last].iter_mut().for_each(|c| c.seal = None);
+        let scopes = commits.iter().flat_map(|c| &c.entries).map(|(scope, _)| scope.clone());
+        let at = OriginChain { heads: self.heads[from - 1].clone(), commit: from as u64 - 1, origin: self.chain.origin };
+        let before = scopes.map(|s| (s.clone(), at.head(&s))).collect();
+        Run { origin: self.chain.origin, before, commits }
+    }
+}
+
+#[test]
+fn repeats_and_overlaps_are_kept_once() {
+    let mut shop = shop();
+    let mut till = shop.till(1);
+    till.sell(scopes::store(shop.store), 9);
+    let before = shop.region.last_seq();
+    for (from, to, has) in [(1, 3, 3), (1, 3, 3), (2, 5, 5), (1, 9, 9), (4, 6, 9)] {
+        assert_eq!(shop.admit(&till, till.run(from, to)).expect("admitted"), has);
+    }
+    assert_eq!(shop.region.last_seq() - before, 9);
+    assert_eq!(shop.region.chain(till.chain.origin), till.chain);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_leaves_nothing() {
+    let mut shop = shop();
+    let (mut till, mut other) = (shop.till(1), shop.till(2));
+    let scope = scopes::store(shop.store);
+    till.sell(scope.clone(), 6);
+    shop.admit(&till, till.run(1, 2)).expect("admitted");
+    let before = shop.region.last_seq();
+    assert!(matches!(shop.admit(&till, till.run(4, 6)), Err(AdmitError::Gap { has: 2 })));
+    assert!(matches!(shop.admit(&other, till.run(3, 6)), Err(AdmitError::NotTheSender(_))));
+    let mut tampered = till.run(3, 6);
+    tampered.commits[1].entries[0].1[4] ^= 1;
+    assert!(matches!(shop.admit(&till, tampered), Err(AdmitError::Chain(_))));
+    for foreign in [scopes::catalogue(), scopes::store(StoreId(uuid::Uuid::from_bytes([9; 16])))] {
+        other.sell(foreign, 1);
+        let last = other.commits.len();
+        assert!(matches!(shop.admit(&other, other.run(last, last)), Err(AdmitError::Scope(_))));
+    }
+    let mut twin = Till { chain: OriginChain::new(till.chain.origin), commits: vec![], heads: vec![BTreeMap::new()], ..shop.till(3) };
+    twin.key = till.key.clone();
+    twin.sell(scope.clone(), 1);
+    twin.chain.heads.clear();
+    twin.commits[0].entries[0].1 = {
+        let body = Body::Record { kind: 8, version: 1, bytes: vec![0xa0] };
+        let mut chain = OriginChain::new(till.chain.origin);
+        chain.append(&till.key, Hlc(6), None, vec![NewEntry { scope, body }]).entries[0].bytes.clone()
+    };
+    assert!(matches!(shop.admit(&till, twin.run(1, 1)), Err(AdmitError::Forked { seq: 1, .. })));
+    assert_eq!(shop.region.last_seq(), before);
+    shop.admit(&till, till.run(3, 6)).expect("the honest rest still goes on");
+}
+
+#[test]
+fn every_device_gets_what_it_follows_whatever_the_size_of_the_pieces() {
+    let mut shop = shop();
+    let (mut one, mut two) = (shop.till(1), shop.till(2));
+    let scope = scopes::store(shop.store);
+    one.sell(scope.clone(), 7);
+    two.sell(scope.clone(), 4);
+    let rows = (0..600).map(|n| ProductRow {
+        code: format!("P{n}"),
+        name: format!("Product {n}"),
+        price: UnitPrice(100),
+        tax_rate_bp: 0,
+        barcodes: vec![],
+    });
+    shop.admit(&one, one.run(1, 5)).expect("admitted");
+    shop.region.import_products(rows.collect(), &Still).expect("imported");
+    shop.admit(&two, two.run(1, 4)).expect("admitted");
+    shop.admit(&one, one.run(6, 7)).expect("admitted");
+    for bytes_max in [1, 300, 1_000_000] {
+        let (chains, up_to) = shop.received(two.chain.origin, bytes_max);
+        assert_eq!(up_to, shop.region.last_seq());
+        assert_eq!(chains[&one.chain.origin], one.chain);
+        assert!(!chains.contains_key(&two.chain.origin), "nobody is told what they wrote themselves");
+        assert_eq!(chains[&shop.region.own()], shop.region.chain(shop.region.own()));
+    }
+}
+
+#[test]
+fn a_restart_changes_nothing() {
+    let mut shop = shop();
+    let mut till = shop.till(1);
+    till.sell(scopes::store(shop.store), 3);
+    shop.admit(&till, till.run(1, 3)).expect("admitted");
+    let (own, seq) = (shop.region.own(), shop.region.last_seq());
+    drop(shop.region);
+    let region = open(&shop.path);
+    assert_eq!(region.own(), own);
+    assert_eq!(region.last_seq(), seq + 1, "only its own start is new");
+    assert_eq!(region.chain(till.chain.origin), till.chain);
+    assert_eq!(region.device(till.id).map(|d| (d.number, d.kind)), Some((1, DeviceKind::Till)));
+    assert_eq!(region.commits_up_to(seq).expect("reads").into_iter().find(|(o, _)| *o == till.chain.origin), Some((till.chain.origin, 3)));
+}
+
+#[test]
+fn products_are_written_only_when_they_differ() {
+    let mut shop = shop();
+    let row = |price| ProductRow { code: "A".into(), name: "A".into(), price: UnitPrice(price), tax_rate_bp: 0, barcodes: vec![] };
+    let mut import = |price| {
+        let r = shop.region.import_products(vec![row(price)], &Still).expect("imported");
+        (r.added, r.changed, r.unchanged)
+    };
+    assert_eq!([import(100), import(100), import(200)], [(1, 0, 0), (0, 0, 1), (0, 1, 0)]);
+}
+
+#[test]
+fn a_code_is_good_once_and_guessing_ends_it() {
+    let mut shop = shop();
+    let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key().to_bytes();
+    let id = |n: u8| DeviceId(uuid::Uuid::from_bytes([n; 16]));
+    shop.region.issue_code("S01", "Till", "CODE1", 1_000).expect("a code");
+    let life = sync_proto::enrolment::CODE_LIFE_MS;
+    assert!(matches!(shop.region.redeem("CODE1", id(1), key(1), 1_001 + life), Err(DeskError::WrongCode)), "too old");
+    shop.region.redeem("code1", id(1), key(1), 1_000 + life).expect("in time, in any case of letters");
+    assert!(matches!(shop.region.redeem("CODE1", id(2), key(2), 1_000), Err(DeskError::WrongCode)), "used");
+    shop.region.issue_code("S01", "Till", "CODE2", 1_000).expect("a code");
+    assert!(matches!(shop.region.redeem("CODE2", id(2), key(1), 1_000), Err(DeskError::KnownKey)));
+    for _ in 0..4 {
+        assert!(matches!(shop.region.redeem("WRONG", id(2), key(2), 1_000), Err(DeskError::WrongCode)));
+    }
+    assert!(matches!(shop.region.redeem("WRONG", id(2), key(2), 1_000), Err(DeskError::TooManyTries)), "the sixth try");
+    assert!(matches!(shop.region.redeem("CODE2", id(2), key(2), 1_000), Err(DeskError::WrongCode)), "pending codes ended");
+    assert!(shop.region.issue_code("S99", "Till", "CODE3", 1_000).is_err());
+}

@@ -1,0 +1,16 @@
+//! The central half of the sync server against a real PostgreSQL: every entry once, the same rows however they came, figures that say what
+//! they cover.
+
+#[path = "central/shop.rs"]
+mod shop;
+#[path = "central/world.rs"]
+mod world;
+
+#[path = "central/append.rs"]
+mod append;
+#[path = "central/project.rs"]
+mod project;
+#[path = "central/schema.rs"]
+mod schema;
+#[path = "central/web.rs"]
+mod web;

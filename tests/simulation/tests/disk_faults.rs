@@ -1,0 +1,181 @@
+//! A disk that is full or fails, at each call of each kind of action.
+//!
+//! "Not recorded" must mean that it is not there; "in doubt" must be settled by asking again; "done" must outlast a power cut, whatever
+//! the disk said in between; and asking again never does a thing twice. `EVERTILL_CASE="Settle 3 Error"` replays one case: the kind of
+//! action, the call, the kind of fault.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+
+use anyhow::{Context, Result, bail, ensure};
+use node::api::{ApiError, ApiErrorCode};
+use simulation::crash_vfs::{Disk, Fault, FaultKind};
+use simulation::day::{Fact, Note, Step, Witness, selling_day};
+use simulation::judge::{Log, judge, judge_log};
+use simulation::rig::{Device, Folder, OpenTill};
+use simulation::shop::{MORNING_MS, Shop};
+
+const LATER_MS: u64 = MORNING_MS + 3_600_000;
+
+const KINDS: [FaultKind; 6] = [
+    FaultKind::DiskFull { calls: 1 },
+    FaultKind::DiskFull { calls: 25 },
+    FaultKind::Error,
+    FaultKind::SyncError { forgets: false },
+    FaultKind::SyncError { forgets: true },
+    FaultKind::ReadError,
+];
+
+/// A till just before an action.
+struct Start {
+    step: Step,
+    disk: Disk,
+    device: Device,
+    facts: Vec<Fact>,
+}
+
+/// One start for each kind of action of a day.
+fn starts(shop: &Shop) -> Result<Vec<Start>> {
+    let (folder, disk, witness) = (Folder::enrolled(shop, 1)?, Disk::new(), Witness::default());
+    let mut open = OpenTill::open(1, &folder, &disk, MORNING_MS, 1)?;
+    open.receive_founding(shop)?;
+    let (mut starts, mut seen) = (Vec::new(), BTreeMap::<String, usize>::new());
+    for step in selling_day(10) {
+        let times = seen.entry(word(step)).or_default();
+        *times += 1;
+        // The second time there is something to go wrong with; what a day does once, is taken the first time.
+        if *times == 2 || (*times == 1 && selling_day(10).iter().filter(|other| word(**other) == word(step)).count() == 1) {
+            let facts = witness.now().facts;
+            starts.push(Start { step, disk: disk.copy(), device: folder.device(&Device::default()), facts });
+        }
+        step.perform(shop, &mut open, &witness).with_context(|| format!("{step:?}"))?;
+    }
+    Ok(starts)
+}
+
+fn word(step: Step) -> String {
+    format!("{step:?}").split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Done,
+    NotRecorded,
+    InDoubt,
+}
+
+/// Does the action with a fault, and everything that must hold after it. Nothing when the action was over before the fault.
+fn suffer(shop: &Shop, start: &Start, kind: FaultKind, call: u64, folders: &[Folder; 2]) -> Result<Option<Outcome>> {
+    let [folder, found] = folders;
+    let disk = start.disk.copy();
+    folder.restore(&start.device)?;
+    let mut open = OpenTill::open(1, folder, &disk, LATER_MS, call)?;
+    let witness = Witness::told(start.facts.clone());
+    if start.step != Step::SignIn {
+        Step::SignIn.perform(shop, &mut open, &witness)?;
+    }
+    let before = open.view().cart;
+    let counted = if kind == FaultKind::ReadError { disk.reads() } else { disk.calls() };
+    disk.plan(Fault { at: counted + call, kind });
+    let answer = start.step.perform(shop, &mut open, &witness);
+    disk.heal();
+    if disk.fired() == 0 {
+        answer.context("without a fault")?;
+        return Ok(None);
+    }
+    let outcome = outcome_of(&answer)?;
+    if outcome == Outcome::NotRecorded {
+        witness.note(Note::Refused);
+        ensure!(open.view().cart.lines == before.lines, "what was not recorded changed the cart");
+    }
+    let known = witness.now();
+    for seed in 0..2 {
+        let cut = disk.after_power_cut(seed);
+        found.restore(&folder.device(&Device::default()))?;
+        let after = OpenTill::open(1, found, &cut, LATER_MS, call).context("after a power cut")?;
+        judge_log(shop, &after, &known).with_context(|| format!("answered {outcome:?}, then the power went (seed {seed})"))?;
+    }
+    match outcome {
+        Outcome::Done => {}
+        Outcome::NotRecorded => start.step.perform(shop, &mut open, &witness).context("asking again")?,
+        Outcome::InDoubt => ask_again(shop, &mut open, &witness)?,
+    }
+    judge(shop, &open, &witness.now()).with_context(|| format!("answered {outcome:?}, then asked again"))?;
+    sell_one_more(shop, &mut open, &witness)?;
+    let cut = disk.after_power_cut(0);
+    found.restore(&folder.device(&Device::default()))?;
+    let after = OpenTill::open(1, found, &cut, LATER_MS, call).context("in the end")?;
+    judge(shop, &after, &witness.now()).context("in the end")?;
+    Ok(Some(outcome))
+}
+
+fn outcome_of(answer: &Result<(), ApiError>) -> Result<Outcome> {
+    match answer {
+        Ok(()) => Ok(Outcome::Done),
+        Err(error) if error.code == ApiErrorCode::Storage => Ok(Outcome::NotRecorded),
+        Err(error) if error.code == ApiErrorCode::InDoubt => Ok(Outcome::InDoubt),
+        Err(error) => bail!("a failing disk was answered with {error:?}"),
+    }
+}
+
+/// The same command once more, as the answer says: the till looks up whether it was done.
+fn ask_again(shop: &Shop, open: &mut OpenTill, witness: &Witness) -> Result<()> {
+    let (command, asked) = witness.now().under_way.context("something was asked for")?;
+    let known = witness.now().facts.len();
+    let answer = open.till.command(command);
+    let facts = Log::read(shop, open)?.facts();
+    ensure!(facts.len() <= known + 1, "asking again did it twice: {:?}", &facts[known..]);
+    let done = facts.len() == known + 1;
+    ensure!(done || answer.is_err() || asked.is_none(), "asking again was answered, and nothing is there");
+    witness.note(if done { Note::Done(facts.last().cloned()) } else { Note::Refused });
+    Ok(())
+}
+
+fn sell_one_more(shop: &Shop, open: &mut OpenTill, witness: &Witness) -> Result<()> {
+    if open.view().signed_in.is_none() {
+        Step::SignIn.perform(shop, open, witness).context("signing in")?;
+    }
+    if open.view().shift.is_none() {
+        Step::OpenShift { float_minor: 5_000 }.perform(shop, open, witness).context("opening a shift")?;
+    }
+    Step::Scan { product: 4, milli: None }.perform(shop, open, witness).context("scanning")?;
+    Step::Settle { over_minor: 0 }.perform(shop, open, witness).context("selling on")?;
+    judge_log(shop, open, &witness.now()).context("after selling on")?;
+    Ok(())
+}
+
+#[test]
+fn a_failing_disk_never_lies() {
+    let shop = Shop::new(1);
+    let folders = [Folder::new().expect("room"), Folder::new().expect("room")];
+    let only = env::var("EVERTILL_CASE").ok();
+    let (mut counts, mut failures) = (BTreeMap::<String, BTreeMap<Outcome, u64>>::new(), Vec::new());
+    for start in starts(&shop).expect("a day without accidents") {
+        for kind in KINDS {
+            for call in 0.. {
+                let case = format!("{} {call} {kind:?}", word(start.step));
+                if only.as_ref().is_some_and(|only| *only != case) {
+                    if call > 200 {
+                        break;
+                    }
+                    continue;
+                }
+                match suffer(&shop, &start, kind, call, &folders) {
+                    Ok(None) => break,
+                    Ok(Some(outcome)) => *counts.entry(format!("{kind:?}")).or_default().entry(outcome).or_default() += 1,
+                    Err(why) => failures.push(format!("{case}: {why:?}\n  replay with EVERTILL_CASE=\"{case}\"")),
+                }
+                if only.is_some() {
+                    break;
+                }
+            }
+        }
+    }
+    println!("{counts:#?}");
+    assert!(failures.is_empty(), "{} cases broke a promise:\n{}", failures.len(), failures.join("\n\n"));
+    if only.is_none() {
+        assert_eq!(counts.len(), KINDS.len(), "every kind of fault fired");
+        let outcomes: BTreeSet<_> = counts.values().flat_map(|by_outcome| by_outcome.keys()).collect();
+        assert!(outcomes.contains(&Outcome::Done) && outcomes.contains(&Outcome::NotRecorded));
+    }
+}

@@ -14,8 +14,10 @@
 //! written here, a fresh one is minted ([`Identity::settle`]), with the next letter in its receipt series: a restored till neither
 //! continues a chain that others know further, nor prints a number twice.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+mod files;
+mod high_water;
+
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -27,9 +29,10 @@ use sha2::{Digest, Sha256};
 use sync_proto::env::{self, Env};
 
 use crate::store::StoreKey;
+use files::{Hex, io, lock, read_text, write_json};
 
-/// Largest file of a data folder that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
+pub use files::{read_secret, write_file};
+pub use high_water::HighWater;
 
 /// What a server granted at enrolment.
 #[derive(Debug, Clone)]
@@ -106,15 +109,6 @@ pub struct Identity {
     high_water: HighWater,
     high_water_file: File,
     _lock: File,
-}
-
-/// The last own commit and receipt number of an incarnation, as far as was noted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct HighWater {
-    /// The commit.
-    pub commit: u64,
-    /// The number in the receipt series.
-    pub receipt: u64,
 }
 
 /// What `identity.json` holds. What a newer program added survives being written by this one.
@@ -374,38 +368,6 @@ impl Identity {
     }
 }
 
-impl HighWater {
-    /// The mark of an incarnation. A mark of another one, or half a mark, says nothing.
-    fn read(file: &mut File, of: Hex<16>) -> Self {
-        let mut text = String::new();
-        if Read::take(&mut *file, 512).read_to_string(&mut text).is_err() {
-            return Self::default();
-        }
-        let mut fields = text.split_whitespace();
-        let mut field = || fields.next().unwrap_or_default();
-        let (incarnation, commit, receipt, check) = (field(), field(), field(), field());
-        let (Ok(commit), Ok(receipt)) = (commit.parse(), receipt.parse()) else { return Self::default() };
-        let mark = Self { commit, receipt };
-        if incarnation != of.to_string() || check != mark.check(of) { Self::default() } else { mark }
-    }
-
-    /// One line of a set width, so that writing it anew overwrites it.
-    fn write(self, file: &mut File, of: Hex<16>) -> std::io::Result<()> {
-        let line = format!("{of} {:020} {:020} {}\n", self.commit, self.receipt, self.check(of));
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(line.as_bytes())
-    }
-
-    fn check(self, of: Hex<16>) -> String {
-        let mut hasher = Sha256::new();
-        hasher.update(of.0);
-        hasher.update(self.commit.to_be_bytes());
-        hasher.update(self.receipt.to_be_bytes());
-        let hash: [u8; 32] = hasher.finalize().into();
-        hash[..8].iter().map(|b| format!("{b:02x}")).collect()
-    }
-}
-
 /// Whether a folder holds an enrolled device.
 pub fn is_enrolled(folder: &Path) -> bool {
     folder.join("device/identity.json").exists()
@@ -431,22 +393,6 @@ fn next_tag(tag: &str) -> String {
     "a".repeat(letters.len() + 1)
 }
 
-fn lock(folder: &Path) -> Result<File, IdentityError> {
-    let path = folder.join("lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(io(&path, "opened"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(IdentityError::InUse(folder.to_owned())),
-        Err(TryLockError::Error(source)) => Err(IdentityError::Io { path, done: "locked", source }),
-    }
-}
-
 fn read_signing_key(device: &Path) -> Result<SigningKey, IdentityError> {
     let path = device.join("device.key");
     let pem = read_secret(&path)?;
@@ -459,78 +405,6 @@ fn read_replica_key(device: &Path) -> Result<StoreKey, IdentityError> {
     let text = read_secret(&path)?;
     let Hex(key) = Hex::try_from(text.trim().to_owned()).map_err(|why| IdentityError::Damaged { path, why })?;
     Ok(key)
-}
-
-/// Reads a secret, if nobody else can.
-///
-/// # Errors
-/// A file that others may read, or that cannot be read.
-pub fn read_secret(path: &Path) -> Result<String, IdentityError> {
-    let mode = fs::metadata(path).map_err(io(path, "read"))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(IdentityError::Readable(path.to_owned()));
-    }
-    read_text(path)
-}
-
-fn read_text(path: &Path) -> Result<String, IdentityError> {
-    let file = File::open(path).map_err(io(path, "read"))?;
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(io(path, "read"))?;
-    Ok(text)
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IdentityError> {
-    let json = serde_json::to_string_pretty(value).expect("an identity is JSON");
-    write_file(path, json.as_bytes())
-}
-
-/// Writes a file that only its owner may read: whole, or not at all, even in a power cut.
-///
-/// # Errors
-/// When that fails.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    let beside = path.with_extension("new");
-    let _ = fs::remove_file(&beside);
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().map_err(io(path, "written"))
-}
-
-fn io<'a>(path: &'a Path, done: &'static str) -> impl Fn(std::io::Error) -> IdentityError + 'a {
-    move |source| IdentityError::Io { path: path.to_owned(), done, source }
-}
-
-/// Bytes that are written as hex.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-struct Hex<const N: usize>([u8; N]);
-
-impl<const N: usize> std::fmt::Display for Hex<N> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
-    }
-}
-
-impl<const N: usize> From<Hex<N>> for String {
-    fn from(hex: Hex<N>) -> Self {
-        hex.to_string()
-    }
-}
-
-impl<const N: usize> TryFrom<String> for Hex<N> {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let byte = |at: usize| text.get(2 * at..2 * at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
-        let bytes: Option<Vec<u8>> = (0..N).map(byte).collect();
-        let right = bytes.filter(|_| text.len() == 2 * N).and_then(|b| b.try_into().ok());
-        right.map(Hex).ok_or_else(|| format!("it should be {} hexadecimal digits", 2 * N))
-    }
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@
 
 mod cart;
 mod desk;
+mod from_disk;
 mod look;
 mod paper;
 pub mod receive;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::cart::Cart;
@@ -28,7 +29,7 @@ use domain::ids::{OrderId, RecordId, StaffId};
 use domain::record::{DeviceKind, DeviceStart, RECORD_VERSION, Record};
 use domain::staff::Permission;
 use jiff::tz::TimeZone;
-use journal::{Body, Entry, Hlc, NewEntry, Origin, OriginChain, Scope, SealedCommit};
+use journal::{Body, NewEntry, Scope, SealedCommit};
 use sync_proto::env::{self, Env};
 use sync_proto::scopes;
 
@@ -37,9 +38,10 @@ use crate::draft::Draft;
 use crate::identity::{HighWater, Identity, IdentityError, machine_id};
 use crate::store::orders::ShiftRow;
 use crate::store::sums::Sums;
-use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as paper_rows, people, project, rebuild, sums};
+use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as paper_rows, people, project, rebuild};
 
 pub use paper::{PaperWork, PrintOutcome};
+use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
 pub use receive::{LinkChange, ReceiveError, Received};
 
@@ -110,24 +112,6 @@ struct Link {
     state: LinkState,
     last_contact_ms: Option<u64>,
     problem: Option<String>,
-}
-
-/// What is held in memory of what is on disk. After a failed commit it is read again.
-#[derive(Debug)]
-struct FromDisk {
-    origin_row: i64,
-    chain: OriginChain,
-    hlc: Hlc,
-    sums: Sums,
-    last_entry: i64,
-    receipt: u64,
-    acks: (u64, u64),
-    cursors: BTreeMap<Scope, u64>,
-    region: Option<[u8; 16]>,
-    chains: BTreeMap<Origin, (i64, OriginChain)>,
-    shift: Option<ShiftRow>,
-    closed_shift: Option<ShiftRow>,
-    open_jobs: Vec<paper_rows::PrintJob>,
 }
 
 /// What a record brings with it in its transaction.
@@ -487,62 +471,4 @@ fn insert_job(db: &rusqlite::Connection, job: &NewJob, now_ms: u64) -> Result<()
     let (title, document) = (job.title.as_str(), job.document.as_str());
     let new = paper_rows::NewPrintJob { id: job.id, order: job.order, copy_no: job.copy_no, title, document, created_ms: now_ms };
     paper_rows::insert_job(db, new).map(|_| ())
-}
-
-impl FromDisk {
-    fn read(
-        replica: &Replica,
-        identity: &Identity,
-        followed: &BTreeSet<Scope>,
-        scope: &Scope,
-    ) -> Result<Self, StoreError> {
-        let db = replica.db();
-        let origin_row = log::origin_row(db, identity.origin())?;
-        let chain = log::load_chain(db, origin_row)?;
-        let device = *identity.device().as_bytes();
-        let (shift, closed_shift) = orders::shifts_of(db, device)?;
-        Ok(Self {
-            hlc: last_hlc(db, device, scope)?,
-            sums: rebuild::fold_since(db, sums::upto(db)?)?,
-            last_entry: log::last_id(db)?,
-            receipt: last_receipt(db, origin_row, &chain, scope)?.max(identity.high_water().receipt),
-            acks: log::acks(db, origin_row)?,
-            cursors: log::cursors(db, followed)?,
-            region: log::region(db)?,
-            chains: BTreeMap::new(),
-            open_jobs: paper_rows::open_jobs(db)?,
-            origin_row,
-            chain,
-            shift,
-            closed_shift,
-        })
-    }
-}
-
-/// The latest reading of this device's clock that is on disk, whatever incarnation wrote it.
-fn last_hlc(db: &rusqlite::Connection, device: [u8; 16], scope: &Scope) -> Result<Hlc, StoreError> {
-    let mut latest = Hlc::default();
-    for (row, _) in log::origins_of_device(db, device)? {
-        let seq = log::load_chain(db, row)?.head(scope).seq;
-        if let Some((_, bytes)) = log::bytes_at(db, row, scope, seq)? {
-            latest = latest.max(decode(&bytes)?.at);
-        }
-    }
-    Ok(latest)
-}
-
-/// The highest receipt number of an origin: that of its last order.
-fn last_receipt(db: &rusqlite::Connection, row: i64, chain: &OriginChain, scope: &Scope) -> Result<u64, StoreError> {
-    for seq in (1..=chain.head(scope).seq).rev() {
-        let Some((_, bytes)) = log::bytes_at(db, row, scope, seq)? else { break };
-        let Body::Record { kind, version, bytes } = decode(&bytes)?.body else { continue };
-        if let Ok(Some(Record::SaleCompleted(o) | Record::RefundGiven(o))) = Record::decode(kind, version, &bytes) {
-            return Ok(o.receipt_number);
-        }
-    }
-    Ok(0)
-}
-
-fn decode(bytes: &[u8]) -> Result<Entry, StoreError> {
-    Entry::decode(bytes).map_err(|_| StoreError::Damaged("an entry"))
 }

@@ -34,18 +34,21 @@ fn noise<const N: usize>(seed: u64) -> [u8; N] {
 fn order(n: u64) -> Order {
     let at = 1_700_000_000_000 + n * 20_000;
     let mut cart = Cart::new(OrderId(uuid_v7(at, noise(n))));
+    let picks: [u8; 8] = noise(2_000_000 + n);
     for line in 0..4 {
-        let which = (n as usize * 3 + line) % NAMES.len();
+        // Four of five hundred products, one to twelve pieces each; the first sale is the one that the table shows.
+        let which = if n == 0 { line } else { usize::from(picks[line]) + usize::from(picks[line + 4] & 1) * 250 };
         let product = Product {
             id: ProductId(uuid_v7(1_600_000_000_000, noise(1_000_000 + which as u64))),
             code: "85123A".into(),
-            name: NAMES[which].into(),
+            name: if which < NAMES.len() { NAMES[which].into() } else { format!("{} {which}", NAMES[which % 7]) },
             barcodes: vec![],
-            price: UnitPrice(25500),
+            price: UnitPrice(10_500 + 100 * which as i64),
             tax_rate_bp: 2000,
             active: true,
         };
-        cart.add(&product, &product.name, Quantity(6000), product.price, false).expect("added");
+        let quantity = Quantity(1000 * (1 + i64::from(picks[line + 4] % 12)));
+        cart.add(&product, &product.name, quantity, product.price, true).expect("added");
     }
     let terms = Terms {
         receipt_number: 100 + n,
@@ -53,7 +56,7 @@ fn order(n: u64) -> Order {
         currency: Currency::new("GBP").expect("GBP"),
         tax_mode: TaxMode::Inclusive,
     };
-    cart.settle_in_cash(&terms, 7_000).expect("settled")
+    cart.settle_in_cash(&terms, 100_000).expect("settled")
 }
 
 fn sales(count: u64) -> (OriginChain, Vec<SealedCommit>) {

@@ -192,3 +192,102 @@ fn tls(certificate: &Path, key: &Path) -> Result<RustlsConfig, WebError> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(RustlsConfig::from_config(Arc::new(config)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::env::Machine;
+
+    struct NoDesk;
+
+    impl EnrolmentDesk for NoDesk {
+        fn issue(&self, code: &str, _: &str) -> Result<EnrolmentCode, IssueError> {
+            Err(IssueError::UnknownStore(code.to_owned()))
+        }
+    }
+
+    fn state() -> WebState {
+        let central = Postgres::new("postgresql://nobody@127.0.0.1:1/nothing").expect("a URL");
+        WebState::new(central, NoDesk, Arc::new(Machine))
+    }
+
+    fn config(folder: &Path, certificate: &str, key: &str) -> WebConfig {
+        let file = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).expect("write");
+            Some(path)
+        };
+        WebConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls_certificate: file("cert.pem", certificate),
+            tls_key: file("key.pem", key),
+        }
+    }
+
+    fn get(mut stream: impl Read + Write) -> String {
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let mut answer = Vec::new();
+        // Without a closing message the end is an error; what came before it is the answer.
+        let _ = asked.and_then(|()| stream.read_to_end(&mut answer));
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn it_speaks_tls_with_the_given_certificate_and_stops_when_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let config = config(folder.path(), &made.cert.pem(), &made.signing_key.serialize_pem());
+        let server = WebServer::bind(&config).expect("bind");
+        let address = server.local_addr().expect("an address");
+        let (stop, stopping) = watch::channel(false);
+        let running = tokio::spawn(server.run(state(), stopping));
+
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a root");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "localhost".try_into().expect("a name");
+        let connection = rustls::ClientConnection::new(Arc::new(client), name).expect("a client");
+        let (secure, plain) = tokio::task::block_in_place(|| {
+            let stream = || TcpStream::connect(address).expect("connect");
+            (get(rustls::StreamOwned::new(connection, stream())), get(stream()))
+        });
+        assert!(secure.starts_with("HTTP/1.1 200 OK") && secure.ends_with("ok\n"), "{secure}");
+        assert!(!plain.starts_with("HTTP/1.1 200"), "{plain}");
+
+        stop.send(true).expect("it runs");
+        running.await.expect("it ends").expect("without an error");
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_certificate_with_another_ones_key_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let (one, other) = (made(), made());
+        for (certificate, key) in [
+            (one.cert.pem(), other.signing_key.serialize_pem()),
+            (String::new(), one.signing_key.serialize_pem()),
+            (one.cert.pem(), "no key".into()),
+        ] {
+            let refused = WebServer::bind(&config(folder.path(), &certificate, &key));
+            assert!(matches!(refused, Err(WebError::Tls(_))));
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_named() {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let listen = taken.local_addr().expect("an address");
+        let refused = WebServer::bind(&WebConfig { listen, tls_certificate: None, tls_key: None });
+        let message = refused.err().expect("refused").to_string();
+        assert!(message.contains(&listen.to_string()), "{message}");
+    }
+}

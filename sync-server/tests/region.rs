@@ -159,7 +159,7 @@ fn repeats_and_overlaps_are_kept_once() {
 #[test]
 fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let mut shop = shop();
-    let (mut till, mut other) = (shop.till(1), shop.till(2));
+    let (mut till, mut other, third) = (shop.till(1), shop.till(2), shop.till(3));
     let scope = scopes::store(shop.store);
     till.sell(scope.clone(), 6);
     shop.admit(&till, till.run(1, 2)).expect("admitted");
@@ -174,7 +174,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
         let last = other.commits.len();
         assert!(matches!(shop.admit(&other, other.run(last, last)), Err(AdmitError::Scope(_))));
     }
-    let mut twin = Till { chain: OriginChain::new(till.chain.origin), commits: vec![], heads: vec![BTreeMap::new()], ..shop.till(3) };
+    let mut twin = Till { chain: OriginChain::new(till.chain.origin), commits: vec![], heads: vec![BTreeMap::new()], ..third };
     twin.key = till.key.clone();
     twin.sell(scope.clone(), 1);
     twin.chain.heads.clear();
@@ -247,17 +247,17 @@ fn a_code_is_good_once_and_guessing_ends_it() {
     let mut shop = shop();
     let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key().to_bytes();
     let id = |n: u8| DeviceId(uuid::Uuid::from_bytes([n; 16]));
-    shop.region.issue_code("S01", "Till", "CODE1", 1_000).expect("a code");
+    shop.region.issue_code("S01", "Till", "C0DE1", 1_000).expect("a code");
     let life = sync_proto::enrolment::CODE_LIFE_MS;
-    assert!(matches!(shop.region.redeem("CODE1", id(1), key(1), 1_001 + life), Err(DeskError::WrongCode)), "too old");
-    shop.region.redeem("code1", id(1), key(1), 1_000 + life).expect("in time, in any case of letters");
-    assert!(matches!(shop.region.redeem("CODE1", id(2), key(2), 1_000), Err(DeskError::WrongCode)), "used");
-    shop.region.issue_code("S01", "Till", "CODE2", 1_000).expect("a code");
-    assert!(matches!(shop.region.redeem("CODE2", id(2), key(1), 1_000), Err(DeskError::KnownKey)));
+    assert!(matches!(shop.region.redeem("C0DE1", id(1), key(1), 1_001 + life), Err(DeskError::WrongCode)), "too old");
+    shop.region.redeem("c0de1", id(1), key(1), 1_000 + life).expect("in time, in any case of letters");
+    assert!(matches!(shop.region.redeem("C0DE1", id(2), key(2), 1_000), Err(DeskError::WrongCode)), "used");
+    shop.region.issue_code("S01", "Till", "C0DE2", 1_000).expect("a code");
+    assert!(matches!(shop.region.redeem("C0DE2", id(2), key(1), 1_000), Err(DeskError::KnownKey)));
     for _ in 0..4 {
         assert!(matches!(shop.region.redeem("WRONG", id(2), key(2), 1_000), Err(DeskError::WrongCode)));
     }
     assert!(matches!(shop.region.redeem("WRONG", id(2), key(2), 1_000), Err(DeskError::TooManyTries)), "the sixth try");
-    assert!(matches!(shop.region.redeem("CODE2", id(2), key(2), 1_000), Err(DeskError::WrongCode)), "pending codes ended");
-    assert!(shop.region.issue_code("S99", "Till", "CODE3", 1_000).is_err());
+    assert!(matches!(shop.region.redeem("C0DE2", id(2), key(2), 1_000), Err(DeskError::WrongCode)), "pending codes ended");
+    assert!(shop.region.issue_code("S99", "Till", "C0DE3", 1_000).is_err());
 }

@@ -104,10 +104,11 @@ impl Till {
     pub fn link_view(&self) -> LinkView {
         let commit = self.from_disk.chain.commit;
         let (regional, central) = self.from_disk.acks;
+        let earlier = |f: fn(&super::Earlier) -> u64| self.from_disk.earlier.iter().map(f).sum::<u64>();
         LinkView {
             state: self.link.state,
-            unsent: commit.saturating_sub(regional),
-            not_central: commit.saturating_sub(central),
+            unsent: commit.saturating_sub(regional) + earlier(super::Earlier::unsent),
+            not_central: commit.saturating_sub(central) + earlier(super::Earlier::not_central),
             last_contact_ms: self.link.last_contact_ms,
             problem: self.link.problem.clone(),
         }
@@ -204,7 +205,7 @@ impl Till {
     }
 
     fn summary(&self, row: &OrderRow) -> Result<OrderSummary, ApiError> {
-        let commit = super::decode(&log::entry_bytes(self.db()?, row.entry)?)?.commit;
+        let commit = super::from_disk::decode(&log::entry_bytes(self.db()?, row.entry)?)?.commit;
         Ok(OrderSummary {
             order: row.id,
             receipt: row.receipt(),

@@ -11,7 +11,7 @@ use sync_proto::batch::Run;
 use sync_proto::scopes;
 use uuid::Uuid;
 
-use super::{FromDisk, LEAD_MS_MAX, Link, Till};
+use super::{Earlier, FromDisk, LEAD_MS_MAX, Link, Till};
 use crate::api::{Event, LinkState};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
@@ -120,6 +120,47 @@ impl Till {
         log::own_run(self.db()?, chain, *origin_row, &self.scope, commit, bytes_max, commits_max)
     }
 
+    /// Chains of earlier incarnations of this device of which the regional server does not have all: the machine or the replica file changed
+    /// while it was away. Each is sent in a session that greets with its position.
+    pub fn earlier_unsent(&self) -> Vec<OriginChain> {
+        let unsent = |e: &&Earlier| e.unsent() > 0;
+        self.from_disk.earlier.iter().filter(unsent).map(|e| e.chain.clone()).collect()
+    }
+
+    /// What [`Self::own_runs_after`] answers, for an earlier incarnation.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn earlier_runs_after(
+        &self,
+        origin: Origin,
+        commit: u64,
+        bytes_max: usize,
+        commits_max: usize,
+    ) -> Result<Option<Run>, StoreError> {
+        let Some(e) = self.from_disk.earlier.iter().find(|e| e.chain.origin == origin) else { return Ok(None) };
+        log::own_run(self.db()?, &e.chain, e.row, &self.scope, commit, bytes_max, commits_max)
+    }
+
+    /// What [`Self::acked`] does, for an earlier incarnation.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn earlier_acked(&mut self, origin: Origin, regional: u64, central: u64) -> Result<(), StoreError> {
+        let Some(e) = self.from_disk.earlier.iter().find(|e| e.chain.origin == origin) else { return Ok(()) };
+        let most = e.chain.commit;
+        log::set_acks(self.db()?, e.row, regional.min(most), central.min(most))?;
+        self.read_earlier()?;
+        self.announce(Event::LinkChanged { link: self.link_view() });
+        Ok(())
+    }
+
+    fn read_earlier(&mut self) -> Result<(), StoreError> {
+        let scope = &self.scope;
+        self.from_disk.earlier = Earlier::read(self.db()?, self.identity.origin(), scope)?;
+        Ok(())
+    }
+
     /// How far every followed scope has been received, 0 when new.
     pub fn cursors(&self) -> Vec<(Scope, u64)> {
         self.from_disk.cursors.iter().map(|(scope, at)| (scope.clone(), *at)).collect()
@@ -153,6 +194,7 @@ impl Till {
             return Err(StoreError::from(error).into());
         }
         let now = self.env.unix_ms();
+        let own_earlier = chains.keys().any(|origin| origin.device == *self.identity.device().as_bytes());
         self.from_disk.chains.extend(chains);
         self.from_disk.sums.merge(sums);
         self.from_disk.last_entry = last_entry;
@@ -162,6 +204,9 @@ impl Till {
         }
         if let Some(replica) = &mut self.replica {
             replica.committed();
+        }
+        if own_earlier {
+            self.read_earlier()?;
         }
         self.after_receiving(effects)?;
         Ok(received)
@@ -227,6 +272,7 @@ impl Till {
         self.from_disk.acks = acks;
         self.from_disk.cursors = cursors;
         self.from_disk.region = Some(region);
+        self.read_earlier()?;
         self.announce(Event::LinkChanged { link: self.link_view() });
         Ok(())
     }
@@ -289,6 +335,10 @@ impl Batch<'_> {
         let verified = chain.verify(&key, view, new).map_err(|source| ReceiveError::Chain { device, source })?;
         for (commit, seal) in verified.iter().zip(&seals) {
             self.store(db, row, commit, seal.as_ref())?;
+        }
+        if device == *self.till.identity.device().as_bytes() {
+            // Of an earlier incarnation: whoever sent it has it.
+            log::set_acks(db, row, chain.commit, 0)?;
         }
         self.chains.insert(origin, (row, chain));
         Ok(())

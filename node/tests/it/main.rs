@@ -2,5 +2,12 @@
 
 #![expect(unreachable_pub, reason = "a test program has no outside")]
 
+mod face;
+mod identity;
+mod measure;
+mod paper;
+mod people;
+mod receiving;
 mod selling;
 mod shop;
+mod storage;

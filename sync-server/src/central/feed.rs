@@ -107,3 +107,128 @@ pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     // An error means that nobody is left who could ask to stop: stop.
     let _ = shutdown.wait_for(|&stop| stop).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::central::{Appended, Contact};
+
+    /// What goes wrong with one append.
+    #[derive(Debug, Clone, Copy)]
+    enum Mishap {
+        /// Nothing.
+        None,
+        /// Nothing was taken.
+        Away,
+        /// Everything was taken, and the answer was lost.
+        AnswerLost,
+        /// The store is restored to an earlier position.
+        Restored { to: u64 },
+    }
+
+    #[derive(Debug, Default)]
+    struct Model {
+        taken: Vec<u64>,
+        mishaps: Vec<Mishap>,
+    }
+
+    #[derive(Clone)]
+    struct ModelStore(Arc<Mutex<Model>>);
+
+    fn away() -> CentralError {
+        CentralError::TimedOut { what: "append", after_ms: 1 }
+    }
+
+    impl CentralStore for ModelStore {
+        async fn append(&self, _: [u8; 16], after: u64, rows: &[FeedRow]) -> Result<Appended, CentralError> {
+            let mut model = self.0.lock().expect("the model");
+            let mishap = model.mishaps.pop().unwrap_or(Mishap::None);
+            if let Mishap::Restored { to } = mishap {
+                model.taken.truncate(to as usize);
+            }
+            let found = model.taken.len() as u64;
+            if found != after {
+                return Err(CentralError::Moved { expected: after, found });
+            }
+            if matches!(mishap, Mishap::Away) {
+                return Err(away());
+            }
+            model.taken.extend(rows.iter().map(|r| r.region_seq));
+            match mishap {
+                Mishap::AnswerLost => Err(away()),
+                _ => Ok(Appended { region_seq: model.taken.len() as u64, forks: Vec::new() }),
+            }
+        }
+
+        async fn position(&self, _: [u8; 16]) -> Result<u64, CentralError> {
+            Ok(self.0.lock().expect("the model").taken.len() as u64)
+        }
+
+        async fn seen(&self, _: &[Contact]) -> Result<(), CentralError> {
+            Ok(())
+        }
+    }
+
+    struct Numbers {
+        last: u64,
+        fed: watch::Sender<u64>,
+        silences: u32,
+    }
+
+    impl FeedSource for Numbers {
+        fn region(&self) -> [u8; 16] {
+            [1; 16]
+        }
+
+        async fn next(&mut self, after: u64, _: usize, _: usize) -> Vec<FeedRow> {
+            if self.silences > 0 {
+                self.silences -= 1;
+                return Vec::new();
+            }
+            let row = |region_seq| FeedRow {
+                region_seq,
+                device: [1; 16],
+                incarnation: [1; 16],
+                scope: "directory".into(),
+                seq: region_seq,
+                commit: region_seq,
+                hash: [0; 32],
+                bytes: Vec::new(),
+                at_ms: 0,
+            };
+            let rows: Vec<_> = (after + 1..=self.last).take(3).map(row).collect();
+            if rows.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            rows
+        }
+
+        fn fed(&self, region_seq: u64) {
+            self.fed.send_replace(region_seq);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_row_is_taken_once_whatever_goes_wrong() {
+        use Mishap::{AnswerLost, Away, None, Restored};
+        for mishaps in [
+            vec![],
+            vec![Away, Away, None, Away],
+            vec![AnswerLost, None, AnswerLost, AnswerLost],
+            vec![None, None, None, Restored { to: 4 }, None, Restored { to: 0 }],
+            vec![None, AnswerLost, Away, Restored { to: 1 }, None, AnswerLost],
+        ] {
+            let store = ModelStore(Arc::default());
+            store.0.lock().expect("the model").mishaps = mishaps.into_iter().rev().collect();
+            let (fed, mut watch) = watch::channel(0);
+            let (stop, stopping) = watch::channel(false);
+            let feed = tokio::spawn(run(Numbers { last: 20, fed, silences: 2 }, store.clone(), stopping));
+            watch.wait_for(|fed| *fed == 20).await.expect("the feed lives");
+            stop.send(true).expect("the feed lives");
+            feed.await.expect("the feed stops");
+            assert_eq!(store.0.lock().expect("the model").taken, (1..=20).collect::<Vec<_>>());
+        }
+    }
+}

@@ -23,6 +23,7 @@ const SESSION: &str = "
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '60s';
     SET client_min_messages = 'warning';
+    SET jit = off;
     SET TIME ZONE 'UTC'";
 
 #[derive(Debug)]

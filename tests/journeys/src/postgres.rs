@@ -213,7 +213,7 @@ impl PrivateCluster {
         let safety = if self.durable { "" } else { "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\n" };
         let text = format!(
             "listen_addresses = ''\nport = {PORT}\nunix_socket_directories = '{}'\nunix_socket_permissions = 0700\n\
-             max_connections = 60\nshared_buffers = 64MB\nmax_wal_size = 512MB\nlc_messages = 'C'\n{safety}",
+             max_connections = 60\nshared_buffers = 256MB\nmax_wal_size = 2GB\nlc_messages = 'C'\n{safety}",
             self.sockets.display()
         );
         let path = self.data.join("evertill.conf");

@@ -120,7 +120,8 @@ impl Plan {
         let logs = folder.path().join("logs");
 
         tell(if is_new { "Setting up PostgreSQL" } else { "Starting PostgreSQL" });
-        let central = Central::open(self.central, &folder.path().join(CENTRAL_FOLDER), matches!(folder, Folder::Kept { .. }))?;
+        let is_kept = matches!(folder, Folder::Kept { .. });
+        let central = Central::open(self.central, &folder.path().join(CENTRAL_FOLDER), is_kept, is_new)?;
 
         let sync = self.ports.choose("the sync server", Protocol::Udp, SYNC_PORT, tell)?;
         let web = self.ports.choose("the manager page", Protocol::Tcp, WEB_PORT, tell)?;

@@ -242,24 +242,56 @@ impl Testimony {
     }
 }
 
+/// An action with what it asks of the till and what it should leave in the log.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Nothing for what happens while nobody asks.
+    command: Option<Command>,
+    fact: Option<Fact>,
+}
+
+impl Request {
+    /// Makes it, and lets the witness note what was asked and shown.
+    ///
+    /// # Errors
+    /// What the till answered instead of doing it.
+    pub fn make(self, open: &mut OpenTill, witness: &Witness) -> Result<(), ApiError> {
+        let Some(command) = self.command else { return Ok(open.till.tidy()?) };
+        witness.note(Note::Asked(command.clone(), self.fact.clone()));
+        let after = open.till.command(command)?;
+        witness.note(Note::Done(shown(self.fact, &after)));
+        witness.note(Note::Cart(after.cart));
+        Ok(())
+    }
+}
+
 impl Step {
     /// Does it, and lets the witness note what was asked and shown.
     ///
     /// # Errors
     /// What the till answered instead of doing it.
     pub fn perform(self, shop: &Shop, open: &mut OpenTill, witness: &Witness) -> Result<(), ApiError> {
-        let before = open.view();
-        let Some((command, fact)) = self.command(shop, open, &before, witness) else {
-            return Ok(open.till.tidy()?);
-        };
-        witness.note(Note::Asked(command.clone(), fact.clone()));
-        let after = open.till.command(command)?;
-        witness.note(Note::Done(self.shown(fact, &after)));
-        witness.note(Note::Cart(after.cart));
-        Ok(())
+        self.request(shop, open, witness)?.make(open, witness)
     }
 
-    fn command(self, shop: &Shop, open: &OpenTill, view: &TillView, witness: &Witness) -> Option<(Command, Option<Fact>)> {
+    /// What it asks for, as the screen is now.
+    ///
+    /// # Errors
+    /// When the screen does not show what is needed for it.
+    pub fn request(self, shop: &Shop, open: &OpenTill, witness: &Witness) -> Result<Request, ApiError> {
+        Ok(match self.command(shop, open, &open.till.view()?, witness)? {
+            Some((command, fact)) => Request { command: Some(command), fact },
+            None => Request { command: None, fact: None },
+        })
+    }
+
+    fn command(
+        self,
+        shop: &Shop,
+        open: &OpenTill,
+        view: &TillView,
+        witness: &Witness,
+    ) -> Result<Option<(Command, Option<Fact>)>, ApiError> {
         let scan = |product: usize, quantity_milli, unit_price| Command::AddLine {
             item: Item::Code { code: shop.products[product].barcodes[0].clone() },
             quantity_milli,
@@ -268,7 +300,7 @@ impl Step {
             separate: None,
         };
         let reason = || "a reason".to_owned();
-        Some(match self {
+        Ok(Some(match self {
             Self::SignIn => {
                 (Command::SignIn { staff: shop.manager.id, pin: PIN.to_owned() }, Some(Fact::SignedIn))
             }
@@ -288,7 +320,7 @@ impl Step {
             }
             Self::Refund { of, line, milli } => {
                 let original = witness.now().paid().nth(of).expect("a day refunds what it sold").order;
-                let sale = open.order(original).expect("what was sold is found");
+                let sale = open.order(original)?;
                 let refund = sale.next_refund;
                 let fact = Fact::Settled(paid_of_refund(&sale, line, milli));
                 let lines = vec![RefundLine { line, quantity_milli: milli }];
@@ -301,24 +333,24 @@ impl Step {
                 (command, Some(Fact::StockAdjusted { product: product.id, milli }))
             }
             Self::OpenDrawer => (Command::OpenDrawer { reason: reason() }, Some(Fact::DrawerOpened)),
-            Self::Idle => return None,
+            Self::Idle => return Ok(None),
             Self::CloseShift { difference_minor } => {
                 let expected_minor = view.shift.as_ref().map_or(0, |shift| shift.expected_minor);
                 let counted_minor = expected_minor + difference_minor;
                 (Command::CloseShift { counted_minor }, Some(Fact::ShiftClosed { counted_minor, expected_minor }))
             }
-        })
+        }))
     }
+}
 
-    /// What was asked for, with what only the answer says.
-    fn shown(self, asked: Option<Fact>, after: &TillView) -> Option<Fact> {
-        match asked {
-            Some(Fact::Settled(paid)) => {
-                let shown = after.last_order.as_ref().expect("a settled order is shown");
-                Some(Fact::Settled(shown_as(paid, shown)))
-            }
-            other => other,
+/// What was asked for, with what only the answer says.
+fn shown(asked: Option<Fact>, after: &TillView) -> Option<Fact> {
+    match asked {
+        Some(Fact::Settled(paid)) => {
+            let shown = after.last_order.as_ref().expect("a settled order is shown");
+            Some(Fact::Settled(shown_as(paid, shown)))
         }
+        other => other,
     }
 }
 

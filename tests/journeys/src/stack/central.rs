@@ -44,9 +44,14 @@ pub struct GivenDatabase {
 }
 
 impl Central {
-    /// Starts or reaches it. `folder` is where a private cluster lives; `kept` says whether the data is for another time.
-    pub fn open(choice: CentralChoice, folder: &Path, kept: bool) -> Result<Self> {
+    /// Starts or reaches it. `folder` is where a private cluster lives; `kept` says whether the data is for another time, and
+    /// `is_new` whether there is none from an earlier one.
+    pub fn open(choice: CentralChoice, folder: &Path, kept: bool, is_new: bool) -> Result<Self> {
         let given = std::env::var(CENTRAL_URL_VARIABLE).ok().filter(|url| !url.is_empty());
+        if !is_new && given.is_some() != folder.join(NAME_FILE).exists() {
+            let (is, was) = if given.is_some() { ("set", "without it") } else { ("not set", "with it") };
+            bail!("{CENTRAL_URL_VARIABLE} is {is}, but this data was set up {was}: change that, or choose another folder");
+        }
         let central = match (choice, given) {
             (CentralChoice::Environment, Some(server)) => Self::Given(GivenDatabase::open(&server, folder, kept)?),
             _ => {

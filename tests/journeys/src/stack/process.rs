@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -181,6 +182,8 @@ fn guarded(program: &Path, arguments: &[String]) -> Command {
     command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments).process_group(0);
     // It would go before the configuration that the stack writes, which names a database of the stack's own.
     command.env_remove(CENTRAL_URL_VARIABLE);
+    // Logs are files.
+    command.env("NO_COLOR", "1");
     command
 }
 
@@ -213,7 +216,13 @@ fn open_log(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     }
-    OpenOptions::new().create(true).append(true).open(path).with_context(|| format!("could not open {}", path.display()))
+    // A till prints the token that lets people in.
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("could not open {}", path.display()))
 }
 
 /// The last lines of a log under a heading, for a message.

@@ -37,7 +37,7 @@ reconcile: bootstrap-demo bins ## enter a file of invoices at two tills through 
 	@test -n "$(CSV)" || { echo "which file? make reconcile CSV=tests/fixtures/online-retail/invoices-sample.csv.gz" >&2; exit 2; }
 	@exec $(BIN)/evertill-reconcile $(CSV)
 
-pictures: bootstrap-test bins ## pictures of the till, the manager page and a receipt, for the documentation
+pictures: bootstrap-test ui/dist/index.html ## a picture of every view in ui/pictures-out, each checked for accessibility
 	cd ui && npm run pictures
 
 fmt: ## format Rust and the app

@@ -138,8 +138,8 @@ impl Printer {
         let host = host.ok_or_else(|| wrong("printer", address, "an address such as tcp://192.168.1.50:9100"))?;
         let profile = profile.unwrap_or(PROFILE_DEFAULT);
         let known = || hardware::profile::all().iter().map(|p| p.id).collect::<Vec<_>>().join(", ");
-        let profile = hardware::profile::find(profile)
-            .ok_or_else(|| wrong("printer profile", profile, &format!("one of {}", known())))?;
+        let profile =
+            hardware::profile::find(profile).ok_or_else(|| wrong("printer profile", profile, &format!("one of {}", known())))?;
         Ok(Self { address: host.to_owned(), profile })
     }
 }

@@ -60,7 +60,7 @@ impl Draft {
     }
 
     fn try_open(path: &Path, key: &StoreKey, options: &StoreOptions) -> Result<Self, StoreError> {
-        let db = open_file(path, key, options, Synchronous::Normal, DRAFT_MIGRATIONS)?;
+        let db = open_file(path, key, options, Synchronous::Normal, Some(DRAFT_MIGRATIONS))?;
         let mut draft = Self { db, saved: None, changes: 0 };
         draft.saved = draft.load()?;
         Ok(draft)
@@ -124,6 +124,9 @@ fn set_aside(path: &Path) -> Result<(), StoreError> {
     for suffix in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(with(suffix));
     }
-    std::fs::rename(path, with(".unreadable"))
-        .map_err(|source| StoreError::Io { path: path.to_owned(), done: "set aside", source })
+    std::fs::rename(path, with(".unreadable")).map_err(|source| StoreError::Io {
+        path: path.to_owned(),
+        done: "set aside",
+        source,
+    })
 }

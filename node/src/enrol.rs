@@ -1,7 +1,6 @@
 //! How a device is admitted: it makes its key, shows the one-time code of an enrolment link, and keeps what the server grants.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use minicbor::bytes::ByteVec;

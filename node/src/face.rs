@@ -20,8 +20,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::ws::{Message, WebSocket};
 use axum::extract::{DefaultBodyLimit, Request, State, WebSocketUpgrade};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, ORIGIN, REFERRER_POLICY,
-    RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
+    SEC_WEBSOCKET_PROTOCOL, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -44,7 +44,8 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Largest message that a listener may send; it has nothing to say.
 const MESSAGE_BYTES_MAX: usize = 1_024;
 const SUBPROTOCOL: &str = "evertill";
-const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self' ws:";
+const POLICY: &str =
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self' ws:; frame-ancestors 'none'; base-uri 'none'";
 
 #[derive(rust_embed::Embed)]
 #[folder = "../ui/dist"]
@@ -195,7 +196,11 @@ fn with_policy(mut response: Response) -> Response {
     response
 }
 
-async fn command(State(door): State<Door>, headers: HeaderMap, body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Response {
+async fn command(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
     let answer = async {
         door.admits(bearer(&headers))?;
         Ok::<_, Refused>(door.node.command(read(body)?).await?)
@@ -203,7 +208,11 @@ async fn command(State(door): State<Door>, headers: HeaderMap, body: Result<Byte
     respond(answer.await)
 }
 
-async fn query(State(door): State<Door>, headers: HeaderMap, body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Response {
+async fn query(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
     let answer = async {
         door.admits(bearer(&headers))?;
         Ok::<_, Refused>(door.node.query(read(body)?).await?)
@@ -269,12 +278,12 @@ async fn screen(method: Method, uri: Uri) -> Response {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
     let path = uri.path().trim_start_matches('/');
-    if path.starts_with("api/") {
-        return StatusCode::NOT_FOUND.into_response();
-    }
     if let Some(file) = Screen::get(path) {
         let lasting = path.starts_with("assets/");
         return page(file.metadata.mimetype(), file.data.into_owned(), lasting);
+    }
+    if path.starts_with("api/") || path.starts_with("assets/") {
+        return StatusCode::NOT_FOUND.into_response();
     }
     match Screen::get("index.html") {
         Some(index) => page("text/html; charset=utf-8", index.data.into_owned(), false),

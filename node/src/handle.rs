@@ -127,6 +127,16 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Returns when the till has stopped, which it does by itself only when an invariant of it broke.
+    pub async fn stopped(&self) {
+        match &self.owner {
+            Owner::Thread(requests) => requests.closed().await,
+            Owner::Inline(_) => std::future::pending().await,
+        }
+    }
+}
+
 impl From<NodeStopped> for ApiError {
     fn from(stopped: NodeStopped) -> Self {
         Self::new(ApiErrorCode::Storage, stopped.to_string())
@@ -147,6 +157,9 @@ fn serve(mut owned: Owned, mut queue: mpsc::Receiver<Job>) {
             }
         };
         job(&mut owned);
+        if owned.till.needs_tidying() {
+            owned.tidy();
+        }
     }
     if let Err(error) = owned.till.tidy() {
         tracing::warn!(error = %crate::errors::chain_of(&error), "the till could not tidy up before it stopped");

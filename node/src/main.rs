@@ -152,12 +152,12 @@ async fn sell(identity: Identity, config: Config) -> anyhow::Result<()> {
     }
     println!("till ready at {}", face.link());
     let mut serving = tokio::spawn(face.serve(node.clone(), stopping));
-    drop(node);
-
     let served = tokio::select! {
         served = &mut serving => served.context("the face broke")?.context("the face broke"),
         asked = asked_to_stop() => asked,
+        () = node.stopped() => Err(anyhow!("the till stopped by itself; the log says why")),
     };
+    drop(node);
     tracing::info!("stopping");
     stop.send_replace(true);
     let ended = async {

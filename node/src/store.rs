@@ -28,6 +28,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 /// Commits after which an idle owner should copy the write-ahead log back into the file.
 pub const COMMITS_PER_CHECKPOINT: u32 = 200;
 
+/// Commits after which even a busy owner should: it bounds the write-ahead log.
+pub const COMMITS_BEFORE_CHECKPOINT_MAX: u32 = 5_000;
+
 const REPLICA_MIGRATIONS: &[&str] = &[include_str!("../../migrations/node/0001_replica.sql")];
 
 /// A raw key of SQLCipher.
@@ -110,8 +113,21 @@ impl Replica {
     /// # Errors
     /// A wrong key, a newer schema, a disk that cannot be made durable, or any failure of SQLite.
     pub fn open(path: &Path, key: &StoreKey, options: &StoreOptions) -> Result<Self, StoreError> {
-        let db = open_file(path, key, options, Synchronous::Full, REPLICA_MIGRATIONS)?;
+        let db = open_file(path, key, options, Synchronous::Full, Some(REPLICA_MIGRATIONS))?;
         Ok(Self { db, commits_since_checkpoint: 0 })
+    }
+
+    /// Opens the file named `db_uuid` again after a failure. Another file, or none, in its place is not taken for it.
+    ///
+    /// # Errors
+    /// What [`Self::open`] refuses, or another file.
+    pub fn reopen(path: &Path, key: &StoreKey, options: &StoreOptions, db_uuid: [u8; 16]) -> Result<Self, StoreError> {
+        let db = open_file(path, key, options, Synchronous::Full, None)?;
+        let replica = Self { db, commits_since_checkpoint: 0 };
+        if replica.db_uuid()? != Some(db_uuid) {
+            return Err(StoreError::Damaged("another replica in its place, which"));
+        }
+        Ok(replica)
     }
 
     /// The connection, for the functions of the modules below.
@@ -127,14 +143,20 @@ impl Replica {
         Ok(self.db.unchecked_transaction()?)
     }
 
-    /// Counts a commit towards the next checkpoint.
-    pub fn committed(&mut self) {
-        self.commits_since_checkpoint += 1;
+    /// Counts a commit of so many entries towards the next checkpoint.
+    pub fn committed(&mut self, entries: usize) {
+        let entries = u32::try_from(entries).unwrap_or(u32::MAX).max(1);
+        self.commits_since_checkpoint = self.commits_since_checkpoint.saturating_add(entries);
     }
 
     /// Whether enough was committed that an idle owner should call [`Self::checkpoint`].
     pub fn wants_checkpoint(&self) -> bool {
         self.commits_since_checkpoint >= COMMITS_PER_CHECKPOINT
+    }
+
+    /// Whether so much was committed that even a busy owner should.
+    pub fn needs_checkpoint(&self) -> bool {
+        self.commits_since_checkpoint >= COMMITS_BEFORE_CHECKPOINT_MAX
     }
 
     /// Copies the write-ahead log back into the file, without truncating it: overwriting an existing log costs half of growing one.
@@ -175,16 +197,17 @@ pub(crate) enum Synchronous {
     Full = 2,
 }
 
-/// Opens an encrypted file, sets its durability, and migrates it. The order of the pragmas matters: logging before anything can
+/// Opens an encrypted file and sets its durability; makes it and migrates it where there are `migrations`. The order of the pragmas matters: logging before anything can
 /// fail, the key before the first page is read, the locking mode before the journal mode.
 pub(crate) fn open_file(
     path: &Path,
     key: &StoreKey,
     options: &StoreOptions,
     synchronous: Synchronous,
-    migrations: &[&str],
+    migrations: Option<&[&str]>,
 ) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let create = if migrations.is_some() { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
     let db = match &options.vfs {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
         None => Connection::open_with_flags(path, flags)?,
@@ -210,7 +233,9 @@ pub(crate) fn open_file(
     if set != synchronous as u8 {
         return Err(StoreError::NotDurable { path: path.to_owned(), what: format!("synchronous is {set}") });
     }
-    migrate(&db, path, migrations)?;
+    if let Some(migrations) = migrations {
+        migrate(&db, path, migrations)?;
+    }
     Ok(db)
 }
 

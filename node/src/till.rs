@@ -40,9 +40,9 @@ use crate::store::orders::ShiftRow;
 use crate::store::sums::Sums;
 use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as paper_rows, people, project, rebuild};
 
-pub use paper::{PaperWork, PrintOutcome};
 use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
+pub use paper::{PaperWork, PrintOutcome};
 pub use receive::{LinkChange, ReceiveError, Received};
 
 /// Records folded in memory after which an idle owner should write the sums.
@@ -92,6 +92,7 @@ pub struct Till {
     identity: Identity,
     options: TillOptions,
     replica: Option<Replica>,
+    db_uuid: [u8; 16],
     draft: Draft,
     /// The one scope that this device writes to.
     scope: Scope,
@@ -169,6 +170,7 @@ impl Till {
             events: Vec::new(),
             paper_version: 0,
             replica: Some(replica),
+            db_uuid,
             env,
             identity,
             options,
@@ -231,11 +233,6 @@ impl Till {
         &self.identity
     }
 
-    /// Who this device is, for those who renew its certificate.
-    pub fn identity_mut(&mut self) -> &mut Identity {
-        &mut self.identity
-    }
-
     /// The database, for tests and for those who only read.
     ///
     /// # Errors
@@ -248,6 +245,11 @@ impl Till {
     pub fn wants_tidying(&self) -> bool {
         let wants = |r: &Replica| r.wants_checkpoint() || self.from_disk.sums.entries() >= RECORDS_PER_FLUSH;
         self.replica.as_ref().is_some_and(wants)
+    }
+
+    /// Whether even a busy owner should call [`Self::tidy`].
+    pub fn needs_tidying(&self) -> bool {
+        self.replica.as_ref().is_some_and(Replica::needs_checkpoint)
     }
 
     /// Does what need not happen while anybody waits: writes the sums, notes the high-water mark, copies the write-ahead log back.
@@ -304,7 +306,8 @@ impl Till {
 
     /// The store's settings.
     fn store(&self) -> Result<Store, ApiError> {
-        let missing = || ApiError::new(ApiErrorCode::NotReady, "the settings of this store have not arrived yet; connect the till once");
+        let missing =
+            || ApiError::new(ApiErrorCode::NotReady, "the settings of this store have not arrived yet; connect the till once");
         people::store(self.db()?, self.identity.store())?.ok_or_else(missing)
     }
 
@@ -354,7 +357,7 @@ impl Till {
                     self.from_disk.open_jobs = paper_rows::open_jobs(self.db()?)?;
                 }
                 if let Some(replica) = &mut self.replica {
-                    replica.committed();
+                    replica.committed(1);
                 }
             }
             Err(Failure::Before(error)) => {
@@ -418,7 +421,7 @@ impl Till {
     fn reopen(&mut self) -> Result<(), StoreError> {
         self.replica = None;
         let path = self.identity.folder().join("replica/replica.db");
-        let replica = Replica::open(&path, self.identity.replica_key(), &self.options.store)?;
+        let replica = Replica::reopen(&path, self.identity.replica_key(), &self.options.store, self.db_uuid)?;
         self.from_disk = FromDisk::read(&replica, &self.identity, &self.followed, &self.scope)?;
         self.replica = Some(replica);
         self.paper_version += 1;

@@ -8,7 +8,7 @@
 //! | [`frame`] | the frames of the wire, bounded and versioned |
 //! | [`session`] | the two ends of a connection as state machines |
 //! | [`enrolment`] | how a new device is admitted |
-//! | [`env`] | what the outside world supplies: time and randomness |
+//! | [`mod@env`] | what the outside world supplies: time and randomness |
 //!
 //! The only crate that knows Automerge. The QUIC drivers live in `node` and `sync-server` and have no opinions.
 

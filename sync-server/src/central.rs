@@ -135,6 +135,9 @@ pub enum CentralError {
     /// No connection, a connection that broke, or a server that is shutting down, overloaded or waited for too long.
     #[error("the central database does not answer; tills go on without it, check that it runs and that the URL is right")]
     Away(#[source] tokio_postgres::Error),
+    /// The database does not let this user in, or there is none of that name.
+    #[error("the central database lets nobody in with this URL; check the user, the password and the name of the database")]
+    NoEntry(#[source] tokio_postgres::Error),
     /// No answer in time.
     #[error("the central database took more than {after_ms} ms to {what}; check its load and the network to it")]
     TimedOut {
@@ -184,6 +187,8 @@ impl From<tokio_postgres::Error> for CentralError {
         match &db.code().code()[..2] {
             // connection, rollback, resources, lock not available, operator intervention
             "08" | "25" | "40" | "53" | "55" | "57" => Self::Away(error),
+            // authorization, no such database
+            "28" | "3D" => Self::NoEntry(error),
             // data, integrity, program limit
             "22" | "23" | "54" => Self::Value(error),
             _ => Self::Database(error),

@@ -15,13 +15,8 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Takes a data folder for this program, for as long as the file is held.
 pub(super) fn lock(folder: &Path) -> Result<File, IdentityError> {
     let path = folder.join("lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(io(&path, "opened"))?;
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io(&path, "opened"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(IdentityError::InUse(folder.to_owned())),

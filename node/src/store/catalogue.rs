@@ -6,7 +6,7 @@ use domain::money::UnitPrice;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::StoreError;
-use super::sums::Sums;
+use super::sums::{StockSum, Sums};
 
 /// Most results of a search.
 pub const RESULTS_MAX: usize = 100;
@@ -26,16 +26,14 @@ pub fn put_product(db: &Connection, p: &Product) -> Result<(), StoreError> {
              active = excluded.active",
     )?
     .execute(params![p.id.as_bytes(), p.code, p.name, p.price.0, p.tax_rate_bp, p.active])?;
-    let place: i64 =
-        db.prepare_cached("SELECT place FROM product WHERE id = ?")?.query_row([p.id.as_bytes()], |r| r.get(0))?;
+    let place: i64 = db.prepare_cached("SELECT place FROM product WHERE id = ?")?.query_row([p.id.as_bytes()], |r| r.get(0))?;
     db.prepare_cached("DELETE FROM product_search WHERE rowid = ?")?.execute([place])?;
     if p.active {
         db.prepare_cached("INSERT INTO product_search (rowid, name, code) VALUES (?, ?, ?)")?
             .execute(params![place, p.name, p.code])?;
     }
     db.prepare_cached("DELETE FROM product_code WHERE product = ?")?.execute([p.id.as_bytes()])?;
-    let mut insert =
-        db.prepare_cached("INSERT OR IGNORE INTO product_code (code, own, product, folded) VALUES (?, ?, ?, ?)")?;
+    let mut insert = db.prepare_cached("INSERT OR IGNORE INTO product_code (code, own, product, folded) VALUES (?, ?, ?, ?)")?;
     insert.execute(params![p.code, true, p.id.as_bytes(), p.code.to_lowercase()])?;
     for code in &p.barcodes {
         insert.execute(params![code, false, p.id.as_bytes(), code.to_lowercase()])?;
@@ -80,51 +78,50 @@ pub fn product_by_code(db: &Connection, code: &str) -> Result<Option<Product>, S
 }
 
 /// Products on sale whose name or code has words that begin with all the words of `text`, or whose code begins with it; the most sold first.
+/// Each with its stock in thousandths.
 ///
 /// # Errors
 /// A failure of SQLite.
 pub fn search(db: &Connection, sums: &Sums, text: &str, limit: usize) -> Result<Vec<(Product, i64)>, StoreError> {
-    let limit = limit.min(RESULTS_MAX);
     let mut found = Vec::new();
     if let Some(words) = match_expression(text) {
         let mut select = db.prepare_cached(
-            "SELECT p.id, p.code, p.name, p.price, p.tax_rate_bp, p.active
+            "SELECT p.id, p.code, p.name, p.price, p.tax_rate_bp, p.active, coalesce(l.quantity, 0), coalesce(l.sold, 0)
              FROM (SELECT rowid FROM product_search WHERE product_search MATCH ? ORDER BY rowid LIMIT ?) s
-             JOIN product p ON p.place = s.rowid",
+             JOIN product p ON p.place = s.rowid LEFT JOIN stock_level l ON l.product = p.id",
         )?;
-        let rows = select.query_map(params![words, CANDIDATES_MAX], product_row)?;
+        let rows = select.query_map(params![words, CANDIDATES_MAX], stocked_row)?;
         found = rows.collect::<Result<Vec<_>, _>>()?;
     }
     add_by_code(db, text, &mut found)?;
-    let mut ranked = found
-        .into_iter()
-        .map(|p| Ok((sums.stock(db, p.id)?, p)))
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    ranked.sort_by(|(a, p), (b, q)| {
-        let exact = |p: &Product| p.code.eq_ignore_ascii_case(text.trim());
+    for (product, stock) in &mut found {
+        stock.add(sums.stock_since(product.id));
+    }
+    let exact = |p: &Product| p.code.eq_ignore_ascii_case(text.trim());
+    found.sort_by(|(p, a), (q, b)| {
         (exact(q), b.sold).cmp(&(exact(p), a.sold)).then_with(|| p.name.cmp(&q.name)).then_with(|| p.id.cmp(&q.id))
     });
-    ranked.truncate(limit);
-    Ok(ranked.into_iter().map(|(stock, p)| (p, stock.quantity_milli)).collect())
+    found.truncate(limit.min(RESULTS_MAX));
+    Ok(found.into_iter().map(|(p, stock)| (p, stock.quantity_milli)).collect())
 }
 
 /// Codes such as "85123A-2" are several words to the search index; this finds them as they are typed.
-fn add_by_code(db: &Connection, text: &str, found: &mut Vec<Product>) -> Result<(), StoreError> {
+fn add_by_code(db: &Connection, text: &str, found: &mut Vec<(Product, StockSum)>) -> Result<(), StoreError> {
     let from = text.trim().to_lowercase();
     if from.is_empty() {
         return Ok(());
     }
     let to = format!("{from}\u{10FFFF}");
     let mut select = db.prepare_cached(
-        "SELECT DISTINCT p.id, p.code, p.name, p.price, p.tax_rate_bp, p.active
-         FROM product_code c JOIN product p ON p.id = c.product
+        "SELECT DISTINCT p.id, p.code, p.name, p.price, p.tax_rate_bp, p.active, coalesce(l.quantity, 0), coalesce(l.sold, 0)
+         FROM product_code c JOIN product p ON p.id = c.product LEFT JOIN stock_level l ON l.product = p.id
          WHERE c.folded >= ? AND c.folded <= ? AND p.active ORDER BY c.folded LIMIT ?",
     )?;
-    let rows = select.query_map(params![from, to, RESULTS_MAX], product_row)?;
-    for product in rows {
-        let product = product?;
-        if !found.iter().any(|p| p.id == product.id) {
-            found.push(product);
+    let rows = select.query_map(params![from, to, RESULTS_MAX], stocked_row)?;
+    for row in rows {
+        let row = row?;
+        if !found.iter().any(|(p, _)| p.id == row.0.id) {
+            found.push(row);
         }
     }
     Ok(())
@@ -148,4 +145,8 @@ fn product_row(r: &Row<'_>) -> rusqlite::Result<Product> {
         tax_rate_bp: r.get(4)?,
         active: r.get(5)?,
     })
+}
+
+fn stocked_row(r: &Row<'_>) -> rusqlite::Result<(Product, StockSum)> {
+    Ok((product_row(r)?, StockSum { quantity_milli: r.get(6)?, sold: r.get(7)? }))
 }

@@ -42,9 +42,9 @@ pub fn find_origin(db: &Connection, origin: Origin) -> Result<Option<i64>, Store
 /// # Errors
 /// A failure of SQLite, or no such row.
 pub fn origin_of(db: &Connection, row: i64) -> Result<Origin, StoreError> {
-    let origin = db.prepare_cached("SELECT device, incarnation FROM origin WHERE id = ?")?.query_row([row], |r| {
-        Ok(Origin { device: r.get(0)?, incarnation: r.get(1)? })
-    })?;
+    let origin = db
+        .prepare_cached("SELECT device, incarnation FROM origin WHERE id = ?")?
+        .query_row([row], |r| Ok(Origin { device: r.get(0)?, incarnation: r.get(1)? }))?;
     Ok(origin)
 }
 
@@ -63,10 +63,7 @@ pub fn origins_of_device(db: &Connection, device: [u8; 16]) -> Result<Vec<(i64, 
 /// # Errors
 /// A failure of SQLite.
 pub fn scope_row(db: &Connection, scope: &Scope) -> Result<i64, StoreError> {
-    let found = db
-        .prepare_cached("SELECT id FROM scope WHERE name = ?")?
-        .query_row([scope.as_str()], |r| r.get(0))
-        .optional()?;
+    let found = db.prepare_cached("SELECT id FROM scope WHERE name = ?")?.query_row([scope.as_str()], |r| r.get(0)).optional()?;
     if let Some(row) = found {
         return Ok(row);
     }
@@ -79,9 +76,8 @@ pub fn scope_row(db: &Connection, scope: &Scope) -> Result<i64, StoreError> {
 /// # Errors
 /// A failure of SQLite; an entry that is there already is one.
 pub fn append(db: &Connection, origin: i64, entries: &[ChainedEntry], seal: Option<&Seal>) -> Result<Vec<i64>, StoreError> {
-    let mut insert = db.prepare_cached(
-        "INSERT INTO entry (origin, scope, seq, commit_no, hash, bytes, seal) VALUES (?, ?, ?, ?, ?, ?, ?)",
-    )?;
+    let mut insert =
+        db.prepare_cached("INSERT INTO entry (origin, scope, seq, commit_no, hash, bytes, seal) VALUES (?, ?, ?, ?, ?, ?, ?)")?;
     let mut rows = Vec::with_capacity(entries.len());
     let seal = seal.map(encode_seal);
     for (at, e) in entries.iter().enumerate() {
@@ -167,9 +163,8 @@ pub fn own_run(
         1 => OriginChain::new(chain.origin).head(scope),
         seq => Head { seq: seq - 1, hash: hash_at(db, row, scope, seq - 1)?.ok_or(StoreError::Damaged("a gap in a chain"))? },
     };
-    let mut select = db.prepare_cached(
-        "SELECT commit_no, bytes, seal FROM entry WHERE origin = ? AND scope = ? AND seq >= ? ORDER BY seq",
-    )?;
+    let mut select =
+        db.prepare_cached("SELECT commit_no, bytes, seal FROM entry WHERE origin = ? AND scope = ? AND seq >= ? ORDER BY seq")?;
     let mut rows = select.query(params![row, scope_row, first_seq])?;
     let mut run = Run { origin: chain.origin, before: BTreeMap::from([(scope.clone(), before)]), commits: Vec::new() };
     let (mut bytes, mut open) = (0, None);
@@ -257,8 +252,7 @@ pub fn last_id(db: &Connection) -> Result<i64, StoreError> {
 /// A failure of SQLite.
 pub fn cursors(db: &Connection, followed: &BTreeSet<Scope>) -> Result<BTreeMap<Scope, u64>, StoreError> {
     let mut all = BTreeMap::new();
-    let mut select =
-        db.prepare_cached("SELECT c.region_seq FROM cursor c JOIN scope s ON s.id = c.scope WHERE s.name = ?")?;
+    let mut select = db.prepare_cached("SELECT c.region_seq FROM cursor c JOIN scope s ON s.id = c.scope WHERE s.name = ?")?;
     for scope in followed {
         let at: Option<u64> = select.query_row([scope.as_str()], |r| r.get(0)).optional()?;
         all.insert(scope.clone(), at.unwrap_or(0));

@@ -65,7 +65,8 @@ pub fn put_order(db: &Connection, origin: i64, entry: i64, at_ms: u64, is_refund
     Ok(written == 1)
 }
 
-const ORDER_COLUMNS: &str = "o.id, o.origin, g.device, coalesce(s.series, ''), o.number, o.is_refund, o.at_ms, o.total, o.lines, o.entry
+const ORDER_COLUMNS: &str =
+    "o.id, o.origin, g.device, coalesce(s.series, ''), o.number, o.is_refund, o.at_ms, o.total, o.lines, o.entry
      FROM orders o JOIN origin g ON g.id = o.origin LEFT JOIN series s ON s.origin = o.origin";
 
 /// An order.
@@ -73,10 +74,8 @@ const ORDER_COLUMNS: &str = "o.id, o.origin, g.device, coalesce(s.series, ''), o
 /// # Errors
 /// A failure of SQLite.
 pub fn order(db: &Connection, id: OrderId) -> Result<Option<OrderRow>, StoreError> {
-    let found = db
-        .prepare_cached(&format!("SELECT {ORDER_COLUMNS} WHERE o.id = ?"))?
-        .query_row([id.as_bytes()], order_row)
-        .optional()?;
+    let found =
+        db.prepare_cached(&format!("SELECT {ORDER_COLUMNS} WHERE o.id = ?"))?.query_row([id.as_bytes()], order_row).optional()?;
     Ok(found)
 }
 

@@ -163,10 +163,7 @@ pub fn end_attempt(db: &Connection, attempt: i64, accepted: Option<usize>, outco
 /// A failure of SQLite.
 pub fn interrupt(db: &Connection, now_ms: u64) -> Result<(), StoreError> {
     let why = "the till stopped while this was printing";
-    db.execute(
-        "UPDATE print_attempt SET ended_ms = ?, outcome = 'interrupted' WHERE outcome IS NULL",
-        params![now_ms],
-    )?;
+    db.execute("UPDATE print_attempt SET ended_ms = ?, outcome = 'interrupted' WHERE outcome IS NULL", params![now_ms])?;
     db.execute(
         "UPDATE print_job SET state = 'uncertain', problem = ? WHERE state = 'sending' AND n > ?",
         params![why, done_upto(db)?],
@@ -180,8 +177,7 @@ pub fn interrupt(db: &Connection, now_ms: u64) -> Result<(), StoreError> {
 /// # Errors
 /// A failure of SQLite, among them a second kick of one id.
 pub fn ask_kick(db: &Connection, id: [u8; 16], now_ms: u64) -> Result<(), StoreError> {
-    db.prepare_cached("INSERT INTO drawer_kick (id, state, created_ms) VALUES (?, 'asked', ?)")?
-        .execute(params![id, now_ms])?;
+    db.prepare_cached("INSERT INTO drawer_kick (id, state, created_ms) VALUES (?, 'asked', ?)")?.execute(params![id, now_ms])?;
     Ok(())
 }
 
@@ -225,10 +221,8 @@ pub fn end_kick(db: &Connection, id: [u8; 16], state: DrawerState) -> Result<(),
 /// # Errors
 /// A failure of SQLite.
 pub fn kick_state(db: &Connection, id: [u8; 16]) -> Result<Option<DrawerState>, StoreError> {
-    let state: Option<String> = db
-        .prepare_cached("SELECT state FROM drawer_kick WHERE id = ?")?
-        .query_row([id], |r| r.get(0))
-        .optional()?;
+    let state: Option<String> =
+        db.prepare_cached("SELECT state FROM drawer_kick WHERE id = ?")?.query_row([id], |r| r.get(0)).optional()?;
     Ok(match state.as_deref() {
         Some("kicked") => Some(DrawerState::Kicked),
         Some("open_by_key") => Some(DrawerState::OpenByKey),

@@ -78,8 +78,7 @@ pub fn staff_member(db: &Connection, id: StaffId) -> Result<Option<StaffMember>,
 /// # Errors
 /// A failure of SQLite, or a row that makes no sense.
 pub fn active_staff(db: &Connection) -> Result<Vec<StaffMember>, StoreError> {
-    let mut select =
-        db.prepare_cached("SELECT id, name, role, pin_hash, active FROM staff WHERE active ORDER BY name, id")?;
+    let mut select = db.prepare_cached("SELECT id, name, role, pin_hash, active FROM staff WHERE active ORDER BY name, id")?;
     let rows = select.query_map([], staff_row)?;
     rows.map(|r| r.map_err(StoreError::from).flatten()).collect()
 }
@@ -88,13 +87,7 @@ fn staff_row(r: &Row<'_>) -> rusqlite::Result<Result<StaffMember, StoreError>> {
     let role: String = r.get(2)?;
     let id: [u8; 16] = r.get(0)?;
     let Some(role) = Role::from_word(&role) else { return Ok(Err(StoreError::Damaged("a role"))) };
-    Ok(Ok(StaffMember {
-        id: StaffId(uuid::Uuid::from_bytes(id)),
-        name: r.get(1)?,
-        role,
-        pin_hash: r.get(3)?,
-        active: r.get(4)?,
-    }))
+    Ok(Ok(StaffMember { id: StaffId(uuid::Uuid::from_bytes(id)), name: r.get(1)?, role, pin_hash: r.get(3)?, active: r.get(4)? }))
 }
 
 /// A device that was admitted somewhere.
@@ -128,9 +121,7 @@ pub fn put_device(db: &Connection, d: &DeviceEnrolment) -> Result<(), StoreError
 pub fn device(db: &Connection, id: DeviceId) -> Result<Option<Device>, StoreError> {
     let row = db
         .prepare_cached("SELECT name, kind, store, public_key FROM device WHERE id = ?")?
-        .query_row([id.as_bytes()], |r| {
-            Ok((r.get(0)?, r.get::<_, String>(1)?, r.get::<_, Option<Vec<u8>>>(2)?, r.get(3)?))
-        })
+        .query_row([id.as_bytes()], |r| Ok((r.get(0)?, r.get::<_, String>(1)?, r.get::<_, Option<Vec<u8>>>(2)?, r.get(3)?)))
         .optional()?;
     let Some((name, kind, store, public_key)) = row else { return Ok(None) };
     let kinds = [DeviceKind::Server, DeviceKind::Till, DeviceKind::Handheld];
@@ -156,7 +147,10 @@ pub fn pin_attempts(db: &Connection, staff: StaffId) -> Result<(u32, u64), Store
 /// # Errors
 /// A failure of SQLite.
 pub fn set_pin_attempts(db: &Connection, staff: StaffId, wrong: u32, last_ms: u64) -> Result<(), StoreError> {
-    db.prepare_cached("INSERT OR REPLACE INTO pin_attempt (staff, wrong, last_ms) VALUES (?, ?, ?)")?
-        .execute(params![staff.as_bytes(), wrong, last_ms])?;
+    db.prepare_cached("INSERT OR REPLACE INTO pin_attempt (staff, wrong, last_ms) VALUES (?, ?, ?)")?.execute(params![
+        staff.as_bytes(),
+        wrong,
+        last_ms
+    ])?;
     Ok(())
 }

@@ -52,7 +52,14 @@ pub fn entry(db: &Connection, id: i64, origin: i64, entry: &Entry, sums: &mut Su
 ///
 /// # Errors
 /// A failure of SQLite.
-pub fn record(db: &Connection, id: i64, origin: i64, at_ms: u64, record: &Record, sums: &mut Sums) -> Result<Effects, StoreError> {
+pub fn record(
+    db: &Connection,
+    id: i64,
+    origin: i64,
+    at_ms: u64,
+    record: &Record,
+    sums: &mut Sums,
+) -> Result<Effects, StoreError> {
     match record {
         Record::SaleCompleted(order) | Record::RefundGiven(order) => {
             let is_refund = matches!(record, Record::RefundGiven(_));

@@ -91,9 +91,7 @@ impl Sums {
     /// Adds what others add.
     pub fn merge(&mut self, other: Self) {
         for (product, add) in other.stock {
-            let stock = self.stock.entry(product).or_default();
-            stock.quantity_milli = stock.quantity_milli.saturating_add(add.quantity_milli);
-            stock.sold += add.sold;
+            self.stock.entry(product).or_default().add(add);
         }
         for (shift, add) in other.shifts {
             self.shifts.entry(shift).or_default().add(add);
@@ -130,7 +128,14 @@ impl Sums {
                 "INSERT OR REPLACE INTO shift_sum (shift, sales, refunds, sales_minor, refunds_minor, cash_minor)
                  VALUES (?, ?, ?, ?, ?, ?)",
             )?
-            .execute(params![id.as_bytes(), sum.sales, sum.refunds, sum.sales_minor, sum.refunds_minor, sum.cash_minor])?;
+            .execute(params![
+                id.as_bytes(),
+                sum.sales,
+                sum.refunds,
+                sum.sales_minor,
+                sum.refunds_minor,
+                sum.cash_minor
+            ])?;
         }
         for (origin, add) in &self.ledger {
             let mut sum = stored_ledger(db, *origin)?;
@@ -148,21 +153,9 @@ impl Sums {
         set_upto(db, upto)
     }
 
-    /// A product's stock: what is written and what came after.
-    ///
-    /// # Errors
-    /// A failure of SQLite.
-    pub fn stock(&self, db: &Connection, product: ProductId) -> Result<StockSum, StoreError> {
-        let stored = db
-            .prepare_cached("SELECT quantity, sold FROM stock_level WHERE product = ?")?
-            .query_row([product.as_bytes()], |r| Ok(StockSum { quantity_milli: r.get(0)?, sold: r.get(1)? }))
-            .optional()?
-            .unwrap_or_default();
-        let since = self.stock.get(&product).copied().unwrap_or_default();
-        Ok(StockSum {
-            quantity_milli: stored.quantity_milli.saturating_add(since.quantity_milli),
-            sold: stored.sold + since.sold,
-        })
+    /// What came to a product's stock after the last flush.
+    pub fn stock_since(&self, product: ProductId) -> StockSum {
+        self.stock.get(&product).copied().unwrap_or_default()
     }
 
     /// A shift's figures.
@@ -191,6 +184,14 @@ impl Sums {
     }
 }
 
+impl StockSum {
+    /// Adds what came after.
+    pub fn add(&mut self, other: Self) {
+        self.quantity_milli = self.quantity_milli.saturating_add(other.quantity_milli);
+        self.sold += other.sold;
+    }
+}
+
 impl ShiftSum {
     fn add(&mut self, other: Self) {
         self.sales += other.sales;
@@ -206,10 +207,7 @@ impl ShiftSum {
 /// # Errors
 /// A failure of SQLite.
 pub fn upto(db: &Connection) -> Result<i64, StoreError> {
-    let found = db
-        .prepare_cached("SELECT value FROM meta WHERE key = 'sums_entry'")?
-        .query_row([], |r| r.get(0))
-        .optional()?;
+    let found = db.prepare_cached("SELECT value FROM meta WHERE key = 'sums_entry'")?.query_row([], |r| r.get(0)).optional()?;
     Ok(found.unwrap_or(0))
 }
 

@@ -1,8 +1,8 @@
 //! Building, settling and refunding orders.
 
 use domain::cart::{Cart, CartError, CartKind, RefundError, Terms, refund_of};
-use domain::document::{CODE_BYTES_MAX, NAME_BYTES_MAX, Product, Store};
-use domain::ids::{OrderId, StaffId};
+use domain::document::{CODE_BYTES_MAX, NAME_BYTES_MAX, Product, StaffMember, Store};
+use domain::ids::OrderId;
 use domain::money::{MoneyError, Quantity, UnitPrice};
 use domain::receipt::{self, Circumstances};
 use domain::record::{Order, Record, TEXT_BYTES_MAX};
@@ -12,6 +12,16 @@ use super::{Beside, NewJob, Till};
 use crate::api::{ApiError, ApiErrorCode as Code, Item, RefundLine};
 use crate::store::{catalogue, orders};
 use crate::ticket;
+
+/// What a receipt says beside the store.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) order: &'a Order,
+    pub(super) is_refund: bool,
+    pub(super) series: &'a str,
+    pub(super) at_ms: u64,
+    pub(super) cashier: &'a str,
+}
 
 impl Till {
     pub(super) fn add_line(
@@ -104,11 +114,8 @@ impl Till {
         let cashier = self.permitted(permission)?;
         let store = self.store()?;
         let order = self.cart.settle_in_cash(&self.terms(&store)?, tendered_minor).map_err(cart_error)?;
-        let record = match self.cart.kind {
-            CartKind::Sale => Record::SaleCompleted(order),
-            CartKind::Refund { .. } => Record::RefundGiven(order),
-        };
-        self.settle(&store, cashier.id, &cashier.name, record)?;
+        let is_refund = matches!(self.cart.kind, CartKind::Refund { .. });
+        self.settle(&store, &cashier, order, is_refund)?;
         self.new_cart();
         Ok(())
     }
@@ -136,49 +143,34 @@ impl Till {
         let taken: Vec<_> = lines.iter().map(|l| (l.line, Quantity(l.quantity_milli))).collect();
         let refunded = |at: usize| before.get(at).copied().unwrap_or(Quantity(0));
         let order = refund_of(&self.terms(&store)?, refund, &sale, &taken, refunded, reason).map_err(refund_error)?;
-        self.settle(&store, cashier.id, &cashier.name, Record::RefundGiven(order))
+        self.settle(&store, &cashier, order, true)
     }
 
     /// Records an order with its receipt and drawer kick. When this returns, it is on disk.
-    fn settle(&mut self, store: &Store, cashier: StaffId, cashier_name: &str, record: Record) -> Result<(), ApiError> {
-        let (Record::SaleCompleted(order) | Record::RefundGiven(order)) = &record else {
-            unreachable!("only orders are settled");
-        };
+    fn settle(&mut self, store: &Store, cashier: &StaffMember, order: Order, is_refund: bool) -> Result<(), ApiError> {
         let mut beside = Beside::default();
         if self.options.printing {
-            let at_ms = self.env.unix_ms();
-            beside.job = Some(self.receipt_job(store, &record, &self.identity.series(), at_ms, cashier_name, None)?);
+            // The record's own time, so that a copy says what the original said.
+            let at_ms = self.from_disk.hlc.tick(self.env.unix_ms()).unix_ms();
+            let said = Said { order: &order, is_refund, series: &self.identity.series(), at_ms, cashier: &cashier.name };
+            beside.job = Some(self.receipt_job(store, said, None)?);
             beside.kick = (!order.payments.is_empty()).then(|| *order.id.as_bytes());
         }
         let id = order.id;
-        self.record(Some(cashier), &record, beside)?;
+        let record = if is_refund { Record::RefundGiven(order) } else { Record::SaleCompleted(order) };
+        self.record(Some(cashier.id), &record, beside)?;
         self.last_order = Some(id);
         Ok(())
     }
 
     /// The print job of an order's receipt: the original, or the copy of a number.
-    pub(super) fn receipt_job(
-        &self,
-        store: &Store,
-        record: &Record,
-        series: &str,
-        at_ms: u64,
-        cashier: &str,
-        copy: Option<u32>,
-    ) -> Result<NewJob, ApiError> {
-        let (is_refund, order) = match record {
-            Record::SaleCompleted(order) => (false, order),
-            Record::RefundGiven(order) => (true, order),
-            _ => unreachable!("only orders have receipts"),
-        };
-        let original_number = match order.original {
-            Some(original) => orders::order(self.db()?, original)?.map(|o| o.receipt()),
-            None => None,
-        };
+    pub(super) fn receipt_job(&self, store: &Store, said: Said<'_>, copy: Option<u32>) -> Result<NewJob, ApiError> {
+        let Said { order, is_refund, series, at_ms, cashier } = said;
+        let original = order.original.map(|original| orders::order(self.db()?, original)).transpose()?.flatten();
+        let original_number = original.map(|o| o.receipt());
         let number = receipt::receipt_number(series, order.receipt_number);
         let at = self.local_time(at_ms);
-        let about =
-            Circumstances { store, number: &number, at: &at, cashier, original_number: original_number.as_deref(), copy };
+        let about = Circumstances { store, number: &number, at: &at, cashier, original_number: original_number.as_deref(), copy };
         let ticket = ticket::ticket(&receipt::receipt(order, is_refund, about));
         let document = serde_json::to_string(&ticket).expect("a ticket is JSON");
         Ok(NewJob { id: self.new_record_id(), order: order.id, copy_no: copy.unwrap_or(0), title: number, document })
@@ -281,9 +273,4 @@ fn refund_error(error: RefundError) -> ApiError {
         RefundError::Cart(CartError::Empty) => ApiError::new(Code::NothingToRefund, "choose what comes back"),
         RefundError::Cart(error) => cart_error(error),
     }
-}
-
-/// An order's own record, for printing it again.
-pub(super) fn as_record(order: Order, is_refund: bool) -> Record {
-    if is_refund { Record::RefundGiven(order) } else { Record::SaleCompleted(order) }
 }

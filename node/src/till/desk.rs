@@ -22,8 +22,7 @@ use crate::store::{catalogue, orders, people};
 const HASH_KIB_MAX: u32 = 256 * 1024;
 const HASH_PASSES_MAX: u32 = 16;
 /// Checked when the person is unknown, so that the answer takes as long.
-const NOBODYS_HASH: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$ZXZlcnRpbGwtbm9ib2R5$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$ZXZlcnRpbGwtbm9ib2R5$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 impl Till {
     pub(super) fn sign_in(&mut self, staff: StaffId, pin: &str) -> Result<(), ApiError> {
@@ -66,9 +65,9 @@ impl Till {
         }
         let business_day = match business_day {
             None => self.today(),
-            Some(text) => text
-                .parse::<Date>()
-                .map_err(|_| ApiError::new(Code::BadRequest, "a business day is written YYYY-MM-DD"))?,
+            Some(text) => {
+                text.parse::<Date>().map_err(|_| ApiError::new(Code::BadRequest, "a business day is written YYYY-MM-DD"))?
+            }
         };
         let (now, random) = self.new_id();
         let opening = ShiftOpening {

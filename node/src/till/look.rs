@@ -4,7 +4,6 @@ use domain::cart::CartKind;
 use domain::document::StaffMember;
 use domain::ids::{DeviceId, OrderId, StaffId};
 use domain::money::Currency;
-use domain::record::Record;
 use domain::staff::Permission;
 use domain::tax::{TaxLine, TaxMode};
 use serde::Serialize;
@@ -13,8 +12,8 @@ use uuid::Uuid;
 use super::Till;
 use crate::api::{
     ApiError, ApiErrorCode as Code, CartLineView, CartView, ClosedShiftView, Durability, LedgerRow, LedgerView, LinkView,
-    OrderLineView, OrderSummary, OrderView, PrintJobView, ProductView, Query, SettledView, ShiftView, SignedInView,
-    StaffView, StoreView, TaxView, TillIdentity, TillView,
+    OrderLineView, OrderSummary, OrderView, PrintJobView, ProductView, Query, SettledView, ShiftView, SignedInView, StaffView,
+    StoreView, TaxView, TillIdentity, TillView,
 };
 use crate::store::orders::{OrderRow, ShiftRow};
 use crate::store::{catalogue, log, orders, paper, people};
@@ -294,15 +293,6 @@ impl Till {
     pub(super) fn staff_name(&self, staff: Option<[u8; 16]>) -> Result<String, ApiError> {
         let Some(id) = staff else { return Ok(String::new()) };
         Ok(people::staff_member(self.db()?, StaffId(Uuid::from_bytes(id)))?.map(|m| m.name).unwrap_or_default())
-    }
-
-    /// An order with what a receipt says about it, for printing it again.
-    pub(super) fn recorded(&self, id: OrderId) -> Result<Option<(OrderRow, Record, String)>, ApiError> {
-        let Some(row) = orders::order(self.db()?, id)? else { return Ok(None) };
-        let (entry, order) = orders::read_order(self.db()?, row.entry)?;
-        let cashier = self.staff_name(entry.staff)?;
-        let record = super::cart::as_record(order, row.is_refund);
-        Ok(Some((row, record, cashier)))
     }
 }
 

@@ -4,9 +4,10 @@ use domain::ids::{OrderId, RecordId};
 use domain::staff::Permission;
 use hardware::Ticket;
 
+use super::cart::Said;
 use super::{Till, insert_job};
 use crate::api::{ApiError, ApiErrorCode as Code, DrawerState, Event, PrintState};
-use crate::store::{StoreError, paper};
+use crate::store::{StoreError, orders, paper};
 
 /// What the printing worker has to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,9 +68,13 @@ impl Till {
     fn queue_copy(&mut self, order: OrderId, instead_of: Option<i64>) -> Result<(), ApiError> {
         let store = self.store()?;
         let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that order");
-        let (row, record, cashier) = self.recorded(order)?.ok_or_else(unknown)?;
+        let row = orders::order(self.db()?, order)?.ok_or_else(unknown)?;
+        let (entry, recorded) = orders::read_order(self.db()?, row.entry)?;
+        let cashier = self.staff_name(entry.staff)?;
         let copy = paper::newest_job_of(self.db()?, order)?.map_or(1, |job| job.copy_no + 1);
-        let job = self.receipt_job(&store, &record, &row.series, row.at_ms, &cashier, Some(copy))?;
+        let (is_refund, series, at_ms) = (row.is_refund, row.series.as_str(), row.at_ms);
+        let said = Said { order: &recorded, is_refund, series, at_ms, cashier: &cashier };
+        let job = self.receipt_job(&store, said, Some(copy))?;
         let tx = self.replica()?.begin()?;
         if let Some(n) = instead_of {
             paper::set_state(&tx, n, PrintState::Reprinted, None)?;

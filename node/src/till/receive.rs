@@ -203,7 +203,7 @@ impl Till {
             *at = (*at).max(up_to);
         }
         if let Some(replica) = &mut self.replica {
-            replica.committed();
+            replica.committed(received.entries);
         }
         if own_earlier {
             self.read_earlier()?;
@@ -292,8 +292,7 @@ impl Till {
 
     fn after_receiving(&mut self, effects: Effects) -> Result<(), StoreError> {
         if effects.till {
-            let (open, closed) =
-                crate::store::orders::shifts_of(self.db()?, *self.identity.device().as_bytes())?;
+            let (open, closed) = crate::store::orders::shifts_of(self.db()?, *self.identity.device().as_bytes())?;
             self.from_disk.shift = open;
             self.from_disk.closed_shift = closed;
             self.announce(Event::TillChanged {});
@@ -395,7 +394,13 @@ impl Batch<'_> {
     }
 
     /// Leaves out the commits that are here already, after comparing their hashes, and checks that the rest continues what is here.
-    fn skip_known(&mut self, db: &Connection, row: i64, chain: &OriginChain, run: Run) -> Result<Vec<ReceivedCommit>, ReceiveError> {
+    fn skip_known(
+        &mut self,
+        db: &Connection,
+        row: i64,
+        chain: &OriginChain,
+        run: Run,
+    ) -> Result<Vec<ReceivedCommit>, ReceiveError> {
         let device = run.origin.device;
         let mut heads = run.before;
         for (scope, head) in &heads {

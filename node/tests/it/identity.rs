@@ -38,7 +38,10 @@ fn a_restart_goes_on_under_the_same_incarnation() {
     drop(till);
     let mut till = shop.reopen();
     till.sign_in(CASHIER);
-    assert_eq!((till.own_chain().origin, first.as_str(), sell(&mut till).as_str()), (origin, "S01-T03a-000001", "S01-T03a-000002"));
+    assert_eq!(
+        (till.own_chain().origin, first.as_str(), sell(&mut till).as_str()),
+        (origin, "S01-T03a-000001", "S01-T03a-000002")
+    );
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn what_an_earlier_incarnation_had_not_sent_is_still_sent() {
     shop.options.machine = Some("a new computer".to_owned());
     let mut till = shop.reopen();
     assert_eq!(till.link_view().unsent, unsent + 1, "and the beginning of the new one");
-    assert_eq!(till.earlier_unsent(), [old.clone()]);
+    assert_eq!(till.earlier_unsent(), std::slice::from_ref(&old));
     let run = till.earlier_runs_after(old.origin, 2, 1 << 20, 100).expect("a run").expect("some");
     assert_eq!((run.origin, run.commits.len() as u64), (old.origin, unsent));
     till.earlier_acked(old.origin, old.commit, 0).expect("acknowledged");

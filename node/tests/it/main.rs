@@ -7,6 +7,7 @@ mod identity;
 mod measure;
 mod paper;
 mod people;
+mod program;
 mod receiving;
 mod selling;
 mod shop;

@@ -19,7 +19,7 @@ fn the_table_of_permissions() {
     let account = Command::AdjustAccount {
         description: "Adjust bad debt".to_owned(),
         quantity_milli: 1_000,
-        unit_price: -1_106_206_00,
+        unit_price: -110_620_600,
         reference: None,
     };
     let table = [

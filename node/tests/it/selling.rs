@@ -34,7 +34,11 @@ fn a_day_of_selling_from_sign_in_to_the_closed_shift() {
     let view = till.must(refund.clone());
     let refunded = view.last_order.expect("the refund");
     assert_eq!((refunded.total_minor, refunded.is_refund), (-1_275, true));
-    assert_eq!(till.must(refund).last_order.map(|o| o.receipt), Some("S01-T03a-000003".to_owned()), "asking again changes nothing");
+    assert_eq!(
+        till.must(refund).last_order.map(|o| o.receipt),
+        Some("S01-T03a-000003".to_owned()),
+        "asking again changes nothing"
+    );
 
     let view = till.must(Command::CloseShift { counted_minor: 14_000 });
     let closed = view.last_closed_shift.expect("a closed shift");
@@ -236,7 +240,8 @@ fn a_long_cart_stays_exact() {
             separate: Some(true),
         });
     }
-    let expected: i64 = (0..300).map(|n| domain::money::div_round_half_away(i128::from((1_000 + n) * (100 + n)), 100_000) as i64).sum();
+    let expected: i64 =
+        (0..300).map(|n| domain::money::div_round_half_away(i128::from((1_000 + n) * (100 + n)), 100_000) as i64).sum();
     drop(till);
     let mut till = shop.reopen();
     let cart = till.view().expect("a view").cart;

@@ -137,8 +137,7 @@ impl Writer {
 
     pub fn change(&mut self, value: &DocumentValue) -> Body {
         self.at += 1;
-        let document =
-            self.documents.entry(value.id()).or_insert_with(|| Document::new(value.kind(), value.id()));
+        let document = self.documents.entry(value.id()).or_insert_with(|| Document::new(value.kind(), value.id()));
         let at = Hlc::new(1_700_000_000_000 + self.at, 0);
         let bytes = document.write(value, at, id(9), self.chain.origin.incarnation).expect("something differs");
         Body::Change { document: value.id(), kind: value.kind() as u16, bytes }

@@ -101,13 +101,12 @@ pub fn replay(plan: &Plan, options: &Options, tell: &(dyn Fn(&str) + Sync)) -> R
     tell("All invoices are entered. Waiting until everyone has seen everything.");
     settle::wait(plan, &world, options.patience, tell)?;
     meter.phase("catching up");
-    let outcome = compare(plan, &world, &mut meter)?;
-    Ok(outcome)
+    compare(plan, &world, &mut meter)
 }
 
 /// Both tills work their scripts at the same time.
 fn enter(plan: &Plan, world: World, meter: &Meter, tell: &(dyn Fn(&str) + Sync)) -> Result<World> {
-    let clients: Vec<_> = world.clients();
+    let clients = world.clients();
     let world = Mutex::new(world);
     let failed = AtomicBool::new(false);
     let finished = AtomicBool::new(false);
@@ -115,12 +114,12 @@ fn enter(plan: &Plan, world: World, meter: &Meter, tell: &(dyn Fn(&str) + Sync))
         let steps = script::script(plan, till);
         let mut counter = TillMeter::new(&clients[till], meter);
         let misfortune = |fault: Fault| {
-            let mut world = world.lock().map_err(|_| anyhow!("the other till's clerk panicked"))?;
+            let mut world = world.lock().map_err(|_| anyhow!(OTHER_FAILED))?;
             tell(&world.meet(fault, meter.invoices(till))?);
             Ok(())
         };
         let done = |lines: u64| {
-            ensure!(!failed.load(Ordering::SeqCst), "the other till failed");
+            ensure!(!failed.load(Ordering::SeqCst), OTHER_FAILED);
             meter.entered(till, lines);
             crate::stack::interrupt::check()
         };
@@ -134,7 +133,8 @@ fn enter(plan: &Plan, world: World, meter: &Meter, tell: &(dyn Fn(&str) + Sync))
         scope.spawn(|| meter.report_until(&finished, tell));
         let work = &work;
         let clerks: Vec<_> = (0..plan::TILLS).map(|till| scope.spawn(move || work(till))).collect();
-        let results: Vec<_> = clerks.into_iter().map(|c| c.join().unwrap_or_else(|_| Err(anyhow!("a clerk panicked")))).collect();
+        let joined = |clerk: std::thread::ScopedJoinHandle<'_, Result<()>>| clerk.join().unwrap_or_else(|_| Err(anyhow!("a clerk panicked")));
+        let results = clerks.into_iter().map(joined).collect();
         finished.store(true, Ordering::SeqCst);
         results
     });
@@ -142,10 +142,13 @@ fn enter(plan: &Plan, world: World, meter: &Meter, tell: &(dyn Fn(&str) + Sync))
     world.into_inner().map_err(|_| anyhow!("a clerk panicked"))
 }
 
+/// Why a clerk stopped whose own till did nothing wrong.
+const OTHER_FAILED: &str = "the other till failed";
+
 /// Of two failures, the one that made the other till stop.
 fn first_cause(results: Vec<Result<()>>) -> Result<()> {
     let mut errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
-    errors.sort_by_key(|e| e.root_cause().to_string().contains("the other till"));
+    errors.sort_by_key(|e| e.root_cause().to_string() == OTHER_FAILED);
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 

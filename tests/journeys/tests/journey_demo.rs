@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use journeys::cashier::{self, PATIENCE};
 use journeys::stack;
+use journeys::stack::central::CENTRAL_URL_VARIABLE;
 use journeys::stack::client::TillClient;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -22,6 +23,7 @@ impl Demo {
         let mut child = Command::new(env!("CARGO_BIN_EXE_evertill-demo"))
             .args(["--tills", "1", "--free-ports", "--data"])
             .arg(folder)
+            .env_remove(CENTRAL_URL_VARIABLE)
             .stdout(Stdio::piped())
             .spawn()?;
         let mut till = None;
@@ -32,15 +34,24 @@ impl Demo {
                 till = Some(TillClient::of_page(page.trim())?);
             }
             if line.contains("Ctrl-C") {
-                let till = till.context("the demo told no address of a till")?;
-                return Ok(Self { child, till });
+                break;
             }
         }
-        Err(anyhow::anyhow!("the demo ended: {}", child.wait()?))
+        match till {
+            Some(till) => Ok(Self { child, till }),
+            None => bail!("the demo ended: {}", child.wait()?),
+        }
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

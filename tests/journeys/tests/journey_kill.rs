@@ -150,7 +150,10 @@ fn restarts_of_both_sides_mid_batch_lose_and_repeat_nothing() -> Result<()> {
     assert_eq!(central.flaws()?, Vec::<String>::new());
     for (name, share) in central.shares()? {
         let (lines, rounded, exact) = own.get(&name).context("central knows a till more")?;
-        assert_eq!((share.sums.lines, share.sums.rounded_minor.to_string(), share.sums.exact.to_string()), (*lines, rounded.clone(), exact.clone()));
+        assert_eq!(
+            (share.sums.lines, share.sums.rounded_minor.to_string(), share.sums.exact.to_string()),
+            (*lines, rounded.clone(), exact.clone())
+        );
     }
     Ok(())
 }

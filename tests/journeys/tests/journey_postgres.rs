@@ -55,7 +55,9 @@ fn nobody_at_the_counter_notices_that_postgres_is_away() -> Result<()> {
     // The read model is a fold of the entries and nothing else: the check finds a changed row, and a rebuild mends it.
     stack.server.stop();
     stack.server.command(&["reproject", "--check"], None)?;
-    central.query("UPDATE orders SET total_minor = total_minor + 1 WHERE order_id = (SELECT min(order_id::text)::uuid FROM orders)")?;
+    central.query(
+        "UPDATE orders SET total_minor = total_minor + 1 WHERE order_id = (SELECT min(order_id::text)::uuid FROM orders)",
+    )?;
     let found = stack.server.command(&["reproject", "--check"], None);
     ensure!(found.is_err(), "a changed row was not found");
     stack.server.command(&["reproject"], None)?;

@@ -45,8 +45,11 @@ pub enum FaultKind {
         /// During so many calls.
         calls: u64,
     },
-    /// The call fails, a write in its middle.
-    Error,
+    /// Calls fail, a write in its middle.
+    Error {
+        /// So many of them.
+        calls: u64,
+    },
     /// The next sync fails.
     SyncError {
         /// Whether what it should have written is never written afterwards, though it can be read: what Linux file systems do. Otherwise

@@ -136,10 +136,10 @@ fn a_full_disk_refuses_and_then_goes_on() {
 }
 
 #[test]
-fn an_error_fails_one_call() {
+fn an_error_fails_so_many_calls() {
     let disk = Disk::new();
     let db = open(&disk, WAL_FULL).expect("opens");
-    disk.plan(Fault { at: disk.calls(), kind: FaultKind::Error });
+    disk.plan(Fault { at: disk.calls(), kind: FaultKind::Error { calls: 1 } });
     sell(&db, 1).expect_err("the call failed");
     sell(&db, 1).expect("the next does not");
     assert_eq!(disk.fired(), 1);

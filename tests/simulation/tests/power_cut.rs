@@ -295,3 +295,40 @@ fn a_till_that_does_not_sync_is_found_out() {
     println!("{found_out} of {} cuts lost something that was shown", day.cuts.len());
     assert!(found_out > day.cuts.len() / 2);
 }
+
+/// Promise 2: a till restored from a backup neither continues a chain that others know further, nor prints a number twice.
+#[test]
+fn an_old_copy_of_the_disk_goes_on_under_a_new_incarnation() {
+    let shop = Shop::new(1);
+    let (folder, disk, witness) = (Folder::enrolled(&shop, 1).expect("room"), Disk::new(), Witness::default());
+    let sell = |open: &mut OpenTill, witness: &Witness| -> Result<String> {
+        Step::Scan { product: 1, milli: None }.perform(&shop, open, witness)?;
+        Step::Settle { over_minor: 0 }.perform(&shop, open, witness)?;
+        Ok(open.view().last_order.context("a settled order is shown")?.receipt)
+    };
+    let mut open = OpenTill::open(1, &folder, &disk, MORNING_MS, 1).expect("it opens");
+    open.receive_founding(&shop).expect("the founding run");
+    for step in [Step::SignIn, Step::OpenShift { float_minor: 0 }] {
+        step.perform(&shop, &mut open, &witness).expect("a sound disk");
+    }
+    let before = sell(&mut open, &witness).expect("a sound disk");
+    let backup = disk.copy();
+    let after = sell(&mut open, &witness).expect("a sound disk");
+    drop(open);
+
+    let mut open = OpenTill::open(1, &folder, &backup, EVENING_MS, 2).expect("an old copy opens");
+    let witness = Witness::default();
+    Step::SignIn.perform(&shop, &mut open, &witness).expect("a sound disk");
+    let restored = sell(&mut open, &witness).expect("a sound disk");
+    judge_log_of_incarnation(&shop, &open, &witness.now()).expect("the new incarnation's own log");
+    assert_eq!([before, after, restored], ["S01-T01a-000001", "S01-T01a-000002", "S01-T01b-000001"]);
+    let listed: Vec<_> = open.orders().expect("orders").into_iter().map(|order| order.receipt).collect();
+    assert_eq!(listed, ["S01-T01b-000001", "S01-T01a-000001"]);
+}
+
+/// The log alone: the papers of the incarnation before it are there too.
+fn judge_log_of_incarnation(shop: &Shop, open: &OpenTill, known: &Testimony) -> Result<()> {
+    let facts = Log::read(shop, open)?.facts();
+    ensure!(facts == known.facts, "recorded {facts:?}, shown {:?}", known.facts);
+    Ok(())
+}

@@ -61,11 +61,31 @@ fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 fn describe(plan: &Plan) {
-    let Counts { invoices, sale_lines, sales, refund_lines, refunds, stock_lines, account_lines, zero_price_lines, longest_invoice } =
-        plan.counts;
+    let Counts {
+        invoices,
+        sale_lines,
+        sales,
+        refund_lines,
+        refunds,
+        stock_lines,
+        account_lines,
+        zero_price_lines,
+        longest_invoice,
+    } = plan.counts;
     let n = |count: u64| readable(count.into(), 0);
-    println!("{} lines, {} invoices, {} products, {} business days", n(plan.whole().sums.lines), n(invoices), n(plan.catalogue.len() as u64), n(plan.days.len() as u64));
+    println!(
+        "{} lines, {} invoices, {} products, {} business days",
+        n(plan.whole().sums.lines),
+        n(invoices),
+        n(plan.catalogue.len() as u64),
+        n(plan.days.len() as u64)
+    );
     println!("  {} lines in {} sales, the longest invoice {} lines", n(sale_lines), n(sales), n(longest_invoice));
     println!("  {} lines in {} refunds without a found original", n(refund_lines), n(refunds));
-    println!("  {} stock corrections, {} account adjustments, {} lines at a price of zero", n(stock_lines), n(account_lines), n(zero_price_lines));
+    println!(
+        "  {} stock corrections, {} account adjustments, {} lines at a price of zero",
+        n(stock_lines),
+        n(account_lines),
+        n(zero_price_lines)
+    );
 }

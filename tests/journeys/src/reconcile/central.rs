@@ -67,7 +67,8 @@ impl Central {
     pub fn connect(url: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = runtime.block_on(async {
-            let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("the central database does not answer")?;
+            let (client, connection) =
+                tokio_postgres::connect(url, NoTls).await.context("the central database does not answer")?;
             // It ends with the client, or with the database: the next question says so then.
             tokio::spawn(connection);
             anyhow::Ok(client)

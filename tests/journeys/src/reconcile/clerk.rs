@@ -150,7 +150,11 @@ fn order(counter: &mut impl Counter, catalogue: &Catalogue, number: &str, lines:
         let shown = screen.cart.lines.get(at).map(|l| i128::from(l.amount_minor));
         let expected = Sums::of_line(line.quantity_milli, line.unit_price).rounded_minor.abs();
         if screen.cart.lines.len() != at + 1 || shown != Some(expected) {
-            bail!("row {}: {} lines are in the cart and the last shows {shown:?} instead of {expected}", line.row, screen.cart.lines.len());
+            bail!(
+                "row {}: {} lines are in the cart and the last shows {shown:?} instead of {expected}",
+                line.row,
+                screen.cart.lines.len()
+            );
         }
     }
     let screen = counter.command(&json!({"type": "set_reference", "reference": number}))?;
@@ -282,7 +286,10 @@ mod tests {
             "close_shift",
         ];
         assert_eq!(types, expected);
-        assert_eq!(said[1], json!({"type": "add_line", "item": {"by": "code", "code": "A"}, "quantity_milli": 2000, "separate": true}));
+        assert_eq!(
+            said[1],
+            json!({"type": "add_line", "item": {"by": "code", "code": "A"}, "quantity_milli": 2000, "separate": true})
+        );
         assert_eq!((said[5]["unit_price"].as_i64(), said[5]["name"].as_str()), (Some(5_000), Some("Y")));
         assert_eq!((said[3]["order"].as_str(), said[3]["tendered_minor"].as_i64()), (Some("o"), Some(200)));
         assert_eq!(said[10]["counted_minor"].as_i64(), Some(script::FLOAT_MINOR + 200 - 150));

@@ -131,7 +131,11 @@ impl Meter {
 /// Minutes and seconds.
 fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
-    if seconds < 60 { format!("{}.{} s", seconds, time.subsec_millis() / 100) } else { format!("{} min {:02} s", seconds / 60, seconds % 60) }
+    if seconds < 60 {
+        format!("{}.{} s", seconds, time.subsec_millis() / 100)
+    } else {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    }
 }
 
 #[cfg(test)]

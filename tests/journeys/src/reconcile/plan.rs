@@ -345,8 +345,7 @@ mod tests {
 
     #[test]
     fn an_invoice_longer_than_an_order_becomes_several() {
-        let rows: Vec<String> =
-            (0..ORDER_LINES_MAX + 1).map(|n| format!("1,A{n},X,1,2011-01-01 09:00:00,1.0,,UK")).collect();
+        let rows: Vec<String> = (0..ORDER_LINES_MAX + 1).map(|n| format!("1,A{n},X,1,2011-01-01 09:00:00,1.0,,UK")).collect();
         let plan = planned(&rows.iter().map(String::as_str).collect::<Vec<_>>());
         let lengths: Vec<_> = plan.tills[0][0].acts.iter().map(|a| a.lines().len()).collect();
         assert_eq!(lengths, [ORDER_LINES_MAX, 1]);

@@ -11,7 +11,7 @@ use crate::stack::interrupt;
 
 /// How often everyone is asked.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often progress is told.
+/// How often progress is told, where there is some.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// What is watched. When none of it moves any more, nothing will.
@@ -39,13 +39,7 @@ impl Seen {
     fn sentence(&self, lines: u64) -> String {
         format!(
             "of {lines} lines, the tills hold {} and {}, central {}; unsent {} and {}, not in central {} and {}",
-            self.held[0],
-            self.held[1],
-            self.central,
-            self.waiting[0].0,
-            self.waiting[1].0,
-            self.waiting[0].1,
-            self.waiting[1].1,
+            self.held[0], self.held[1], self.central, self.waiting[0].0, self.waiting[1].0, self.waiting[0].1, self.waiting[1].1,
         )
     }
 }
@@ -59,7 +53,7 @@ pub fn wait(plan: &Plan, world: &World, patience: Duration, tell: &(dyn Fn(&str)
     let central = Central::connect(&world.central_url())?;
     let mut seen = Seen::look(world, &central)?;
     let mut moved = Instant::now();
-    let mut told = Instant::now();
+    let mut told = (Instant::now(), String::new());
     while !seen.is_settled(lines) {
         interrupt::check()?;
         std::thread::sleep(LOOK);
@@ -71,9 +65,10 @@ pub fn wait(plan: &Plan, world: &World, patience: Duration, tell: &(dyn Fn(&str)
             tell(&format!("Nothing has moved for {} s: {}", patience.as_secs(), seen.sentence(lines)));
             return Ok(());
         }
-        if told.elapsed() > TELL_EVERY {
-            tell(&seen.sentence(lines));
-            told = Instant::now();
+        let sentence = seen.sentence(lines);
+        if told.0.elapsed() > TELL_EVERY && told.1 != sentence {
+            tell(&sentence);
+            told = (Instant::now(), sentence);
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use sync_server::web_api::GroupBy;
+use sync_server::web_api::{GroupBy, SalesRow};
 
 use super::catalogue::Catalogue;
 use super::clerk::{Counter, Screen};
@@ -21,8 +21,9 @@ use crate::stack::{self, STAFF, Stack};
 
 /// How long a fresh till may take to receive its store, staff and catalogue.
 const CATALOGUE_WAIT: Duration = Duration::from_secs(300);
-/// How long the coverage line may take to say that everything is there.
-const COVERAGE_WAIT: Duration = Duration::from_secs(30);
+/// How long the coverage line may take to say that everything is there: longer than a till needs to notice that its server was
+/// restarted.
+const COVERAGE_WAIT: Duration = Duration::from_secs(120);
 /// How many days of the manager's report are asked for at once.
 const REPORT_DAYS_MAX: i64 = 366;
 
@@ -136,38 +137,42 @@ impl World {
     pub fn days_that_differ(&self, plan: &Plan) -> Result<Vec<String>> {
         let manager = self.stack.manager()?;
         let mut flaws = Vec::new();
-        if let (Some(first), Some(last)) = (plan.days.keys().next(), plan.days.keys().next_back()) {
-            // Contact times reach central every few seconds only.
-            let last = last.min(&first.checked_add(jiff::Span::new().days(REPORT_DAYS_MAX - 1))?).to_string();
-            let is_complete = || Ok(manager.sales(&first.to_string(), &last, GroupBy::Till)?.coverage.complete.then_some(()));
-            if let Err(error) = stack::until("complete coverage of the manager's report", COVERAGE_WAIT, is_complete) {
-                flaws.push(format!("{error:#}"));
-            }
-        }
         let mut days = plan.days.keys().copied().peekable();
         while let Some(first) = days.peek().copied() {
-            let end = first.checked_add(jiff::Span::new().days(REPORT_DAYS_MAX))?;
+            let end = first.saturating_add(jiff::Span::new().days(REPORT_DAYS_MAX));
             let mut last = first;
             while let Some(day) = days.next_if(|day| *day < end) {
                 last = day;
             }
-            let report = manager.sales(&first.to_string(), &last.to_string(), GroupBy::Day)?;
-            for row in report.rows {
-                let day: jiff::civil::Date = row.key.parse().with_context(|| format!("{:?} is no day", row.key))?;
-                let expected = plan.days.get(&day).copied().unwrap_or_default();
-                let shown = DaySums {
-                    sales: u64::try_from(row.sales)?,
-                    sales_minor: row.sales_minor.into(),
-                    refunds: u64::try_from(row.refunds)?,
-                    refunds_minor: row.refunds_minor.into(),
-                };
-                if shown != expected {
-                    flaws.push(format!("the manager's report of {day} shows {shown:?} instead of {expected:?}"));
-                }
+            let complete = || {
+                let report = manager.sales(&first.to_string(), &last.to_string(), GroupBy::Day)?;
+                Ok(Some(report).filter(|report| report.coverage.complete))
+            };
+            match stack::until("complete coverage of the manager's report", COVERAGE_WAIT, complete) {
+                Ok(report) => flaws.extend(rows_that_differ(plan, &report.rows)?),
+                Err(error) => return Ok(vec![format!("{error:#}")]),
             }
         }
         Ok(flaws)
     }
+}
+
+fn rows_that_differ(plan: &Plan, rows: &[SalesRow]) -> Result<Vec<String>> {
+    let mut flaws = Vec::new();
+    for row in rows {
+        let day: jiff::civil::Date = row.key.parse().with_context(|| format!("{:?} is no day", row.key))?;
+        let expected = plan.days.get(&day).copied().unwrap_or_default();
+        let shown = DaySums {
+            sales: u64::try_from(row.sales)?,
+            sales_minor: row.sales_minor.into(),
+            refunds: u64::try_from(row.refunds)?,
+            refunds_minor: row.refunds_minor.into(),
+        };
+        if shown != expected {
+            flaws.push(format!("the manager's report of {day} shows {shown:?} instead of {expected:?}"));
+        }
+    }
+    Ok(flaws)
 }
 
 /// What people call the till with this number, from 0.
@@ -181,12 +186,9 @@ fn get_ready(till: &TillClient, catalogue: &Catalogue) -> Result<()> {
     let signed_in = || Ok(till.sign_in(name, pin).ok());
     stack::until("the store's staff", CATALOGUE_WAIT, signed_in)?;
     let Some(code) = catalogue.last_code() else { return Ok(()) };
-    let shift = json!({"type": "open_shift", "float_minor": 0, "business_day": null});
-    till.post::<Screen>("/api/command", &shift)?;
     let line = json!({"type": "add_line", "item": {"by": "code", "code": code}});
     stack::until("the catalogue", CATALOGUE_WAIT, || Ok(till.post::<Screen>("/api/command", &line).ok()))?;
     till.post::<Screen>("/api/command", &json!({"type": "clear_cart"}))?;
-    till.post::<Screen>("/api/command", &json!({"type": "close_shift", "counted_minor": 0}))?;
     Ok(())
 }
 

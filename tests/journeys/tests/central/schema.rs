@@ -18,6 +18,15 @@ async fn migrations_are_applied_once_and_never_edited() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_not_there_is_said_to_be_so() {
+    let world = World::new().await;
+    let url = world.cluster.url().replacen("/evertill?", "/nothing?", 1);
+    let refused = sync_server::central::Postgres::new(&url).expect("a URL").migrate().await;
+    assert!(matches!(refused, Err(CentralError::NoEntry(_))), "{refused:?}");
+    assert!(matches!(sync_server::central::Postgres::new("host=/tmp port=x"), Err(CentralError::Url(_))));
+}
+
+#[tokio::test]
 async fn servers_that_start_together_migrate_once() {
     let world = World::new().await;
     let url = world.cluster.create_database("together").expect("a database");

@@ -22,10 +22,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 /// 2026-03-02 09:00:00 UTC.
-pub const MORNING_MS: u64 = 1_772_442_000_000;
-pub const DAY: &str = "2026-03-02";
+pub(crate) const MORNING_MS: u64 = 1_772_442_000_000;
+pub(crate) const DAY: &str = "2026-03-02";
 
-pub fn gbp() -> Currency {
+pub(crate) fn gbp() -> Currency {
     Currency::new("GBP").expect("GBP")
 }
 
@@ -36,50 +36,50 @@ fn uuid(kind: u8, n: u64) -> Uuid {
     domain::ids::uuid_v7(MORNING_MS, random)
 }
 
-pub fn store(n: u64) -> StoreId {
+pub(crate) fn store(n: u64) -> StoreId {
     StoreId(uuid(1, n))
 }
 
-pub fn product(n: u64) -> ProductId {
+pub(crate) fn product(n: u64) -> ProductId {
     ProductId(uuid(2, n))
 }
 
-pub fn order_id(n: u64) -> OrderId {
+pub(crate) fn order_id(n: u64) -> OrderId {
     OrderId(uuid(3, n))
 }
 
-pub fn shift_id(n: u64) -> ShiftId {
+pub(crate) fn shift_id(n: u64) -> ShiftId {
     ShiftId(uuid(4, n))
 }
 
-pub fn record_id(n: u64) -> RecordId {
+pub(crate) fn record_id(n: u64) -> RecordId {
     RecordId(uuid(5, n))
 }
 
 /// A device that writes: a till of a store, or with none a server.
 #[derive(Clone)]
-pub struct Writer {
+pub(crate) struct Writer {
     chain: OriginChain,
     key: SigningKey,
     now_ms: u64,
 }
 
 impl Writer {
-    pub fn new(n: u8) -> Self {
+    pub(crate) fn new(n: u8) -> Self {
         let origin = Origin { device: *uuid(9, n.into()).as_bytes(), incarnation: [n; 16] };
         Self { chain: OriginChain::new(origin), key: SigningKey::from_bytes(&[n; 32]), now_ms: MORNING_MS }
     }
 
-    pub fn device(&self) -> DeviceId {
+    pub(crate) fn device(&self) -> DeviceId {
         DeviceId(Uuid::from_bytes(self.chain.origin.device))
     }
 
-    pub fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         self.chain.origin
     }
 
     /// One commit, a part for each body.
-    pub fn commit(&mut self, parts: Vec<(Scope, Body)>) -> Vec<FeedRow> {
+    pub(crate) fn commit(&mut self, parts: Vec<(Scope, Body)>) -> Vec<FeedRow> {
         self.now_ms += 1_000;
         let new = parts.into_iter().map(|(scope, body)| NewEntry { scope, body }).collect();
         let sealed = self.chain.append(&self.key, Hlc::new(self.now_ms, 0), Some([7; 16]), new);
@@ -97,16 +97,16 @@ impl Writer {
         sealed.entries.into_iter().map(row).collect()
     }
 
-    pub fn write(&mut self, scope: &Scope, record: &Record) -> Vec<FeedRow> {
+    pub(crate) fn write(&mut self, scope: &Scope, record: &Record) -> Vec<FeedRow> {
         self.commit(vec![(scope.clone(), body(record))])
     }
 }
 
-pub fn body(record: &Record) -> Body {
+pub(crate) fn body(record: &Record) -> Body {
     Body::Record { kind: record.kind(), version: 1, bytes: record.encode() }
 }
 
-pub fn line(product_number: u64, pieces: i64, price: &str) -> OrderLine {
+pub(crate) fn line(product_number: u64, pieces: i64, price: &str) -> OrderLine {
     let (quantity, unit_price) = (Quantity(pieces * 1_000), UnitPrice::parse_major(price, gbp()).expect("a price"));
     OrderLine {
         product: product(product_number),
@@ -120,7 +120,7 @@ pub fn line(product_number: u64, pieces: i64, price: &str) -> OrderLine {
 }
 
 /// An order paid in cash that adds up, at 20 % included.
-pub fn order(n: u64, shift: u64, lines: Vec<OrderLine>) -> Order {
+pub(crate) fn order(n: u64, shift: u64, lines: Vec<OrderLine>) -> Order {
     let taxes = tax::taxes(TaxMode::Inclusive, lines.iter().map(|l| (2_000, l.amount_minor))).expect("taxes");
     let total_minor = tax::total_minor(&taxes).expect("a total");
     Order {
@@ -139,17 +139,17 @@ pub fn order(n: u64, shift: u64, lines: Vec<OrderLine>) -> Order {
     }
 }
 
-pub fn sale(n: u64) -> Record {
+pub(crate) fn sale(n: u64) -> Record {
     Record::SaleCompleted(order(n, 1, vec![line(1, 2, "2.55"), line(2, 1, "3.39")]))
 }
 
 /// One piece of the first line of a sale given back.
-pub fn refund(n: u64, of: u64) -> Record {
+pub(crate) fn refund(n: u64, of: u64) -> Record {
     let lines = vec![OrderLine { original_line: Some(0), ..line(1, -1, "2.55") }];
     Record::RefundGiven(Order { original: Some(order_id(of)), reason: Some("broken".into()), ..order(n, 1, lines) })
 }
 
-pub fn opening(shift: u64) -> Record {
+pub(crate) fn opening(shift: u64) -> Record {
     Record::ShiftOpened(ShiftOpening {
         shift: shift_id(shift),
         business_day: BusinessDay::from_date(DAY.parse().expect("a day")),
@@ -158,11 +158,11 @@ pub fn opening(shift: u64) -> Record {
     })
 }
 
-pub fn closing(shift: u64) -> Record {
+pub(crate) fn closing(shift: u64) -> Record {
     Record::ShiftClosed(ShiftClosing { shift: shift_id(shift), counted_minor: 10_000, expected_minor: 10_849, cut_commit: 4 })
 }
 
-pub fn breakage(n: u64) -> Record {
+pub(crate) fn breakage(n: u64) -> Record {
     Record::StockAdjusted(StockAdjustment {
         id: record_id(n),
         shift: shift_id(1),
@@ -172,7 +172,7 @@ pub fn breakage(n: u64) -> Record {
     })
 }
 
-pub fn bad_debt(n: u64) -> Record {
+pub(crate) fn bad_debt(n: u64) -> Record {
     Record::AccountAdjusted(AccountAdjustment {
         id: record_id(n),
         shift: shift_id(1),
@@ -186,30 +186,30 @@ pub fn bad_debt(n: u64) -> Record {
     })
 }
 
-pub fn enrolment(device: DeviceId, store: Option<StoreId>, name: &str, number: u32) -> Record {
+pub(crate) fn enrolment(device: DeviceId, store: Option<StoreId>, name: &str, number: u32) -> Record {
     let kind = if store.is_some() { DeviceKind::Till } else { DeviceKind::Server };
     Record::DeviceEnrolled(DeviceEnrolment { device, store, kind, name: name.into(), number, public_key: [3; 32] })
 }
 
-pub fn start(series: &str) -> Record {
+pub(crate) fn start(series: &str) -> Record {
     Record::DeviceStarted(DeviceStart { series: series.into(), actor: None, software: "0.1.0".into() })
 }
 
 /// A document's first change.
-pub fn document(value: &DocumentValue) -> (Document, Body) {
+pub(crate) fn document(value: &DocumentValue) -> (Document, Body) {
     let mut document = Document::new(value.kind(), value.id());
     let body = edit(&mut document, value, 1);
     (document, body)
 }
 
 /// A change that makes a document say `value`.
-pub fn edit(document: &mut Document, value: &DocumentValue, hour: u64) -> Body {
+pub(crate) fn edit(document: &mut Document, value: &DocumentValue, hour: u64) -> Body {
     let at = Hlc::new(MORNING_MS + hour * 3_600_000, 0);
     let bytes = document.write(value, at, [8; 16], [hour as u8; 16]).expect("something differs");
     Body::Change { document: value.id(), kind: value.kind() as u16, bytes }
 }
 
-pub fn store_value(n: u64) -> DocumentValue {
+pub(crate) fn store_value(n: u64) -> DocumentValue {
     DocumentValue::Store(Store {
         id: store(n),
         code: format!("S0{n}"),
@@ -221,7 +221,7 @@ pub fn store_value(n: u64) -> DocumentValue {
     })
 }
 
-pub fn product_value(n: u64, price: &str) -> DocumentValue {
+pub(crate) fn product_value(n: u64, price: &str) -> DocumentValue {
     DocumentValue::Product(Product {
         id: product(n),
         code: format!("P{n}"),
@@ -233,7 +233,7 @@ pub fn product_value(n: u64, price: &str) -> DocumentValue {
     })
 }
 
-pub fn staff_value() -> DocumentValue {
+pub(crate) fn staff_value() -> DocumentValue {
     DocumentValue::StaffMember(StaffMember {
         id: StaffId(uuid(6, 1)),
         name: "Ana".into(),
@@ -245,34 +245,34 @@ pub fn staff_value() -> DocumentValue {
 
 /// A region's log.
 #[derive(Clone)]
-pub struct Region {
-    pub id: [u8; 16],
-    pub rows: Vec<FeedRow>,
+pub(crate) struct Region {
+    pub(crate) id: [u8; 16],
+    pub(crate) rows: Vec<FeedRow>,
 }
 
 impl Region {
-    pub fn new(n: u8) -> Self {
+    pub(crate) fn new(n: u8) -> Self {
         Self { id: [n; 16], rows: Vec::new() }
     }
 
-    pub fn take(&mut self, rows: Vec<FeedRow>) {
+    pub(crate) fn take(&mut self, rows: Vec<FeedRow>) {
         for row in rows {
             self.rows.push(FeedRow { region_seq: self.rows.len() as u64 + 1, ..row });
         }
     }
 
-    pub fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> u64 {
         self.rows.len() as u64
     }
 
     /// A source of at most `rows_max` rows at a time, and a watch on how far it is fed.
-    pub fn source(&self, rows_max: usize) -> (Source, watch::Receiver<u64>) {
+    pub(crate) fn source(&self, rows_max: usize) -> (Source, watch::Receiver<u64>) {
         let (fed, watch) = watch::channel(0);
         (Source { id: self.id, rows: self.rows.clone().into(), rows_max, fed }, watch)
     }
 }
 
-pub struct Source {
+pub(crate) struct Source {
     id: [u8; 16],
     rows: Arc<[FeedRow]>,
     rows_max: usize,
@@ -299,10 +299,10 @@ impl FeedSource for Source {
 
 /// A clock that stands, and numbers that are not random.
 #[derive(Debug)]
-pub struct Still(pub AtomicU64, AtomicU64);
+pub(crate) struct Still(pub(crate) AtomicU64, AtomicU64);
 
 impl Still {
-    pub fn at(ms: u64) -> Arc<Self> {
+    pub(crate) fn at(ms: u64) -> Arc<Self> {
         Arc::new(Self(ms.into(), 1.into()))
     }
 }
@@ -319,7 +319,7 @@ impl Env for Still {
 }
 
 /// Two tills of one store with an eventful morning: every kind of record and document, in order.
-pub fn morning() -> Region {
+pub(crate) fn morning() -> Region {
     let mut region = Region::new(1);
     let (directory, catalogue, staff) = (scopes::directory(), scopes::catalogue(), scopes::staff(store(1)));
     let shop = scopes::store(store(1));

@@ -6,36 +6,36 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::shop::Region;
 
-pub struct World {
-    pub cluster: PrivateCluster,
-    pub central: Postgres,
+pub(crate) struct World {
+    pub(crate) cluster: PrivateCluster,
+    pub(crate) central: Postgres,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let cluster = PrivateCluster::temporary().expect("a private cluster");
         let central = migrated(&cluster.url()).await;
         Self { cluster, central }
     }
 
     /// Another empty database of the same cluster.
-    pub async fn another(&self, name: &str) -> Postgres {
+    pub(crate) async fn another(&self, name: &str) -> Postgres {
         migrated(&self.cluster.create_database(name).expect("a database")).await
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let (client, connection) = tokio_postgres::connect(&self.cluster.url(), NoTls).await.expect("connect");
         tokio::spawn(connection);
         client
     }
 
     /// The one number that a question answers with.
-    pub async fn number(&self, sql: &str) -> i64 {
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.client().await.query_one(sql, &[]).await.expect(sql).get(0)
     }
 
     /// The one text of every row.
-    pub async fn texts(&self, sql: &str) -> Vec<String> {
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
         self.client().await.query(sql, &[]).await.expect(sql).iter().map(|row| row.get(0)).collect()
     }
 }
@@ -47,7 +47,7 @@ async fn migrated(url: &str) -> Postgres {
 }
 
 /// Appends what a region has after its position.
-pub async fn feed_all(central: &Postgres, region: &Region) {
+pub(crate) async fn feed_all(central: &Postgres, region: &Region) {
     let after = central.position(region.id).await.expect("a position");
     let rows = &region.rows[after as usize..];
     for chunk in rows.chunks(500) {
@@ -57,7 +57,7 @@ pub async fn feed_all(central: &Postgres, region: &Region) {
 }
 
 /// Projects until nothing is left. A projector that was just stopped may hold its lock a moment longer.
-pub async fn project_all(central: &Postgres) {
+pub(crate) async fn project_all(central: &Postgres) {
     loop {
         let projected = projector::project_once(central).await.expect("project");
         if projected.entries == 0 && !projected.elsewhere {

@@ -251,7 +251,7 @@ impl State {
                 Call::Create => Verdict::Refused(ffi::SQLITE_CANTOPEN),
                 Call::SetLen | Call::Sync | Call::Delete => return Ok(Verdict::Goes),
             },
-            FaultKind::Error if number == fault.at => match call {
+            FaultKind::Error { calls } if (fault.at..fault.at + calls).contains(&number) => match call {
                 Call::Write => Verdict::HalfDone(ffi::SQLITE_IOERR_WRITE),
                 Call::Sync => Verdict::Refused(ffi::SQLITE_IOERR_FSYNC),
                 Call::SetLen => Verdict::Refused(ffi::SQLITE_IOERR_TRUNCATE),

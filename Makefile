@@ -35,7 +35,7 @@ ui: ## check, test and build the app in the browser
 
 reconcile: bootstrap-demo bins ## enter a file of invoices at two tills through bad weather, and compare all sums
 	@test -n "$(CSV)" || { echo "which file? make reconcile CSV=tests/fixtures/online-retail/invoices-sample.csv.gz" >&2; exit 2; }
-	@exec $(BIN)/evertill-reconcile $(CSV)
+	@exec $(BIN)/evertill-reconcile "$(CSV)"
 
 pictures: bootstrap-test ui/dist/index.html ## a picture of every view in ui/pictures-out, each checked for accessibility
 	cd ui && npm run pictures

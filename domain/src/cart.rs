@@ -157,11 +157,8 @@ impl Cart {
     /// # Errors
     /// A sum beyond its bound.
     pub fn totals(&self, mode: TaxMode) -> Result<Totals, MoneyError> {
-        let line_amounts_minor = self
-            .lines
-            .iter()
-            .map(|l| money::line_amount_minor(l.quantity, l.unit_price))
-            .collect::<Result<Vec<_>, _>>()?;
+        let line_amounts_minor =
+            self.lines.iter().map(|l| money::line_amount_minor(l.quantity, l.unit_price)).collect::<Result<Vec<_>, _>>()?;
         let rated = self.lines.iter().map(|l| l.tax_rate_bp).zip(line_amounts_minor.iter().copied());
         let taxes = tax::taxes(mode, rated)?;
         let total_minor = tax::total_minor(&taxes)?;
@@ -278,10 +275,7 @@ fn compose(terms: &Terms, id: OrderId, new_lines: Vec<NewLine>, payments: Vec<Pa
     if new_lines.is_empty() {
         return Err(CartError::Empty);
     }
-    let amounts = new_lines
-        .iter()
-        .map(|l| money::line_amount_minor(l.quantity, l.unit_price))
-        .collect::<Result<Vec<_>, _>>()?;
+    let amounts = new_lines.iter().map(|l| money::line_amount_minor(l.quantity, l.unit_price)).collect::<Result<Vec<_>, _>>()?;
     let taxes = tax::taxes(terms.tax_mode, new_lines.iter().map(|l| l.tax_rate_bp).zip(amounts.iter().copied()))?;
     let total_minor = tax::total_minor(&taxes)?;
     let position_of = |rate: u32| {

@@ -63,8 +63,8 @@ impl Currency {
     /// Decimal digits of the minor unit, by ISO 4217: 0 for the yen, 3 for the Kuwaiti dinar, 2 for most.
     pub fn exponent(&self) -> u8 {
         match self.code() {
-            "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
-            | "XAF" | "XOF" | "XPF" => 0,
+            "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV" | "XAF"
+            | "XOF" | "XPF" => 0,
             "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
             _ => 2,
         }
@@ -108,9 +108,7 @@ impl<'b, C> Decode<'b, C> for Currency {
 }
 
 /// How much of something, in thousandths.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode, CborLen,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode, CborLen)]
 #[serde(transparent)]
 #[cbor(transparent)]
 pub struct Quantity(#[n(0)] pub i64);
@@ -140,9 +138,7 @@ impl Quantity {
 }
 
 /// What one costs, in hundredths of a minor unit.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode, CborLen,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode, CborLen)]
 #[serde(transparent)]
 #[cbor(transparent)]
 pub struct UnitPrice(#[n(0)] pub i64);
@@ -209,10 +205,7 @@ pub fn div_round_half_away(value: i128, by: i128) -> i128 {
 }
 
 fn checked_minor(value: i128) -> Result<i64, MoneyError> {
-    i64::try_from(value)
-        .ok()
-        .filter(|v| v.unsigned_abs() <= AMOUNT_MINOR_MAX.unsigned_abs())
-        .ok_or(MoneyError::Amount)
+    i64::try_from(value).ok().filter(|v| v.unsigned_abs() <= AMOUNT_MINOR_MAX.unsigned_abs()).ok_or(MoneyError::Amount)
 }
 
 /// Reads a decimal number exactly as a whole number of 10^-`places`.

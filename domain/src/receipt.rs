@@ -103,11 +103,7 @@ pub fn receipt(order: &Order, is_refund: bool, about: Circumstances<'_>) -> Rece
             })
             .collect(),
         total: format!("{} {}", order.currency, amount(order.total_minor)),
-        taxes: order
-            .taxes
-            .iter()
-            .map(|t| [format_rate(t.rate_bp), amount(t.net_minor), amount(t.tax_minor)])
-            .collect(),
+        taxes: order.taxes.iter().map(|t| [format_rate(t.rate_bp), amount(t.net_minor), amount(t.tax_minor)]).collect(),
         tax_included: order.tax_mode == TaxMode::Inclusive,
         payments: order
             .payments

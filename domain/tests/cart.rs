@@ -10,12 +10,7 @@ use domain::tax::TaxMode;
 use proptest::prelude::*;
 
 fn terms(tax_mode: TaxMode) -> Terms {
-    Terms {
-        receipt_number: 1,
-        shift: ShiftId(uuid::Uuid::nil()),
-        currency: Currency::new("GBP").expect("GBP"),
-        tax_mode,
-    }
+    Terms { receipt_number: 1, shift: ShiftId(uuid::Uuid::nil()), currency: Currency::new("GBP").expect("GBP"), tax_mode }
 }
 
 fn product(n: u8, price: i64, tax_rate_bp: u32) -> Product {
@@ -65,10 +60,7 @@ fn what_makes_no_sense_changes_nothing() {
     assert_eq!(cart.set_quantity(1, Quantity::ONE), Err(CartError::NoSuchLine));
     assert_eq!(cart.remove(1), Err(CartError::NoSuchLine));
     let dear = UnitPrice(100_000_000_000);
-    assert_eq!(
-        cart.add(&p, &p.name, Quantity(1_000_000_000), dear, false),
-        Err(CartError::Money(MoneyError::Amount))
-    );
+    assert_eq!(cart.add(&p, &p.name, Quantity(1_000_000_000), dear, false), Err(CartError::Money(MoneyError::Amount)));
     assert_eq!(cart, before);
 }
 

@@ -5,8 +5,8 @@ use domain::document::Product;
 use domain::ids::{DeviceId, OrderId, ProductId, RecordId, ShiftId, StoreId};
 use domain::money::{Currency, Quantity, UnitPrice};
 use domain::record::{
-    AccountAdjustment, AccountLine, BusinessDay, DeviceEnrolment, DeviceKind, DeviceStart, DrawerOpening,
-    RECORD_VERSION, Record, ShiftClosing, ShiftOpening, SignIn, StockAdjustment, StockLine,
+    AccountAdjustment, AccountLine, BusinessDay, DeviceEnrolment, DeviceKind, DeviceStart, DrawerOpening, RECORD_VERSION, Record,
+    ShiftClosing, ShiftOpening, SignIn, StockAdjustment, StockLine,
 };
 use domain::tax::TaxMode;
 use expect_test::expect_file;
@@ -48,22 +48,20 @@ fn four_line_sale() -> domain::record::Order {
 
 fn samples() -> Vec<Record> {
     let sale = four_line_sale();
-    let refund = refund_of(
-        &terms(),
-        OrderId(uuid(3)),
-        &sale,
-        &[(1, Quantity::ONE)],
-        |_| Quantity(0),
-        "damaged",
-    )
-    .expect("refunded");
+    let refund =
+        refund_of(&terms(), OrderId(uuid(3)), &sale, &[(1, Quantity::ONE)], |_| Quantity(0), "damaged").expect("refunded");
     vec![
         Record::SaleCompleted(sale),
         Record::RefundGiven(refund),
         Record::StockAdjusted(StockAdjustment {
             id: RecordId(uuid(4)),
             shift: ShiftId(uuid(2)),
-            lines: vec![StockLine { product: ProductId(uuid(10)), quantity: Quantity(-5000), unit_price: UnitPrice(0), amount_minor: 0 }],
+            lines: vec![StockLine {
+                product: ProductId(uuid(10)),
+                quantity: Quantity(-5000),
+                unit_price: UnitPrice(0),
+                amount_minor: 0,
+            }],
             reason: "damages".into(),
             reference: Some("536589".into()),
         }),
@@ -84,7 +82,12 @@ fn samples() -> Vec<Record> {
             float_minor: 10_000,
             currency: Currency::new("GBP").expect("GBP"),
         }),
-        Record::ShiftClosed(ShiftClosing { shift: ShiftId(uuid(2)), counted_minor: 17_000, expected_minor: 17_734, cut_commit: 40 }),
+        Record::ShiftClosed(ShiftClosing {
+            shift: ShiftId(uuid(2)),
+            counted_minor: 17_000,
+            expected_minor: 17_734,
+            cut_commit: 40,
+        }),
         Record::DrawerOpened(DrawerOpening { id: RecordId(uuid(6)), shift: Some(ShiftId(uuid(2))), reason: "change".into() }),
         Record::SignedIn(SignIn {}),
         Record::DeviceStarted(DeviceStart { series: "S01-T03b".into(), actor: Some([7; 16]), software: "0.1.0".into() }),

@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn the_table_of_forms() {
-        let ok: &[&[u8]] = &[b"\x00", b"\x18\x18", b"\x20", b"\x41a", b"\x61a", b"\x80", b"\xa0", b"\xa2\x00\x00\x01\xf6", b"\xf4"];
+        let ok: &[&[u8]] =
+            &[b"\x00", b"\x18\x18", b"\x20", b"\x41a", b"\x61a", b"\x80", b"\xa0", b"\xa2\x00\x00\x01\xf6", b"\xf4"];
         for bytes in ok {
             assert_eq!(check_canonical(bytes), Ok(()), "{bytes:x?}");
         }

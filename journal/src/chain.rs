@@ -218,9 +218,8 @@ impl OriginChain {
             match chained.last() {
                 None => self.check_number(view, entry.commit)?,
                 Some(last) => {
-                    let fits = last.entry.commit == entry.commit
-                        && last.entry.parts == entry.parts
-                        && last.entry.part < entry.part;
+                    let fits =
+                        last.entry.commit == entry.commit && last.entry.parts == entry.parts && last.entry.part < entry.part;
                     if !fits {
                         return Err(ChainError::Parts(entry.commit));
                     }

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use expect_test::expect;
 use journal::{
-    Body, ChainError, Entry, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SealedCommit,
-    SigningKey, View,
+    Body, ChainError, Entry, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SealedCommit, SigningKey, View,
 };
 use proptest::prelude::*;
 
@@ -67,7 +66,11 @@ fn tampering_is_found() {
         let error = verify(changed).expect_err(what).to_string();
         expected.assert_eq(&error);
     };
-    check("another amount", &|r| *r[1].entries[0].1.last_mut().expect("a byte") ^= 1, expect!["the seal of commit 2 does not hold"]);
+    check(
+        "another amount",
+        &|r| *r[1].entries[0].1.last_mut().expect("a byte") ^= 1,
+        expect!["the seal of commit 2 does not hold"],
+    );
     check("left out", &|r| drop(r.remove(1)), expect!["commit 3 where 2 was due"]);
     check("a part left out", &|r| drop(r[1].entries.pop()), expect!["the parts of commit 2 do not fit together"]);
     check("parts swapped", &|r| r[1].entries.swap(0, 1), expect!["the parts of commit 2 do not fit together"]);
@@ -139,10 +142,7 @@ fn hex(bytes: &[u8]) -> String {
 fn golden_entry_hash_and_seal() {
     let mut chain = OriginChain::new(ORIGIN);
     let change = Body::Change { document: [9; 16], kind: 1, bytes: vec![1, 2, 3] };
-    let new = vec![
-        NewEntry { scope: scope("store/1"), body: record(5) },
-        NewEntry { scope: scope("catalog"), body: change },
-    ];
+    let new = vec![NewEntry { scope: scope("store/1"), body: record(5) }, NewEntry { scope: scope("catalog"), body: change }];
     let sealed = chain.append(&key(), Hlc::new(1_700_000_000_000, 1), Some([4; 16]), new);
     let seen: Vec<String> =
         sealed.entries.iter().map(|e| format!("{}\n{}", hex(&e.bytes), hex(&e.hash))).chain([hex(&sealed.signature)]).collect();

@@ -19,7 +19,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
     /// The server cannot be reached, or is not the one that the link names.
-    #[error("cannot reach the sync server at {address}: check that it runs, that the link is not from another server, and that UDP passes")]
+    #[error(
+        "cannot reach the sync server at {address}: check that it runs, that the link is not from another server, and that UDP passes"
+    )]
     Unreachable {
         /// The address in the link.
         address: String,

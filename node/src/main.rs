@@ -93,12 +93,8 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         Action::Run(run) => {
-            let over = Overrides {
-                listen: run.listen,
-                server: run.server,
-                printer: run.printer,
-                printer_profile: run.printer_profile,
-            };
+            let over =
+                Overrides { listen: run.listen, server: run.server, printer: run.printer, printer_profile: run.printer_profile };
             let config = Config::load(&data, run.config.as_deref(), over)?;
             let identity = Identity::load(&data)?;
             runtime()?.block_on(sell(identity, config))

@@ -5,18 +5,19 @@
 
 use std::time::Duration;
 
+use journal::OriginChain;
 use quinn::Connection;
+use sync_proto::batch::RUN_COMMITS_MAX;
 use sync_proto::enrolment::REPLICATION_ALPN;
 use sync_proto::env::{Env, random};
-use sync_proto::frame::{BATCH_BYTES_TARGET, Cursor, Frame, ScopeName, Verdict, Welcome};
-use sync_proto::batch::RUN_COMMITS_MAX;
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, ScopeName, Verdict, Welcome};
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::handle::{Node, NodeStopped};
 use crate::store::StoreError;
-use crate::till::{LinkChange, ReceiveError};
+use crate::till::{LinkChange, ReceiveError, Till};
 
 pub mod net;
 pub mod tls;
@@ -49,21 +50,23 @@ pub struct Link {
 /// Why a link broke.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    #[error("{0}")]
+    #[error(transparent)]
     Net(#[from] NetError),
-    #[error("{0}")]
+    #[error(transparent)]
     Stream(#[from] StreamError),
-    #[error("{0}")]
+    #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("what the server sent does not verify: {0}")]
+    #[error("what the server sent does not verify")]
     Receive(#[from] ReceiveError),
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the node is stopping")]
     Stopping,
     #[error("the server knows more of this device than its own disk does: it goes on under a new incarnation")]
     Renewed,
-    #[error("the link was lost: {0}")]
+    #[error("the server does not take what an earlier incarnation left: its position is {0:?}")]
+    Earlier(Verdict),
+    #[error("the link was lost")]
     Lost(#[from] quinn::ConnectionError),
 }
 
@@ -99,8 +102,8 @@ pub async fn run(
         if matches!(broken, Broken::Stopping) {
             break;
         }
-        tracing::info!(reason = %broken, "the link to the sync server is down");
-        let problem = broken.to_string();
+        let problem = crate::errors::chain_of(&broken);
+        tracing::info!(problem, "the link to the sync server is down");
         if node.with(move |till| till.set_link(LinkChange::Offline { problem })).await.is_err() {
             break;
         }
@@ -123,7 +126,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Connects once and exchanges until the link breaks.
+/// Connects once and exchanges until the link breaks. What earlier incarnations of this device left unsent goes first.
 async fn once(
     node: &Node,
     net: &Net,
@@ -133,12 +136,44 @@ async fn once(
     boot: u64,
     welcomed: &mut bool,
 ) -> Result<std::convert::Infallible, Broken> {
+    for earlier in node.with(|till| till.earlier_unsent()).await? {
+        let origin = earlier.origin;
+        let sent = exchange(node, net, link, config, env, boot, Some(earlier), &mut false).await;
+        match sent {
+            // Such commits stay on this till's disk; the newer ones need not wait for them.
+            Err(Broken::Earlier(verdict)) => {
+                tracing::warn!(?verdict, incarnation = ?origin.incarnation, "commits of an earlier incarnation are not taken");
+            }
+            sent => drop(sent?),
+        }
+    }
+    match exchange(node, net, link, config, env, boot, None, welcomed).await {
+        Ok(Drained) => Err(StreamError::Ended.into()),
+        Err(broken) => Err(broken),
+    }
+}
+
+/// Everything of an earlier incarnation is on the server's disk.
+struct Drained;
+
+/// One connection: for this incarnation until the link breaks, for an earlier one until the server has all of it.
+#[expect(clippy::too_many_arguments, reason = "one connection needs them all, and they belong to no one thing")]
+async fn exchange(
+    node: &Node,
+    net: &Net,
+    link: &Link,
+    config: &quinn::ClientConfig,
+    env: &dyn Env,
+    boot: u64,
+    earlier: Option<OriginChain>,
+    welcomed: &mut bool,
+) -> Result<Drained, Broken> {
     let connection = net.connect(&link.address, &link.server_name, config.clone()).await?;
     let mut tasks = JoinSet::new();
-    let mut driver = Driver::open(node, env, &connection, boot, &mut tasks).await?;
-    let broken = driver.run(&connection, &mut tasks, welcomed).await;
+    let mut driver = Driver::open(node, env, &connection, boot, earlier, &mut tasks).await?;
+    let ended = driver.run(&connection, &mut tasks, welcomed).await;
     connection.close(quinn::VarInt::from_u32(0), b"");
-    broken
+    ended
 }
 
 struct Driver<'a> {
@@ -151,6 +186,10 @@ struct Driver<'a> {
     up: mpsc::Sender<Frame>,
     /// Until the server has answered, own commits cannot be sent.
     ready: bool,
+    /// The earlier incarnation that this connection is for; none when it is for the present one.
+    earlier: Option<OriginChain>,
+    /// Whether the server has all of the earlier incarnation.
+    drained: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -159,9 +198,11 @@ impl<'a> Driver<'a> {
         env: &'a dyn Env,
         connection: &Connection,
         boot: u64,
+        earlier: Option<OriginChain>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, Broken> {
-        let position = node.with(move |till| position(till, boot)).await?;
+        let of = earlier.clone();
+        let position = node.with(move |till| position(till, of.as_ref(), boot)).await?;
         let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
         let (control_out, control_in) = connection.open_bi().await?;
         let _ = control_out.set_priority(1);
@@ -171,18 +212,17 @@ impl<'a> Driver<'a> {
         let (up, up_frames) = mpsc::channel(FRAMES_WAITING_MAX);
         let up_stream = connection.open_uni().await?;
         tasks.spawn(net::pump_out(up_stream, up_frames));
-        Ok(Self { node, env, session: DeviceSession::new(position), inbox, frames, control, up, ready: false })
+        let session = DeviceSession::new(position);
+        Ok(Self { node, env, session, inbox, frames, control, up, ready: false, earlier, drained: false })
     }
 
-    async fn run(
-        &mut self,
-        connection: &Connection,
-        tasks: &mut JoinSet<()>,
-        welcomed: &mut bool,
-    ) -> Result<std::convert::Infallible, Broken> {
+    async fn run(&mut self, connection: &Connection, tasks: &mut JoinSet<()>, welcomed: &mut bool) -> Result<Drained, Broken> {
         let mut grown = self.node.log_grew();
         loop {
             self.flush().await?;
+            if self.drained {
+                return Ok(Drained);
+            }
             let wants = self.session.wants_after();
             tokio::select! {
                 biased;
@@ -205,7 +245,7 @@ impl<'a> Driver<'a> {
                     drop(permit);
                     self.send_after(wants.unwrap_or_default()).await?;
                 }
-                changed = grown.changed() => {
+                changed = grown.changed(), if self.earlier.is_none() => {
                     changed.map_err(|_| Broken::Stopping)?;
                     let commit = *grown.borrow_and_update();
                     self.session.handle_grown(commit);
@@ -223,14 +263,7 @@ impl<'a> Driver<'a> {
                 DeviceEvent::Received { runs, up_to } => {
                     self.node.with(move |till| till.receive(runs, up_to)).await??;
                 }
-                DeviceEvent::Acked(ack) => {
-                    let acked = move |till: &mut crate::till::Till| {
-                        till.acked(ack.regional, ack.central)?;
-                        till.set_link(LinkChange::Online { now_ms });
-                        Ok::<_, StoreError>(())
-                    };
-                    self.node.with(acked).await??;
-                }
+                DeviceEvent::Acked(ack) => self.acked(ack, now_ms).await?,
             }
         }
         Ok(())
@@ -238,27 +271,45 @@ impl<'a> Driver<'a> {
 
     async fn welcomed(&mut self, welcome: Welcome, now_ms: u64) -> Result<(), Broken> {
         if welcome.verdict != Verdict::Ok {
+            if self.earlier.is_some() {
+                return Err(Broken::Earlier(welcome.verdict));
+            }
             tracing::warn!(verdict = ?welcome.verdict, "this replica is older than what it sent, or was copied");
             self.node.with(|till| till.renew_incarnation()).await??;
             return Err(Broken::Renewed);
         }
-        let commit = self
-            .node
-            .with(move |till| {
-                till.begin_region(welcome.region)?;
-                till.acked(welcome.regional, welcome.central)?;
-                till.set_link(LinkChange::Online { now_ms });
-                Ok::<_, StoreError>(till.own_chain().commit)
-            })
-            .await??;
-        self.session.handle_grown(commit);
+        self.node.with(move |till| till.begin_region(welcome.region)).await??;
+        self.acked(Ack { regional: welcome.regional, central: welcome.central }, now_ms).await?;
+        if self.earlier.is_none() {
+            let commit = self.node.with(|till| till.own_chain().commit).await?;
+            self.session.handle_grown(commit);
+        }
         self.ready = true;
         Ok(())
     }
 
+    async fn acked(&mut self, ack: Ack, now_ms: u64) -> Result<(), Broken> {
+        let earlier = self.earlier.as_ref().map(|chain| chain.origin);
+        let note = move |till: &mut Till| {
+            match earlier {
+                None => till.acked(ack.regional, ack.central)?,
+                Some(origin) => till.earlier_acked(origin, ack.regional, ack.central)?,
+            }
+            till.set_link(LinkChange::Online { now_ms });
+            Ok::<_, StoreError>(())
+        };
+        self.node.with(note).await??;
+        self.drained = self.earlier.as_ref().is_some_and(|chain| ack.regional >= chain.commit);
+        Ok(())
+    }
+
     async fn send_after(&mut self, after: u64) -> Result<(), Broken> {
-        let run =
-            self.node.with(move |till| till.own_runs_after(after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX)).await??;
+        let earlier = self.earlier.as_ref().map(|chain| chain.origin);
+        let read = move |till: &mut Till| match earlier {
+            None => till.own_runs_after(after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX),
+            Some(origin) => till.earlier_runs_after(origin, after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX),
+        };
+        let run = self.node.with(read).await??;
         if let Some(run) = run {
             let last = after + run.commits.len() as u64;
             self.session.send(run, last);
@@ -284,18 +335,14 @@ fn lost(connection: &Connection, error: StreamError) -> Broken {
     }
 }
 
-fn position(till: &mut crate::till::Till, boot: u64) -> DevicePosition {
-    let chain = till.own_chain();
+fn position(till: &mut Till, earlier: Option<&OriginChain>, boot: u64) -> DevicePosition {
+    let chain = earlier.unwrap_or(till.own_chain());
     DevicePosition {
         incarnation: chain.origin.incarnation,
         commit: chain.commit,
         digest: chain.digest(),
         region: till.region(),
-        cursors: till
-            .cursors()
-            .into_iter()
-            .map(|(scope, region_seq)| Cursor { scope: ScopeName(scope), region_seq })
-            .collect(),
+        cursors: till.cursors().into_iter().map(|(scope, region_seq)| Cursor { scope: ScopeName(scope), region_seq }).collect(),
         boot,
     }
 }

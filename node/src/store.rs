@@ -169,6 +169,21 @@ impl Replica {
         Ok(())
     }
 
+    /// Makes certain, after a failed commit, that a power cut leaves what can be read now. What the log holds goes into the file, because a
+    /// failed sync may have left pages that are readable and never reach the disk; and a commit that succeeds puts the folder's entries on
+    /// the disk, because closing the file deletes its log, and a deletion that is not synced can be undone.
+    ///
+    /// # Errors
+    /// A failure of SQLite: nothing is certain.
+    pub fn make_certain(&self) -> Result<(), StoreError> {
+        let busy: i64 = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get(0))?;
+        if busy != 0 {
+            return Err(StoreError::InDoubt);
+        }
+        self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('made_certain', random())", [])?;
+        Ok(())
+    }
+
     /// The name of this file, if it has one yet.
     ///
     /// # Errors

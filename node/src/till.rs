@@ -105,6 +105,16 @@ pub struct Till {
     link: Link,
     events: Vec<Event>,
     paper_version: u64,
+    doubt: Option<Doubt>,
+}
+
+/// A command of which nobody knows whether it was recorded, and the entry to look for.
+#[derive(Debug)]
+struct Doubt {
+    /// Nothing until [`Till::command`] fills it in.
+    command: Option<Command>,
+    seq: u64,
+    hash: journal::Hash,
 }
 
 /// How the link to the regional server is now.
@@ -169,6 +179,7 @@ impl Till {
             link: Link { state: LinkState::Offline, last_contact_ms: None, problem: None },
             events: Vec::new(),
             paper_version: 0,
+            doubt: None,
             replica: Some(replica),
             db_uuid,
             env,
@@ -193,6 +204,27 @@ impl Till {
     /// Why it was not done. [`ApiErrorCode::Storage`] means that nothing was recorded.
     pub fn command(&mut self, command: Command) -> Result<TillView, ApiError> {
         self.heal()?;
+        let doubt = self.doubt.take();
+        if !self.was_recorded(doubt, &command)? {
+            // A PIN is not kept, and signing in twice does no harm.
+            let kept = (!matches!(command, Command::SignIn { .. })).then(|| command.clone());
+            let done = self.carry_out(command);
+            if let Some(doubt) = &mut self.doubt {
+                doubt.command = kept;
+            }
+            if done.as_ref().is_err_and(|error| error.code == ApiErrorCode::Storage) {
+                self.reopen_after_failure();
+            }
+            done?;
+        }
+        self.announce(Event::TillChanged {});
+        self.view().or_else(|_| {
+            self.reopen_after_failure();
+            self.view().map_err(|_| done_but_unread())
+        })
+    }
+
+    fn carry_out(&mut self, command: Command) -> Result<(), ApiError> {
         match command {
             Command::SignIn { staff, pin } => self.sign_in(staff, &pin),
             Command::SignOut {} => {
@@ -218,9 +250,14 @@ impl Till {
             Command::OpenDrawer { reason } => self.open_drawer(reason),
             Command::Reprint { order } => self.reprint(order),
             Command::ResolvePrint { job, came_out } => self.resolve_print(job, came_out),
-        }?;
-        self.announce(Event::TillChanged {});
-        self.view()
+        }
+    }
+
+    /// Whether a command is the one that was in doubt, and is on disk after all.
+    fn was_recorded(&self, doubt: Option<Doubt>, command: &Command) -> Result<bool, ApiError> {
+        let Some(doubt) = doubt.filter(|doubt| doubt.command.as_ref() == Some(command)) else { return Ok(false) };
+        let found = log::hash_at(self.db()?, self.from_disk.origin_row, &self.scope, doubt.seq)?;
+        Ok(found == Some(doubt.hash))
     }
 
     /// What happened since this was last asked.
@@ -257,6 +294,14 @@ impl Till {
     /// # Errors
     /// A failure of SQLite; nothing that matters is lost.
     pub fn tidy(&mut self) -> Result<(), StoreError> {
+        let tidied = self.try_tidy();
+        if tidied.is_err() {
+            self.reopen_after_failure();
+        }
+        tidied
+    }
+
+    fn try_tidy(&mut self) -> Result<(), StoreError> {
         let done_upto = match self.from_disk.open_jobs.first() {
             Some(job) => job.n - 1,
             None => paper_rows::last_job(self.db()?)?,
@@ -354,7 +399,7 @@ impl Till {
                     self.from_disk.receipt = self.from_disk.receipt.max(o.receipt_number);
                 }
                 if beside.job.is_some() {
-                    self.from_disk.open_jobs = paper_rows::open_jobs(self.db()?)?;
+                    self.from_disk.open_jobs = paper_rows::open_jobs(self.db()?).map_err(|_| StoreError::InDoubt)?;
                 }
                 if let Some(replica) = &mut self.replica {
                     replica.committed(1);
@@ -395,9 +440,22 @@ impl Till {
     fn find_out(&mut self, commit: &SealedCommit, error: StoreError) -> Result<(), StoreError> {
         tracing::error!(error = %crate::errors::chain_of(&error), "a commit failed; the replica is read again");
         let last = commit.entries.last().expect("a commit has an entry");
+        let full = matches!(&error, StoreError::Sql(sql) if sql.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull));
+        self.doubt = Some(Doubt { command: None, seq: last.seq, hash: last.hash });
         self.reopen().map_err(|_| StoreError::InDoubt)?;
+        let certain = self.replica()?.make_certain().is_ok();
         let found = log::hash_at(self.db()?, self.from_disk.origin_row, &self.scope, last.seq)?;
-        if found == Some(last.hash) { Ok(()) } else { Err(error) }
+        let answer = match found == Some(last.hash) {
+            true if certain => Ok(()),
+            // What had no room was never whole, so no power cut brings it back either.
+            false if certain || full => Err(error),
+            _ => {
+                self.replica = None;
+                return Err(StoreError::InDoubt);
+            }
+        };
+        self.doubt = None;
+        answer
     }
 
     /// Before a command: opens the replica again, if a failure closed it.
@@ -408,6 +466,13 @@ impl Till {
         self.reopen()?;
         self.restore_cart()?;
         Ok(())
+    }
+
+    /// After any failure of the disk: after one failed read SQLCipher refuses everything until the file is opened anew.
+    fn reopen_after_failure(&mut self) {
+        if let Err(error) = self.reopen() {
+            tracing::error!(error = %crate::errors::chain_of(&error), "the replica could not be opened again");
+        }
     }
 
     fn reopen_if_stuck(&mut self) {
@@ -468,6 +533,11 @@ impl<E: Into<StoreError>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Before(error.into())
     }
+}
+
+/// It is on the disk, but what the screen shows then could not be read: the screen asks again rather than hear that nothing was recorded.
+fn done_but_unread() -> ApiError {
+    StoreError::InDoubt.into()
 }
 
 fn insert_job(db: &rusqlite::Connection, job: &NewJob, now_ms: u64) -> Result<(), StoreError> {

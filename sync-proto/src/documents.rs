@@ -11,9 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, Automerge, Change, ObjId, ROOT, ReadDoc, ScalarValue, Value};
-use domain::document::{
-    BARCODES_MAX, CODE_BYTES_MAX, DocumentKind, NAME_BYTES_MAX, Product, StaffMember, Store,
-};
+use domain::document::{BARCODES_MAX, CODE_BYTES_MAX, DocumentKind, NAME_BYTES_MAX, Product, StaffMember, Store};
 use domain::ids::{ProductId, StaffId, StoreId};
 use domain::money::{Currency, UnitPrice};
 use domain::staff::Role;
@@ -151,8 +149,7 @@ impl Document {
     pub fn write(&mut self, value: &DocumentValue, at: Hlc, author: [u8; 16], actor: [u8; 16]) -> Option<Vec<u8>> {
         assert!(value.kind() == self.kind && value.id() == self.id, "a document holds one kind and id");
         let fields = to_fields(value);
-        let differing: Vec<_> =
-            fields.into_iter().filter(|(key, cbor)| self.field(key).as_ref() != Some(cbor)).collect();
+        let differing: Vec<_> = fields.into_iter().filter(|(key, cbor)| self.field(key).as_ref() != Some(cbor)).collect();
         if differing.is_empty() {
             return None;
         }
@@ -195,9 +192,7 @@ impl Document {
 
 /// Runs what Automerge may panic in; the caller drops whatever it was working on.
 fn contained<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, DocumentError> {
-    catch_unwind(AssertUnwindSafe(f))
-        .unwrap_or_else(|_| Err("Automerge broke on it".to_owned()))
-        .map_err(DocumentError::Refused)
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err("Automerge broke on it".to_owned())).map_err(DocumentError::Refused)
 }
 
 /// A field's value with who wrote it and when.
@@ -232,7 +227,9 @@ impl Register {
     }
 }
 
-fn cbor(write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Result<(), minicbor::encode::Error<core::convert::Infallible>>) -> Vec<u8> {
+fn cbor(
+    write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Result<(), minicbor::encode::Error<core::convert::Infallible>>,
+) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut Encoder::new(&mut out)).expect("writing to a Vec cannot fail");
     out

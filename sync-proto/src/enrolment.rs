@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_link_survives_being_copied() {
-        let link = Link { address: "127.0.0.1:4710".into(), code: code([0, 31, 32, 7, 8, 9, 10, 11, 12, 255]), authority: [0xab; 32] };
+        let link =
+            Link { address: "127.0.0.1:4710".into(), code: code([0, 31, 32, 7, 8, 9, 10, 11, 12, 255]), authority: [0xab; 32] };
         assert_eq!(link.code, "0Z0789ABCZ");
         assert_eq!(format!("  {link}\n").parse(), Ok(link.clone()));
         assert_eq!(link.to_string().replace("0Z0789ABCZ", "oz0-789 abcz").parse(), Ok(link));

@@ -163,10 +163,7 @@ impl DeviceSession {
         if acked > self.sent {
             return Err(SessionError::AckBeyondSent { acked, sent: self.sent });
         }
-        self.acked = Ack {
-            regional: self.acked.regional.max(ack.regional),
-            central: self.acked.central.max(ack.central),
-        };
+        self.acked = Ack { regional: self.acked.regional.max(ack.regional), central: self.acked.central.max(ack.central) };
         self.events.push_back(DeviceEvent::Acked(self.acked));
         Ok(())
     }
@@ -276,10 +273,7 @@ impl ServerSession {
 
     /// Learns how far the device's commits are durable, and acknowledges news.
     pub fn stored(&mut self, ack: Ack) {
-        let merged = Ack {
-            regional: self.acked.regional.max(ack.regional),
-            central: self.acked.central.max(ack.central),
-        };
+        let merged = Ack { regional: self.acked.regional.max(ack.regional), central: self.acked.central.max(ack.central) };
         if merged != self.acked {
             self.acked = merged;
             self.frames.push_back(Frame::Ack(merged));

@@ -6,9 +6,7 @@ use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Seal, Si
 use sync_proto::batch::Run;
 use sync_proto::frame::{Ack, Commits, Frame, FrameError, Goodbye, Reason, Verdict, frame_length};
 use sync_proto::scopes;
-use sync_proto::session::{
-    DeviceEvent, DevicePosition, DeviceSession, KnownPosition, ServerEvent, ServerSession, SessionError,
-};
+use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, KnownPosition, ServerEvent, ServerSession, SessionError};
 
 const ORIGIN: Origin = Origin { device: [1; 16], incarnation: [2; 16] };
 const REGION: [u8; 16] = [9; 16];

@@ -16,8 +16,8 @@ use domain::ids::{DeviceId, StoreId};
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use journal::SigningKey;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
@@ -90,8 +90,7 @@ impl Authority {
             params.signed_by(&server_key, &issuer).map(|c| c.pem())
         })?;
         let server_key_pem = server_key.serialize_pem();
-        let seal_key =
-            SigningKey::from_pkcs8_pem(&server_key_pem).map_err(|_| AuthorityError::Content(server_key_path))?;
+        let seal_key = SigningKey::from_pkcs8_pem(&server_key_pem).map_err(|_| AuthorityError::Content(server_key_path))?;
         Ok(Self {
             certificate: certificate(&certificate_pem, &data.join("authority.crt"))?,
             server_certificate: certificate(&server_certificate_pem, &server_certificate_path)?,
@@ -110,6 +109,11 @@ impl Authority {
     /// The key that seals this server's entries.
     pub fn seal_key(&self) -> &SigningKey {
         &self.seal_key
+    }
+
+    /// A secret of this server for one purpose, the same as long as its key is.
+    pub fn derive(&self, purpose: &[u8]) -> [u8; 32] {
+        Sha256::new().chain_update(purpose).chain_update(self.seal_key.to_bytes()).finalize().into()
     }
 
     /// The authority's certificate.
@@ -204,8 +208,7 @@ fn pem(path: &Path, make: impl FnOnce() -> Result<String, rcgen::Error>) -> Resu
         Ok(text) => Ok(text),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let text = make().map_err(AuthorityError::Certificate)?;
-            let mut file =
-                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file_error)?;
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file_error)?;
             file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(file_error)?;
             Ok(text)
         }

@@ -99,8 +99,8 @@ impl Config {
             return Err(ConfigError::TooLarge(path.to_owned()));
         }
         let text = std::fs::read_to_string(path).map_err(read_error)?;
-        let mut config: Self = toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let mut config: Self =
+            toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
         if holds_password(&config.central.url) && others_may_read(&facts) {
             return Err(ConfigError::WorldReadable(path.to_owned()));
         }
@@ -147,7 +147,8 @@ mod tests {
         })
     }
 
-    const GOOD: &str = "data = 'd'\n[sync]\nlisten = '127.0.0.1:4710'\n[web]\nlisten = '127.0.0.1:4711'\n[central]\nurl = 'postgres://h/db'\n";
+    const GOOD: &str =
+        "data = 'd'\n[sync]\nlisten = '127.0.0.1:4710'\n[web]\nlisten = '127.0.0.1:4711'\n[central]\nurl = 'postgres://h/db'\n";
 
     #[test]
     fn bad_files_are_explained() {

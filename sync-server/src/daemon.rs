@@ -139,10 +139,8 @@ pub async fn run(
     let quic = Quic::new(hub.clone(), authority.clone(), env.clone());
     let address = config.sync.listen;
     let endpoint = quic.bind(address).map_err(|source| DaemonError::Quic { address, source })?;
-    let listening = Listening {
-        sync: endpoint.local_addr().unwrap_or(address),
-        web: web.local_addr().unwrap_or(config.web.listen),
-    };
+    let listening =
+        Listening { sync: endpoint.local_addr().unwrap_or(address), web: web.local_addr().unwrap_or(config.web.listen) };
     let public = config.sync.public.clone().unwrap_or_else(|| listening.sync.to_string());
     let desk = Desk { hub: hub.clone(), authority, env: env.clone(), public };
     let state = WebState::new(central.clone(), desk, env);

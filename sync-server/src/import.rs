@@ -108,10 +108,14 @@ mod tests {
 
     #[test]
     fn a_file_is_read_whole_or_not_at_all() {
-        let good = "code,name,price,tax_rate_bp,barcodes\n85123A,HEART,2.55,2000,4006381333931|1\n85123a,\"Heart, small\",0.001,0,\n";
+        let good =
+            "code,name,price,tax_rate_bp,barcodes\n85123A,HEART,2.55,2000,4006381333931|1\n85123a,\"Heart, small\",0.001,0,\n";
         let rows = read(good).expect("reads");
         assert_eq!(rows.len(), 2);
-        assert_eq!((rows[0].price, rows[0].barcodes.len(), rows[1].price, rows[1].name.as_str()), (UnitPrice(25500), 2, UnitPrice(10), "Heart, small"));
+        assert_eq!(
+            (rows[0].price, rows[0].barcodes.len(), rows[1].price, rows[1].name.as_str()),
+            (UnitPrice(25500), 2, UnitPrice(10), "Heart, small")
+        );
         for (row, expected) in [
             ("A,x,1.2.3,0,", "row 4: price \"1.2.3\""),
             ("A,x,\"1.234,56\",0,", "row 4: price"),

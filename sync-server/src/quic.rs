@@ -76,8 +76,18 @@ impl Quic {
     /// A certificate that TLS does not take.
     pub fn endpoint(&self, socket: Arc<dyn AsyncUdpSocket>, runtime: Arc<dyn Runtime>) -> Result<Endpoint, QuicError> {
         let config = self.server_config().map_err(QuicError::Tls)?;
-        Endpoint::new_with_abstract_socket(quinn::EndpointConfig::default(), Some(config), socket, runtime)
-            .map_err(QuicError::Socket)
+        Endpoint::new_with_abstract_socket(self.endpoint_config(), Some(config), socket, runtime).map_err(QuicError::Socket)
+    }
+
+    /// The same connection ids and reset tokens in every process of this server: after a restart it can tell a device at once that their
+    /// connection is no more, instead of leaving it to wait for silence to last.
+    fn endpoint_config(&self) -> quinn::EndpointConfig {
+        let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.authority.derive(b"evertill/quic-reset/1"));
+        let mut config = quinn::EndpointConfig::new(Arc::new(reset));
+        let [a, b, c, d, e, f, g, h, ..] = self.authority.derive(b"evertill/quic-cid/1");
+        let cid_key = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        config.cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(cid_key)));
+        config
     }
 
     fn server_config(&self) -> Result<quinn::ServerConfig, Box<dyn std::error::Error + Send + Sync>> {

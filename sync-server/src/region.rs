@@ -9,8 +9,7 @@ use std::path::Path;
 use domain::ids::{DeviceId, StoreId};
 use domain::record::{DeviceEnrolment, DeviceKind, Record};
 use journal::{
-    Body, ChainError, ChainedEntry, Entry, EntryError, Head, Origin, OriginChain, ReceivedCommit, Scope, Seal,
-    VerifyingKey, View,
+    Body, ChainError, ChainedEntry, Entry, EntryError, Head, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::batch::Run;
@@ -315,7 +314,9 @@ impl Region {
         let Ok(Some(Record::DeviceEnrolled(enrolled))) = Record::decode(20, *version, bytes) else { return Ok(()) };
         let DeviceEnrolment { device, store, kind, name, number, public_key } = enrolled;
         self.db
-            .prepare_cached("INSERT OR REPLACE INTO device (device, store, kind, name, number, public_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO device (device, store, kind, name, number, public_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
             .execute(params![device.as_bytes(), store.map(|s| s.as_bytes().to_vec()), kind as u8, name, number, public_key])?;
         self.devices.insert(device, Device { device, store, kind, name, number, public_key });
         Ok(())
@@ -325,7 +326,8 @@ impl Region {
         if let Some(id) = self.origin_ids.get(&origin) {
             return Ok(*id);
         }
-        self.db.execute("INSERT INTO origin (device, incarnation) VALUES (?1, ?2)", params![origin.device, origin.incarnation])?;
+        self.db
+            .execute("INSERT INTO origin (device, incarnation) VALUES (?1, ?2)", params![origin.device, origin.incarnation])?;
         let id = self.db.last_insert_rowid();
         self.origin_ids.insert(origin, id);
         Ok(id)
@@ -389,8 +391,7 @@ impl Region {
             let store = row.get::<_, Option<[u8; 16]>>(1)?.map(|s| StoreId(uuid::Uuid::from_bytes(s)));
             let kind = row.get::<_, u8>(2)?;
             let kind = kinds.into_iter().find(|k| *k as u8 == kind).unwrap_or(DeviceKind::Handheld);
-            let device_row =
-                Device { device, store, kind, name: row.get(3)?, number: row.get(4)?, public_key: row.get(5)? };
+            let device_row = Device { device, store, kind, name: row.get(3)?, number: row.get(4)?, public_key: row.get(5)? };
             Ok((device, device_row))
         })
     }
@@ -433,15 +434,13 @@ fn migrate(db: &mut Connection) -> Result<(), RegionError> {
 
 /// The origin that this log was begun under, or the writer's when it is new.
 fn own_origin(db: &Connection, writer: &Writer) -> Result<Origin, RegionError> {
-    let get = |key: &str| db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, [u8; 16]>(0)).optional();
+    let get =
+        |key: &str| db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, [u8; 16]>(0)).optional();
     if let (Some(device), Some(incarnation)) = (get("device")?, get("incarnation")?) {
         return Ok(Origin { device, incarnation });
     }
     let own = Origin { device: *writer.device.as_bytes(), incarnation: writer.incarnation };
-    db.execute(
-        "INSERT INTO meta (key, value) VALUES ('device', ?1), ('incarnation', ?2)",
-        params![own.device, own.incarnation],
-    )?;
+    db.execute("INSERT INTO meta (key, value) VALUES ('device', ?1), ('incarnation', ?2)", params![own.device, own.incarnation])?;
     Ok(own)
 }
 

@@ -105,9 +105,10 @@ impl Shop {
                 let key = journal::VerifyingKey::from_bytes(&device.public_key).expect("a key");
                 let chain = chains.entry(run.origin).or_insert_with(|| OriginChain::new(run.origin));
                 // A run may begin with commits that came before it: the sender carried the last run on to a sealed commit.
-                let known = run.commits.iter().take_while(|c| {
-                    journal::Entry::decode(&c.entries[0].1).expect("an entry").commit <= chain.commit
-                });
+                let known = run
+                    .commits
+                    .iter()
+                    .take_while(|c| journal::Entry::decode(&c.entries[0].1).expect("an entry").commit <= chain.commit);
                 let new = run.commits[known.count()..].to_vec();
                 if !new.is_empty() {
                     chain.verify(&key, View::Partial(&followed), new).expect("verifies");
@@ -228,13 +229,17 @@ fn a_restart_changes_nothing() {
     assert_eq!(region.last_seq(), seq + 1, "only its own start is new");
     assert_eq!(region.chain(till.chain.origin), till.chain);
     assert_eq!(region.device(till.id).map(|d| (d.number, d.kind)), Some((1, DeviceKind::Till)));
-    assert_eq!(region.commits_up_to(seq).expect("reads").into_iter().find(|(o, _)| *o == till.chain.origin), Some((till.chain.origin, 3)));
+    assert_eq!(
+        region.commits_up_to(seq).expect("reads").into_iter().find(|(o, _)| *o == till.chain.origin),
+        Some((till.chain.origin, 3))
+    );
 }
 
 #[test]
 fn products_are_written_only_when_they_differ() {
     let mut shop = shop();
-    let row = |price| ProductRow { code: "A".into(), name: "A".into(), price: UnitPrice(price), tax_rate_bp: 0, barcodes: vec![] };
+    let row =
+        |price| ProductRow { code: "A".into(), name: "A".into(), price: UnitPrice(price), tax_rate_bp: 0, barcodes: vec![] };
     let mut import = |price| {
         let r = shop.region.import_products(vec![row(price)], &Still).expect("imported");
         (r.added, r.changed, r.unchanged)

@@ -73,12 +73,7 @@ impl Net {
     ///
     /// # Errors
     /// No such name, no answer in time, or a server that is refused or refuses.
-    pub async fn connect(
-        &self,
-        address: &str,
-        server_name: &str,
-        config: quinn::ClientConfig,
-    ) -> Result<Connection, NetError> {
+    pub async fn connect(&self, address: &str, server_name: &str, config: quinn::ClientConfig) -> Result<Connection, NetError> {
         let found = tokio::time::timeout(CONNECT_MAX, tokio::net::lookup_host(address)).await;
         let found = found.ok().and_then(Result::ok).ok_or_else(|| NetError::Name(address.to_owned()))?;
         let mut last = NetError::Name(address.to_owned());

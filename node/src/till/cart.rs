@@ -113,6 +113,12 @@ impl Till {
         };
         let cashier = self.permitted(permission)?;
         let store = self.store()?;
+        if orders::order(self.db()?, order)?.is_some() {
+            // It is on the disk, but what followed went wrong and nobody was told.
+            self.last_order = Some(order);
+            self.new_cart();
+            return Ok(());
+        }
         let order = self.cart.settle_in_cash(&self.terms(&store)?, tendered_minor).map_err(cart_error)?;
         let is_refund = matches!(self.cart.kind, CartKind::Refund { .. });
         self.settle(&store, &cashier, order, is_refund)?;

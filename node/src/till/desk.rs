@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::cart::{bad_amount, bounded, cart_not_empty, money_error};
-use super::{Beside, Till};
+use super::{Beside, Till, done_but_unread};
 use crate::api::{AdjustLine, ApiError, ApiErrorCode as Code};
 use crate::store::{catalogue, orders, people};
 
@@ -77,7 +77,7 @@ impl Till {
             currency: store.currency,
         };
         self.record(Some(member.id), &Record::ShiftOpened(opening), Beside::default())?;
-        self.read_shifts()
+        self.read_shifts().map_err(|_| done_but_unread())
     }
 
     pub(super) fn close_shift(&mut self, counted_minor: i64) -> Result<(), ApiError> {
@@ -93,7 +93,7 @@ impl Till {
             cut_commit: self.from_disk.chain.commit,
         };
         self.record(Some(member.id), &Record::ShiftClosed(closing), Beside::default())?;
-        self.read_shifts()
+        self.read_shifts().map_err(|_| done_but_unread())
     }
 
     pub(super) fn adjust_stock(

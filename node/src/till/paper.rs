@@ -5,7 +5,7 @@ use domain::staff::Permission;
 use hardware::Ticket;
 
 use super::cart::Said;
-use super::{Till, insert_job};
+use super::{Till, done_but_unread, insert_job};
 use crate::api::{ApiError, ApiErrorCode as Code, DrawerState, Event, PrintState};
 use crate::store::{StoreError, orders, paper};
 
@@ -60,8 +60,7 @@ impl Till {
             return self.queue_copy(uncertain.order, Some(uncertain.n));
         }
         paper::set_state(self.db()?, uncertain.n, PrintState::Accepted, None)?;
-        self.read_jobs()?;
-        Ok(())
+        self.read_jobs().map_err(|_| done_but_unread())
     }
 
     /// Queues the next copy of an order's receipt, in place of job `instead_of` if there is one.
@@ -82,8 +81,7 @@ impl Till {
         insert_job(&tx, &job, self.env.unix_ms())?;
         tx.commit()?;
         self.paper_version += 1;
-        self.read_jobs()?;
-        Ok(())
+        self.read_jobs().map_err(|_| done_but_unread())
     }
 
     /// A number that rises whenever there is new work for the printing worker.

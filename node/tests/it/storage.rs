@@ -165,6 +165,22 @@ fn while_the_disk_does_not_answer_nobody_is_told_a_guess() {
     assert_eq!(till.must(settle).shift.map(|s| s.sales), Some(6));
 }
 
+#[test]
+fn a_sale_that_is_on_the_disk_without_anyone_being_told_is_not_sold_again() {
+    let (_shop, mut till) = busy();
+    let view = till.scan("22423", 1);
+    let settle = Command::SettleCash { order: view.cart.order, tendered_minor: 2_000 };
+    let commit = till.own_chain().commit;
+    let change = |till: &Till, sql: &str| till.db().expect("the database").execute_batch(sql).expect("a change");
+    // Only the screen reads the names of devices.
+    change(&till, "ALTER TABLE device RENAME TO elsewhere");
+    assert_eq!(till.refused(settle.clone()), Code::InDoubt, "not \"nothing was recorded\"");
+    change(&till, "ALTER TABLE elsewhere RENAME TO device");
+    let settled = till.must(settle);
+    assert_eq!((settled.last_order.map(|o| o.order), settled.shift.map(|s| s.sales)), (Some(view.cart.order), Some(6)));
+    assert_eq!(till.own_chain().commit, commit + 1);
+}
+
 /// A deferred constraint breaks at COMMIT, and is gone with the connection, as a disk that failed once.
 fn break_next_commit(till: &Till) {
     let trap = "CREATE TEMP TABLE parent (id INTEGER PRIMARY KEY);

@@ -90,12 +90,7 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    async fn open(
-        quic: &'a Quic,
-        connection: &Connection,
-        device: &'a Device,
-        tasks: &mut JoinSet<()>,
-    ) -> Result<Self, Ended> {
+    async fn open(quic: &'a Quic, connection: &Connection, device: &'a Device, tasks: &mut JoinSet<()>) -> Result<Self, Ended> {
         let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
         let (control_out, control_in) = connection.accept_bi().await?;
         control_out.set_priority(1).map_err(|e| StreamError::Ended(e.into()))?;
@@ -192,8 +187,7 @@ impl<'a> Driver<'a> {
     async fn send_down(&mut self) -> Result<(), Ended> {
         let (Some(origin), after) = (self.origin, self.sent_to) else { return Ok(()) };
         let followed = self.followed.clone();
-        let outgoing =
-            self.quic.hub.with(move |region| region.outgoing(&followed, after, origin, BATCH_BYTES_TARGET)).await??;
+        let outgoing = self.quic.hub.with(move |region| region.outgoing(&followed, after, origin, BATCH_BYTES_TARGET)).await??;
         self.sent_to = outgoing.up_to;
         if !outgoing.runs.is_empty() || outgoing.up_to == *self.quic.hub.grown().borrow() {
             self.session.send(outgoing.runs, outgoing.up_to);

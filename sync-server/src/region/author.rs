@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::document::{DocumentKind, Product, StaffMember, Store};
 use domain::ids::{ProductId, StaffId, StoreId};
 use domain::money::UnitPrice;
-use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, Record, RECORD_VERSION};
+use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, RECORD_VERSION, Record};
 use journal::{Body, NewEntry, Scope};
 use rusqlite::{OptionalExtension, params};
 use sync_proto::documents::{Document, DocumentError, DocumentValue};
@@ -135,7 +135,11 @@ impl Region {
     pub fn currency(&self) -> Result<Option<domain::money::Currency>, AuthorError> {
         let code: Option<String> = self
             .db
-            .query_row("SELECT code FROM document_code WHERE kind = ?1 ORDER BY code LIMIT 1", [DocumentKind::Store as u16], |row| row.get(0))
+            .query_row(
+                "SELECT code FROM document_code WHERE kind = ?1 ORDER BY code LIMIT 1",
+                [DocumentKind::Store as u16],
+                |row| row.get(0),
+            )
             .optional()?;
         let Some(code) = code else { return Ok(None) };
         Ok(self.store_by_code(&code)?.map(|store| store.currency))
@@ -223,20 +227,19 @@ impl Region {
         self.db
             .prepare_cached("INSERT OR REPLACE INTO document (id, kind, scope, saved) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![id, kind as u16, scope.as_str(), document.save()])?;
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO document_code (kind, code, id) VALUES (?1, ?2, ?3)")?
-            .execute(params![kind as u16, code, id])?;
+        self.db.prepare_cached("INSERT OR REPLACE INTO document_code (kind, code, id) VALUES (?1, ?2, ?3)")?.execute(params![
+            kind as u16,
+            code,
+            id
+        ])?;
         let body = Body::Change { document: id, kind: kind as u16, bytes: change };
         Ok(Some(NewEntry { scope: scope.clone(), body }))
     }
 
     /// The document of an id, empty when nobody has written it.
     fn document(&self, kind: DocumentKind, id: [u8; 16]) -> Result<Document, AuthorError> {
-        let saved: Option<Vec<u8>> = self
-            .db
-            .prepare_cached("SELECT saved FROM document WHERE id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()?;
+        let saved: Option<Vec<u8>> =
+            self.db.prepare_cached("SELECT saved FROM document WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()?;
         Ok(match saved {
             Some(saved) => Document::load(kind, id, &saved)?,
             None => Document::new(kind, id),
@@ -281,12 +284,7 @@ fn body(record: &Record) -> Body {
 ///
 /// # Errors
 /// A PIN that is not 4 to 12 digits, with the sentence to show.
-pub fn staff_member(
-    name: &str,
-    role: domain::staff::Role,
-    pin: &str,
-    env: &dyn Env,
-) -> Result<StaffMember, &'static str> {
+pub fn staff_member(name: &str, role: domain::staff::Role, pin: &str, env: &dyn Env) -> Result<StaffMember, &'static str> {
     use domain::staff::{PIN_DIGITS_MAX, PIN_DIGITS_MIN};
     if !(PIN_DIGITS_MIN..=PIN_DIGITS_MAX).contains(&pin.len()) || !pin.bytes().all(|b| b.is_ascii_digit()) {
         return Err("a PIN is 4 to 12 digits");

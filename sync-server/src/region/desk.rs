@@ -86,8 +86,7 @@ impl Region {
         }
         let store = StoreId(uuid::Uuid::from_bytes(store));
         let number = self.devices().filter(|d| d.store == Some(store)).map(|d| d.number).max().unwrap_or(0) + 1;
-        let enrolment =
-            DeviceEnrolment { device, store: Some(store), kind: DeviceKind::Till, name, number, public_key };
+        let enrolment = DeviceEnrolment { device, store: Some(store), kind: DeviceKind::Till, name, number, public_key };
         self.db.execute("DELETE FROM enrolment_code WHERE code_hash = ?1", [hash])?;
         self.db.execute("DELETE FROM meta WHERE key = 'wrong_tries'", [])?;
         self.write_records(vec![Record::DeviceEnrolled(enrolment.clone())], now_ms)?;
@@ -96,12 +95,9 @@ impl Region {
 
     /// Counts a wrong try; the one too many ends every pending code.
     fn note_wrong_try(&mut self) -> Result<DeskError, rusqlite::Error> {
-        let tries: u32 = self
-            .db
-            .query_row("SELECT value FROM meta WHERE key = 'wrong_tries'", [], |row| row.get(0))
-            .optional()?
-            .unwrap_or(0)
-            + 1;
+        let tries: u32 =
+            self.db.query_row("SELECT value FROM meta WHERE key = 'wrong_tries'", [], |row| row.get(0)).optional()?.unwrap_or(0)
+                + 1;
         if tries > CODE_TRIES_MAX {
             self.db.execute("DELETE FROM enrolment_code", [])?;
             self.db.execute("DELETE FROM meta WHERE key = 'wrong_tries'", [])?;

@@ -133,7 +133,9 @@ fn enter(plan: &Plan, world: World, meter: &Meter, tell: &(dyn Fn(&str) + Sync))
         scope.spawn(|| meter.report_until(&finished, tell));
         let work = &work;
         let clerks: Vec<_> = (0..plan::TILLS).map(|till| scope.spawn(move || work(till))).collect();
-        let joined = |clerk: std::thread::ScopedJoinHandle<'_, Result<()>>| clerk.join().unwrap_or_else(|_| Err(anyhow!("a clerk panicked")));
+        let joined = |clerk: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+            clerk.join().unwrap_or_else(|_| Err(anyhow!("a clerk panicked")))
+        };
         let results = clerks.into_iter().map(joined).collect();
         finished.store(true, Ordering::SeqCst);
         results

@@ -41,6 +41,15 @@ use till::Till;
 
 /// The store that every stack has.
 pub const STORE: &str = "S01";
+const STORE_FACTS: [(&str, &str); 7] = [
+    ("--code", STORE),
+    ("--name", "Evertill Gifts"),
+    ("--address", "12 High Street"),
+    ("--address", "London"),
+    ("--currency", "GBP"),
+    ("--tax", "inclusive"),
+    ("--footer", "Thank you for your visit"),
+];
 /// The manager of the page and the password, of stacks that hold nothing worth protecting.
 pub const MANAGER: (&str, &str) = ("chris", "shopkeeper-demo");
 /// Who may sign in at the tills: name, role, PIN.
@@ -91,6 +100,17 @@ pub struct Stack {
     /// Postgres.
     pub central: Central,
     folder: Folder,
+}
+
+/// One program of a stack; tills and printers by their place, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// The sync server.
+    Server,
+    /// A till.
+    Till(usize),
+    /// A printer.
+    Printer(usize),
 }
 
 enum Folder {
@@ -156,24 +176,8 @@ impl Plan {
     /// Makes region, store, staff, manager and catalogue, and gives each till's enrolment link.
     fn set_up(&self, server: &Server) -> Result<Vec<String>> {
         server.command(&["init"], None)?;
-        let store = [
-            "store",
-            "add",
-            "--code",
-            STORE,
-            "--name",
-            "Evertill Gifts",
-            "--address",
-            "12 High Street",
-            "--address",
-            "London",
-            "--currency",
-            "GBP",
-            "--tax",
-            "inclusive",
-            "--footer",
-            "Thank you for your visit",
-        ];
+        let store: Vec<&str> =
+            ["store", "add"].into_iter().chain(STORE_FACTS.iter().flat_map(|(flag, value)| [*flag, *value])).collect();
         server.command(&store, None)?;
         for (name, role, pin) in STAFF {
             server.command(&["staff", "add", "--store", STORE, "--name", name, "--role", role], Some(pin))?;
@@ -217,6 +221,9 @@ impl Plan {
         }
         if let Some(link) = enrolment {
             till.enrol(link)?;
+        } else if !till.data().exists() {
+            // One till more than the last time.
+            till.enrol(&stack.manager()?.enrolment_code(STORE, &name)?.link)?;
         }
         till.start()?;
         Ok(till)
@@ -236,23 +243,54 @@ impl Stack {
 
     /// The first program that ended although nobody stopped it, as a sentence and the end of its log.
     pub fn someone_ended(&mut self) -> Option<String> {
-        let processes = self
-            .tills
-            .iter_mut()
-            .filter_map(Till::process)
-            .chain(self.server.process())
-            .chain(self.printers.iter_mut().filter_map(Printer::process));
-        for process in processes {
-            if let Some(status) = process.ended() {
-                return Some(sentence_of_end(process, status));
-            }
+        self.programs().into_iter().find_map(|program| sentence_of_end(self.process(program)?))
+    }
+
+    /// Lets go of the programs that ended although nobody stopped them, each with a sentence and the end of its log.
+    pub fn take_ended(&mut self) -> Vec<(Program, String)> {
+        let ended = |stack: &mut Self, program| Some((program, sentence_of_end(stack.process(program)?)?));
+        let ended: Vec<_> = self.programs().into_iter().filter_map(|program| ended(self, program)).collect();
+        for (program, _) in &ended {
+            self.stop(*program);
         }
-        None
+        ended
+    }
+
+    /// Stops a program; nothing when it does not run.
+    pub fn stop(&mut self, program: Program) {
+        match program {
+            Program::Server => self.server.stop(),
+            Program::Till(at) => self.tills[at].stop(),
+            Program::Printer(at) => self.printers[at].switch_off(),
+        }
+    }
+
+    /// Starts a program that is stopped.
+    pub fn start(&mut self, program: Program) -> Result<()> {
+        match program {
+            Program::Server => self.server.start(),
+            Program::Till(at) => self.tills[at].start(),
+            Program::Printer(at) => self.printers[at].switch_on(),
+        }
+    }
+
+    fn programs(&self) -> Vec<Program> {
+        let tills = (0..self.tills.len()).map(Program::Till);
+        tills.chain([Program::Server]).chain((0..self.printers.len()).map(Program::Printer)).collect()
+    }
+
+    fn process(&mut self, program: Program) -> Option<&mut Process> {
+        match program {
+            Program::Server => self.server.process(),
+            Program::Till(at) => self.tills[at].process(),
+            Program::Printer(at) => self.printers[at].process(),
+        }
     }
 }
 
-fn sentence_of_end(process: &Process, status: std::process::ExitStatus) -> String {
-    format!("{} stopped by itself ({status}).\n{}", process.name(), process.tail())
+fn sentence_of_end(process: &mut Process) -> Option<String> {
+    let status = process.ended()?;
+    Some(format!("{} stopped by itself ({status}).\n{}", process.name(), process.tail()))
 }
 
 /// Asks again and again until there is an answer, for at most a while. `what` is what is waited for.

@@ -121,6 +121,7 @@ fn restarts_of_both_sides_mid_batch_lose_and_repeat_nothing() -> Result<()> {
         // The next kill comes as soon as the server has taken something of the backlog, or there is none left.
         let moved = || Ok(Some(stack.tills[0].client().view()?.link.unsent).filter(|left| *left < unsent || *left == 0));
         unsent = stack::until("the backlog to move", PATIENCE, moved)?;
+        eprintln!("round {round}: {unsent} commits of till 1 are left");
         stack.server.kill();
         cashier::sell(stack.tills[round % 2].client(), round)?;
         crash(&mut stack, (round + 1) % 2)?;

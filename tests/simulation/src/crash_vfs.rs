@@ -120,7 +120,10 @@ pub struct Moment {
 
 impl Disk {
     /// An empty disk.
-    #[expect(clippy::new_without_default, reason = "a disk is a thing of its own, registered with SQLite; it has no default value")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a disk is a thing of its own, registered with SQLite; it has no default value"
+    )]
     pub fn new() -> Self {
         Self::holding(Files::default())
     }

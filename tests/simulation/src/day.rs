@@ -301,9 +301,7 @@ impl Step {
         };
         let reason = || "a reason".to_owned();
         Ok(Some(match self {
-            Self::SignIn => {
-                (Command::SignIn { staff: shop.manager.id, pin: PIN.to_owned() }, Some(Fact::SignedIn))
-            }
+            Self::SignIn => (Command::SignIn { staff: shop.manager.id, pin: PIN.to_owned() }, Some(Fact::SignedIn)),
             Self::OpenShift { float_minor } => {
                 let business_day = Some("2026-03-02".to_owned());
                 (Command::OpenShift { float_minor, business_day }, Some(Fact::ShiftOpened { float_minor }))

@@ -19,7 +19,7 @@ const WAL_FULL: Setup = Setup { journal: "WAL", synchronous: "FULL", key: false 
 fn open(disk: &Disk, setup: Setup) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags_and_vfs("/somewhere/shop.db", OpenFlags::default(), disk.vfs())?;
     if setup.key {
-        db.execute_batch("PRAGMA key = \"x'000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'\"")?;
+        db.execute_batch("PRAGMA cipher_log = off; PRAGMA cipher_log_level = NONE; PRAGMA key = \"x'000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'\"")?;
     }
     let Setup { journal, synchronous, .. } = setup;
     db.execute_batch(&format!(
@@ -118,7 +118,11 @@ fn a_cut_that_the_process_sees_ends_like_one_that_was_watched() {
             let found = disk.after_power_cut(seed);
             let db = open(&found, WAL_FULL).expect("what is left opens");
             assert!(is_sound(&db), "cut {at}, seed {seed}");
-            assert!((sold..=sold + 1).contains(&sales(&db)), "cut {at}, seed {seed}: {sold} were shown, {} are there", sales(&db));
+            assert!(
+                (sold..=sold + 1).contains(&sales(&db)),
+                "cut {at}, seed {seed}: {sold} were shown, {} are there",
+                sales(&db)
+            );
         }
     }
 }
@@ -181,4 +185,23 @@ fn every_kind_of_tear_and_call_occurs() {
     calls.sort();
     calls.dedup();
     assert_eq!(calls, [Call::Create, Call::Write, Call::SetLen, Call::Sync, Call::Delete]);
+}
+
+/// Another trap: a read that failed once is read again, but SQLCipher has given up on the connection.
+#[test]
+fn one_failed_read_spoils_an_encrypted_connection_until_it_is_opened_anew() {
+    for key in [false, true] {
+        let setup = Setup { key, ..WAL_FULL };
+        let disk = Disk::new();
+        let db = open(&disk, setup).expect("opens");
+        (1..=SALES).for_each(|id| sell(&db, id).expect("sells"));
+        drop(db);
+        let db = open(&disk, setup).expect("opens");
+        let count = |db: &Connection| db.query_row("SELECT count(length(note)) FROM sale", [], |row| row.get::<_, i64>(0));
+        disk.plan(Fault { at: disk.reads(), kind: FaultKind::ReadError });
+        count(&db).expect_err("the read failed");
+        assert_eq!((disk.fired(), count(&db).is_ok()), (1, !key));
+        drop(db);
+        assert_eq!(open(&disk, setup).and_then(|db| count(&db)).expect("it is all there"), SALES as i64);
+    }
 }

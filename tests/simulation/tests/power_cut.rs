@@ -229,7 +229,8 @@ fn selling_goes_on(shop: &Shop, open: &mut OpenTill, known: &Testimony, under_wa
     let asked = known.under_way.as_ref().and_then(|(command, fact)| Some((command, fact.as_ref()?)));
     if let Some((command, Fact::Settled(paid))) = asked {
         let answer = open.till.command(command.clone());
-        let settled = Log::read(shop, open)?.facts().into_iter().filter(|f| matches!(f, Fact::Settled(p) if p.order == paid.order));
+        let settled =
+            Log::read(shop, open)?.facts().into_iter().filter(|f| matches!(f, Fact::Settled(p) if p.order == paid.order));
         let settled: Vec<_> = settled.collect();
         ensure!(settled.len() <= 1, "asking again settled it again");
         match (under_way, answer) {

@@ -24,17 +24,44 @@ const CASES: u32 = 48;
 /// One thing that happens in the shop or on the wire. Tills are 0 and 1; other numbers are reduced to what there is.
 #[derive(Debug, Clone)]
 enum Event {
-    Sell { till: usize, product: usize, milli: i64 },
+    Sell {
+        till: usize,
+        product: usize,
+        milli: i64,
+    },
     /// Gives back part of one of the till's own or its neighbour's sales.
-    Refund { till: usize, of: usize },
-    Adjust { till: usize, product: usize, milli: i64 },
-    Reprice { product: usize, price: i64 },
+    Refund {
+        till: usize,
+        of: usize,
+    },
+    Adjust {
+        till: usize,
+        product: usize,
+        milli: i64,
+    },
+    Reprice {
+        product: usize,
+        price: i64,
+    },
     /// The relay fetches commits, from some before those that it has already.
-    Fetch { till: usize, again: u64, commits_max: usize },
+    Fetch {
+        till: usize,
+        again: u64,
+        commits_max: usize,
+    },
     /// The relay hands on runs: from some before or after the till's place, so many, and perhaps twice.
-    HandOn { till: usize, from: i64, runs: usize, twice: bool },
-    Tidy { till: usize },
-    Restart { till: usize },
+    HandOn {
+        till: usize,
+        from: i64,
+        runs: usize,
+        twice: bool,
+    },
+    Tidy {
+        till: usize,
+    },
+    Restart {
+        till: usize,
+    },
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {

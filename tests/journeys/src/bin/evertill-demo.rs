@@ -5,6 +5,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,7 +13,7 @@ use clap::Parser;
 use journeys::stack::binaries::Binaries;
 use journeys::stack::central::CentralChoice;
 use journeys::stack::ports::Ports;
-use journeys::stack::{MANAGER, Plan, STAFF, Stack, interrupt, sample_catalogue};
+use journeys::stack::{MANAGER, Plan, Program, STAFF, Stack, interrupt, sample_catalogue};
 
 /// A whole Evertill on this machine: PostgreSQL, a sync server, two tills and their printers.
 #[derive(Parser)]
@@ -65,22 +66,67 @@ fn demo(arguments: Arguments) -> Result<()> {
     let mut stack = plan.start(&mut |step| say(&format!("  {step}")))?;
     print_addresses(&stack, began.elapsed());
 
-    let ended = loop {
-        if interrupt::happened() {
-            break None;
-        }
-        if let Some(sentence) = stack.someone_ended() {
-            break Some(sentence);
-        }
-        std::thread::sleep(LOOK);
-    };
+    watch(&mut stack);
     say("\nStopping everything that was started ...");
     drop(stack);
     say("Stopped.");
-    match ended {
-        Some(sentence) => Err(anyhow::anyhow!(sentence)),
-        None => Ok(()),
+    Ok(())
+}
+
+/// Says which program ended, and starts and stops them as the keyboard says, until Ctrl-C.
+fn watch(stack: &mut Stack) {
+    let typed = keyboard();
+    let mut stopped: Vec<Program> = Vec::new();
+    while !interrupt::happened() {
+        for (program, sentence) in stack.take_ended() {
+            say(&format!("\n{sentence}\nThe rest goes on. Enter starts it again."));
+            stopped.push(program);
+        }
+        match typed.recv_timeout(LOOK).as_deref() {
+            Ok("s") if !stopped.contains(&Program::Server) => {
+                stack.stop(Program::Server);
+                stopped.push(Program::Server);
+                say("The sync server is stopped. The tills sell on. Enter starts it again.");
+            }
+            Ok(_) => start_again(stack, &mut stopped),
+            Err(RecvTimeoutError::Timeout) => {}
+            // Nobody can type any more.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+        }
     }
+}
+
+fn start_again(stack: &mut Stack, stopped: &mut Vec<Program>) {
+    for program in std::mem::take(stopped) {
+        match stack.start(program) {
+            Ok(()) => match program {
+                Program::Server => say("The sync server runs again."),
+                Program::Till(at) => say(&format!("{} runs again: {}", stack.tills[at].name, stack.tills[at].page())),
+                Program::Printer(at) => say(&format!("{} runs again.", stack.printers[at].name)),
+            },
+            Err(error) => {
+                say(&format!("{error:#}"));
+                stopped.push(program);
+            }
+        }
+    }
+}
+
+/// The lines that are typed. A program in the background is suspended for reading a terminal, so it does not.
+fn keyboard() -> Receiver<String> {
+    let (sender, typed) = channel();
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() && rustix::termios::tcgetpgrp(&stdin) != Ok(rustix::process::getpgrp()) {
+        return typed;
+    }
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if sender.send(line.trim().to_lowercase()).is_err() {
+                return;
+            }
+        }
+    });
+    typed
 }
 
 fn print_addresses(stack: &Stack, took: Duration) {
@@ -102,6 +148,7 @@ fn print_addresses(stack: &Stack, took: Duration) {
     say(&format!("  At the manager page:  {} with the password {}", MANAGER.0, MANAGER.1));
     say("");
     say(&format!("  Database: {}. Everything is in {}.", stack.central.describe(), stack.folder().display()));
+    say("  s and Enter stop the sync server, Enter alone starts it again: see that the tills sell on meanwhile.");
     say("  Ctrl-C stops it all. `make demo` goes on from what is kept; `make clean-demo` forgets it.");
 }
 

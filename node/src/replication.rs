@@ -144,7 +144,9 @@ async fn once(
             Err(Broken::Earlier(verdict)) => {
                 tracing::warn!(?verdict, incarnation = ?origin.incarnation, "commits of an earlier incarnation are not taken");
             }
-            sent => drop(sent?),
+            sent => {
+                let Drained = sent?;
+            }
         }
     }
     match exchange(node, net, link, config, env, boot, None, welcomed).await {

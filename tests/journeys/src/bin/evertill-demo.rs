@@ -3,17 +3,21 @@
 //! Everything lives in one folder, `data/demo` unless `EVERTILL_DEMO_DATA` names another, and stays there for the next time.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
+use domain::record::LINES_MAX;
+use journeys::cashier::PATIENCE;
 use journeys::stack::binaries::Binaries;
 use journeys::stack::central::CentralChoice;
+use journeys::stack::client::TillClient;
 use journeys::stack::ports::Ports;
-use journeys::stack::{MANAGER, Plan, Program, STAFF, Stack, interrupt, sample_catalogue};
+use journeys::stack::{MANAGER, Plan, Program, STAFF, Stack, interrupt, sample_catalogue, until};
+use node::api::{AdjustLine, Command};
 
 /// A whole Evertill on this machine: PostgreSQL, a sync server, two tills and their printers.
 #[derive(Parser)]
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
 fn demo(arguments: Arguments) -> Result<()> {
     interrupt::listen()?;
     let began = Instant::now();
+    let catalogue = arguments.catalogue.unwrap_or_else(sample_catalogue);
     let plan = Plan {
         folder: Some(arguments.data),
         central: CentralChoice::Environment,
@@ -60,16 +65,49 @@ fn demo(arguments: Arguments) -> Result<()> {
         tills: arguments.tills.into(),
         printers: true,
         links: false,
-        catalogue: Some(arguments.catalogue.unwrap_or_else(sample_catalogue)),
+        catalogue: Some(catalogue.clone()),
         binaries: Binaries::find()?,
     };
     let mut stack = plan.start(&mut |step| say(&format!("  {step}")))?;
+    if let Some(till) = stack.tills.first() {
+        fill_shelves(till.client(), &catalogue)?;
+    }
     print_addresses(&stack, began.elapsed());
 
     watch(&mut stack);
     say("\nStopping everything that was started ...");
     drop(stack);
     say("Stopped.");
+    Ok(())
+}
+
+/// The first time, the manager books some of every product into stock at a till, in a short shift without cash.
+fn fill_shelves(till: &TillClient, catalogue: &Path) -> Result<()> {
+    let view = till.view()?;
+    if view.shift.is_some() || view.last_closed_shift.is_some() {
+        return Ok(());
+    }
+    say("  Filling the shelves");
+    let codes = csv::Reader::from_path(catalogue)?
+        .records()
+        .map(|row| Ok(row?.get(0).unwrap_or_default().to_owned()))
+        .collect::<Result<Vec<_>>>()?;
+    let (name, _, pin) = STAFF[STAFF.len() - 1];
+    until("the store's staff", PATIENCE, || Ok(till.sign_in(name, pin).ok()))?;
+    if let Some(last) = codes.last() {
+        until("the catalogue", PATIENCE, || Ok(till.search(last, 5)?.into_iter().find(|product| product.code == *last)))?;
+    }
+    till.command(&Command::OpenShift { float_minor: 0, business_day: None })?;
+    for (codes, shelf) in codes.chunks(LINES_MAX).zip(1..) {
+        let lines = codes.iter().zip(0i64..).map(|(code, n)| {
+            let quantity_milli = 1_000 * (6 + n * 7 % 43);
+            AdjustLine { code: code.clone(), quantity_milli, unit_price: 0 }
+        });
+        let reason = format!("opening stock {shelf}");
+        till.command(&Command::AdjustStock { lines: lines.collect(), reason, reference: None })?;
+    }
+    till.command(&Command::CloseShift { counted_minor: 0 })?;
+    till.command(&Command::SignOut {})?;
     Ok(())
 }
 

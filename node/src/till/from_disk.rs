@@ -53,10 +53,6 @@ impl Earlier {
     pub(super) fn unsent(&self) -> u64 {
         self.chain.commit.saturating_sub(self.acks.0)
     }
-
-    pub(super) fn not_central(&self) -> u64 {
-        self.chain.commit.saturating_sub(self.acks.1)
-    }
 }
 
 impl FromDisk {

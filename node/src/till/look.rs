@@ -103,11 +103,13 @@ impl Till {
     pub fn link_view(&self) -> LinkView {
         let commit = self.from_disk.chain.commit;
         let (regional, central) = self.from_disk.acks;
-        let earlier = |f: fn(&super::Earlier) -> u64| self.from_disk.earlier.iter().map(f).sum::<u64>();
+        // What earlier incarnations left counts until the server has it: from then on the server feeds it to the centre, and acknowledges
+        // only what the present incarnation wrote.
+        let earlier: u64 = self.from_disk.earlier.iter().map(super::Earlier::unsent).sum();
         LinkView {
             state: self.link.state,
-            unsent: commit.saturating_sub(regional) + earlier(super::Earlier::unsent),
-            not_central: commit.saturating_sub(central) + earlier(super::Earlier::not_central),
+            unsent: commit.saturating_sub(regional) + earlier,
+            not_central: commit.saturating_sub(central) + earlier,
             last_contact_ms: self.link.last_contact_ms,
             problem: self.link.problem.clone(),
         }

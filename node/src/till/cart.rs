@@ -114,7 +114,8 @@ impl Till {
         let cashier = self.permitted(permission)?;
         let store = self.store()?;
         if orders::order(self.db()?, order)?.is_some() {
-            // It is on the disk, but what followed went wrong and nobody was told.
+            // It is on the disk, but what followed went wrong and nobody was told. (Another history's order cannot have this id: a new
+            // incarnation renames the cart.)
             self.last_order = Some(order);
             self.new_cart();
             return Ok(());

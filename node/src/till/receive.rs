@@ -39,6 +39,8 @@ pub struct Received {
     pub entries: usize,
     /// Commits that were here already.
     pub skipped: usize,
+    /// Runs of an earlier incarnation of this device whose history here is another one; nothing of them was taken.
+    pub forked: usize,
 }
 
 /// Why runs were refused. Nothing of them is kept.
@@ -182,7 +184,17 @@ impl Till {
         };
         let tx = batch.till.replica()?.begin()?;
         for run in runs {
-            batch.take(&tx, run)?;
+            match batch.take(&tx, run) {
+                // This till was put back from a backup and wrote on before it was connected: its earlier incarnation has two histories. The
+                // server keeps the one, this disk the other; what others wrote must not wait for that.
+                Err(ReceiveError::Fork { device, .. } | ReceiveError::Gap { device, .. })
+                    if device == *batch.till.identity.device().as_bytes() =>
+                {
+                    batch.received.forked += 1;
+                    tracing::warn!("an earlier incarnation of this till has two histories; the server's is not taken over");
+                }
+                taken => taken?,
+            }
         }
         for scope in &batch.till.followed {
             log::move_cursor(&tx, scope, up_to)?;
@@ -286,6 +298,7 @@ impl Till {
         tracing::warn!(series = self.identity.series(), "this till goes on under a new incarnation");
         self.from_disk = FromDisk::read(self.replica()?, &self.identity, &self.followed, &self.scope)?;
         self.begin_to_write()?;
+        self.rename_cart();
         self.announce(Event::TillChanged {});
         Ok(())
     }

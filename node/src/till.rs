@@ -192,8 +192,9 @@ impl Till {
         };
         till.restore_cart()?;
         if till.from_disk.chain.commit == 0 {
+            // First, so that a power cut between the two leaves nothing but another renaming.
+            till.rename_cart()?;
             till.begin_to_write().map_err(OpenError::Begin)?;
-            till.rename_cart();
         }
         till.note_high_water();
         Ok(till)
@@ -510,21 +511,17 @@ impl Till {
 
     /// Gives the cart an order id that no other history of this device can have used: a draft from a backup names an order that was settled
     /// after the backup was made, and that comes back from the server.
-    fn rename_cart(&mut self) {
+    fn rename_cart(&mut self) -> Result<(), StoreError> {
         self.cart.order = self.new_order_id();
-        self.save_cart();
+        self.draft.save(&self.cart, self.touched)
     }
 
     fn new_cart(&mut self) {
         self.cart = Cart::new(self.new_order_id());
         self.touched = None;
-        self.save_cart();
-    }
-
-    fn save_cart(&mut self) {
-        if let Err(error) = self.draft.save(&self.cart, self.touched) {
-            // Harmless for a settled cart: its order is recognised at the next start.
-            tracing::warn!(error = %crate::errors::chain_of(&error), "the cart could not be saved");
+        if let Err(error) = self.draft.save(&self.cart, None) {
+            // Harmless: the settled order in it is recognised at the next start.
+            tracing::warn!(error = %crate::errors::chain_of(&error), "the empty cart could not be saved");
         }
     }
 

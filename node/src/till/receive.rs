@@ -297,8 +297,8 @@ impl Till {
         self.identity.mint(&*self.env).map_err(Box::new)?;
         tracing::warn!(series = self.identity.series(), "this till goes on under a new incarnation");
         self.from_disk = FromDisk::read(self.replica()?, &self.identity, &self.followed, &self.scope)?;
+        self.rename_cart()?;
         self.begin_to_write()?;
-        self.rename_cart();
         self.announce(Event::TillChanged {});
         Ok(())
     }

@@ -36,7 +36,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 
 use crate::api::{ApiError, ApiErrorCode, Event};
-use crate::handle::Node;
+use crate::handle::{Node, next_events};
 use crate::identity::{IdentityError, read_secret, write_file};
 
 /// Largest request, in bytes.
@@ -255,11 +255,9 @@ async fn announce(mut socket: WebSocket, mut listener: broadcast::Receiver<Event
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => continue,
             },
-            event = listener.recv() => match event {
-                Ok(event) => vec![event],
-                // What was missed can have been anything.
-                Err(broadcast::error::RecvError::Lagged(_)) => vec![Event::TillChanged {}, Event::CatalogueChanged {}],
-                Err(broadcast::error::RecvError::Closed) => break,
+            events = next_events(&mut listener) => match events {
+                Some(events) => events,
+                None => break,
             },
         };
         for event in events {

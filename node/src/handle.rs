@@ -137,6 +137,16 @@ impl Node {
     }
 }
 
+/// What a listener of [`Node::events`] hears next; nothing once the till has ended.
+pub async fn next_events(listener: &mut broadcast::Receiver<Event>) -> Option<Vec<Event>> {
+    match listener.recv().await {
+        Ok(event) => Some(vec![event]),
+        // What a slow listener missed can have been anything.
+        Err(broadcast::error::RecvError::Lagged(_)) => Some(vec![Event::TillChanged {}, Event::CatalogueChanged {}]),
+        Err(broadcast::error::RecvError::Closed) => None,
+    }
+}
+
 impl From<NodeStopped> for ApiError {
     fn from(stopped: NodeStopped) -> Self {
         Self::new(ApiErrorCode::Storage, stopped.to_string())

@@ -11,8 +11,9 @@
 //! | [`replication`] | the link to the regional server, beside the command path |
 //! | [`enrol`] | how a device is admitted |
 //! | [`ticket`], [`print_queue`] | receipts on their way to paper, and the drawer |
+//! | [`running`] | all of that at work in one program, until it is stopped |
 //! | [`face`] | the loopback HTTP and WebSocket face, and the embedded screen |
-//! | [`config`] | the configuration of the `evertill-node` program |
+//! | [`config`] | the configuration of the programs that are a till |
 //!
 //! Time and randomness come from [`sync_proto::env::Env`]; nothing here reads a clock by itself, except for how long hardware and
 //! networks may take.
@@ -28,6 +29,7 @@ pub mod handle;
 pub mod identity;
 pub mod print_queue;
 pub mod replication;
+pub mod running;
 pub mod store;
 pub mod ticket;
 pub mod till;

@@ -3,27 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
-use hardware::{NetworkPrinter, Timeouts};
 use node::config::{Config, Overrides};
+use node::enrol;
 use node::env::SystemEnv;
 use node::face::Face;
-use node::handle::Node;
 use node::identity::Identity;
-use node::replication::net::Net;
-use node::replication::{self, Link};
+use node::running::Running;
 use node::till::{Answer, Till, TillOptions};
-use node::{enrol, print_queue};
-use sync_proto::env::Env;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-
-/// How long what is under way may take after a stop was asked for.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// One till of Evertill: it sells, prints and replicates, and needs no network for the first two.
 #[derive(Debug, Parser)]
@@ -100,12 +90,12 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
             runtime()?.block_on(sell(identity, config))
         }
         Action::Rebuild => {
-            let mut till = open(Identity::load(&data)?, false)?;
+            let mut till = open(Identity::load(&data)?)?;
             let entries = till.rebuild().context("nothing was changed")?;
             println!("rebuilt from {entries} entries");
             Ok(())
         }
-        Action::Status => status(&open(Identity::load(&data)?, false)?),
+        Action::Status => status(&open(Identity::load(&data)?)?),
     }
 }
 
@@ -113,8 +103,9 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("no runtime")
 }
 
-fn open(identity: Identity, printing: bool) -> anyhow::Result<Till> {
-    let options = TillOptions { printing, ..TillOptions::default() };
+/// Opens the till for a look; nothing is printed.
+fn open(identity: Identity) -> anyhow::Result<Till> {
+    let options = TillOptions { printing: false, ..TillOptions::default() };
     Ok(Till::open(identity, Arc::new(SystemEnv), options)?)
 }
 
@@ -131,67 +122,16 @@ fn status(till: &Till) -> anyhow::Result<()> {
 }
 
 async fn sell(identity: Identity, config: Config) -> anyhow::Result<()> {
-    let data = identity.folder().to_owned();
-    let address = config.server.clone().unwrap_or_else(|| identity.region_address().to_owned());
-    let link = link(&identity, address)?;
-    let face = Face::open(config.listen, &data, &SystemEnv).await?;
-    let till = open(identity, config.printer.is_some())?;
-    let (node, thread) = Node::start(till).context("no thread for the till")?;
-    let (stop, stopping) = watch::channel(false);
-
-    let mut tasks = JoinSet::new();
-    let env: Arc<dyn Env> = Arc::new(SystemEnv);
-    tasks.spawn(replicate(node.clone(), link, env, stopping.clone()));
-    if let Some(printer) = config.printer {
-        let printer = NetworkPrinter::new(printer.address, printer.profile, Timeouts::default());
-        tasks.spawn(print_queue::run(node.clone(), printer, stopping.clone()));
-    }
-    println!("till ready at {}", face.link());
-    let mut serving = tokio::spawn(face.serve(node.clone(), stopping));
+    let face = Face::open(config.listen, identity.folder(), &SystemEnv).await?;
+    let page = face.link();
+    let mut running = Running::start(identity, &config, Some(face))?;
+    println!("till ready at {page}");
     let served = tokio::select! {
-        served = &mut serving => served.context("the face broke")?.context("the face broke"),
         asked = asked_to_stop() => asked,
-        () = node.stopped() => Err(anyhow!("the till stopped by itself; the log says why")),
+        broken = running.broken() => Err(broken.into()),
     };
-    drop(node);
-    tracing::info!("stopping");
-    stop.send_replace(true);
-    let ended = async {
-        while tasks.join_next().await.is_some() {}
-        if !serving.is_finished() {
-            let _ = serving.await;
-        }
-    };
-    if tokio::time::timeout(GRACE, ended).await.is_err() {
-        tracing::warn!("not everything that was under way came to an end");
-        tasks.abort_all();
-        while tasks.join_next().await.is_some() {}
-        return served;
-    }
-    // The last handle is gone, so the till tidies up and ends.
-    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    running.stop().await;
     served
-}
-
-fn link(identity: &Identity, address: String) -> anyhow::Result<Link> {
-    Ok(Link {
-        address,
-        server_name: identity.server_name().to_owned(),
-        authority_pem: identity.authority_cert_pem()?,
-        certificate_pem: identity.device_cert_pem()?,
-        key_pem: identity.key_pem()?,
-    })
-}
-
-/// A till whose link cannot be set up sells on.
-async fn replicate(node: Node, link: Link, env: Arc<dyn Env>, stop: watch::Receiver<bool>) {
-    let net = match Net::machine() {
-        Ok(net) => net,
-        Err(error) => return tracing::error!(error = %anyhow!(error), "this till cannot replicate: no socket"),
-    };
-    if let Err(error) = replication::run(node, net, link, env, stop).await {
-        tracing::error!(error = %format!("{:#}", anyhow!(error)), "this till cannot replicate: its certificate or key is unusable");
-    }
 }
 
 async fn asked_to_stop() -> anyhow::Result<()> {

@@ -7,13 +7,14 @@ use std::process::Command;
 use serde::Deserialize;
 
 /// Each of our crates, and those of ours that it may use. Packages below `tests/` may use anything.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("journal", &[]),
     ("domain", &[]),
     ("hardware", &[]),
+    ("operations", &[]),
     ("sync-proto", &["domain", "journal"]),
-    ("node", &["domain", "hardware", "journal", "sync-proto"]),
-    ("sync-server", &["domain", "journal", "sync-proto"]),
+    ("node", &["domain", "hardware", "journal", "operations", "sync-proto"]),
+    ("sync-server", &["domain", "journal", "operations", "sync-proto"]),
     ("evertill", &["node"]),
     ("evertill-verify", &["journal"]),
 ];

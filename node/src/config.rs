@@ -1,20 +1,28 @@
-//! How `evertill-node run` is configured: a TOML file, environment variables, command-line arguments, the later over the earlier.
+//! How a till is configured: a TOML file, environment variables, command-line arguments, the later over the earlier.
 
-use std::fs::File;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use hardware::Profile;
+use operations::config::{File, Key, Kind, LOG_KEYS, is_host_and_port};
+use operations::logging::LogConfig;
 use serde::Deserialize;
 
-/// Largest configuration file, in bytes.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Where the face listens when nothing is said.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8421";
 /// The printer profile when nothing is said.
 const PROFILE_DEFAULT: &str = "epson-80";
+
+/// Every key that the file may hold.
+pub const KEYS: [Key; 6] = [
+    Key { name: "listen", kind: Kind::Listen("127.0.0.1:8421"), required: false },
+    Key { name: "server", kind: Kind::HostAndPort("sync.example.com:4433"), required: false },
+    Key { name: "printer.address", kind: Kind::Text("an address such as \"tcp://192.168.1.50:9100\""), required: false },
+    Key { name: "printer.profile", kind: Kind::Text("a profile such as \"epson-80\""), required: false },
+    LOG_KEYS[0],
+    LOG_KEYS[1],
+];
 
 /// What the node runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +33,8 @@ pub struct Config {
     pub server: Option<String>,
     /// The receipt printer.
     pub printer: Option<Printer>,
+    /// The log on standard error.
+    pub log: LogConfig,
 }
 
 /// A receipt printer.
@@ -52,27 +62,9 @@ pub struct Overrides {
 /// Why a configuration is refused. Nothing was opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("the configuration file {path} cannot be read")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is larger than any configuration.
-    #[error("the configuration file {0} is larger than {FILE_BYTES_MAX} bytes")]
-    TooLarge(PathBuf),
-    /// The file is no TOML, or has an unknown or misspelt key.
-    #[error("the configuration file {path} is wrong")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
+    /// The file cannot be taken.
+    #[error(transparent)]
+    File(#[from] operations::config::ConfigError),
     /// A value makes no sense.
     #[error("{key} is {value:?}, but should be {expected}")]
     Value {
@@ -91,6 +83,8 @@ struct FileConfig {
     listen: Option<String>,
     server: Option<String>,
     printer: Option<FilePrinter>,
+    #[serde(default)]
+    log: LogConfig,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,10 +100,17 @@ impl Config {
     /// # Errors
     /// A file that cannot be read, or a value that makes no sense.
     pub fn load(data: &Path, file: Option<&Path>, over: Overrides) -> Result<Self, ConfigError> {
-        let beside_data = data.join("node.toml");
-        let path = file.or_else(|| beside_data.exists().then_some(&*beside_data));
-        let base = path.map(read).transpose()?.unwrap_or_default();
+        let base = match Self::path(data, file) {
+            Some(path) => File::read(&path)?.parse(&KEYS)?,
+            None => FileConfig::default(),
+        };
         Self::of(base, over)
+    }
+
+    /// The file that is read: the one that was asked for, or `node.toml` in the data folder if it is there.
+    pub fn path(data: &Path, file: Option<&Path>) -> Option<PathBuf> {
+        let beside_data = data.join("node.toml");
+        file.map(Path::to_owned).or_else(|| beside_data.exists().then_some(beside_data))
     }
 
     fn of(base: FileConfig, over: Overrides) -> Result<Self, ConfigError> {
@@ -119,8 +120,8 @@ impl Config {
             .filter(|a| a.ip().is_loopback())
             .ok_or_else(|| wrong("listen", &listen, "a loopback address and port such as 127.0.0.1:8421"))?;
         let server = over.server.or(base.server);
-        if let Some(server) = &server {
-            host_and_port(server).ok_or_else(|| wrong("server", server, "a host and port such as sync.example.com:4433"))?;
+        if let Some(server) = server.as_ref().filter(|server| !is_host_and_port(server)) {
+            return Err(wrong("server", server, "a host and port such as sync.example.com:4433"));
         }
         let (address, profile) = match base.printer {
             Some(printer) => (Some(printer.address), printer.profile),
@@ -128,13 +129,13 @@ impl Config {
         };
         let profile = over.printer_profile.or(profile);
         let printer = over.printer.or(address).map(|address| Printer::of(&address, profile.as_deref())).transpose()?;
-        Ok(Self { listen, server, printer })
+        Ok(Self { listen, server, printer, log: base.log })
     }
 }
 
 impl Printer {
     fn of(address: &str, profile: Option<&str>) -> Result<Self, ConfigError> {
-        let host = address.strip_prefix("tcp://").and_then(host_and_port);
+        let host = address.strip_prefix("tcp://").filter(|host| is_host_and_port(host));
         let host = host.ok_or_else(|| wrong("printer", address, "an address such as tcp://192.168.1.50:9100"))?;
         let profile = profile.unwrap_or(PROFILE_DEFAULT);
         let known = || hardware::profile::all().iter().map(|p| p.id).collect::<Vec<_>>().join(", ");
@@ -144,38 +145,21 @@ impl Printer {
     }
 }
 
-fn read(path: &Path) -> Result<FileConfig, ConfigError> {
-    let fail = |source| ConfigError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = File::open(path).map_err(fail)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(fail)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(ConfigError::TooLarge(path.to_owned()));
-    }
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
-    toml::from_str(text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
-}
-
 fn wrong(key: &'static str, value: &str, expected: &str) -> ConfigError {
     ConfigError::Value { key, value: value.to_owned(), expected: expected.to_owned() }
 }
 
-/// The text itself, when it is a host without spaces and a port from 1.
-fn host_and_port(text: &str) -> Option<&str> {
-    let (host, port) = text.rsplit_once(':')?;
-    let bare = host.strip_prefix('[').map_or(host, |h| h.strip_suffix(']').unwrap_or(""));
-    let fits = !bare.is_empty() && bare.len() <= 253 && !bare.contains(|c: char| c.is_whitespace() || c == '/' || c == '@');
-    let port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|p| p > 0);
-    (fits && port).then_some(text)
-}
-
 #[cfg(test)]
 mod tests {
+    use operations::config::{not_shown, uncommented};
+
     use super::*;
 
     fn of(toml: &str) -> Result<Config, String> {
-        let base = toml::from_str(toml).map_err(|e| e.to_string())?;
-        Config::of(base, Overrides::default()).map_err(|e| e.to_string())
+        let data = tempfile::tempdir().expect("a folder");
+        std::fs::write(data.path().join("node.toml"), toml).expect("written");
+        let loaded = Config::load(data.path(), None, Overrides::default());
+        loaded.map_err(|e| e.to_string().replace(data.path().to_str().expect("text"), "DIR"))
     }
 
     #[test]
@@ -198,22 +182,68 @@ mod tests {
         assert_eq!((config.listen.port(), printer.address.as_str(), printer.profile.id), (0, "b:9100", "generic-58"));
     }
 
+    /// What any file may get wrong is told apart in `operations::config`.
     #[test]
     fn what_makes_no_sense_is_refused_with_a_sentence() {
-        for (toml, part) in [
-            ("listen = '0.0.0.0:80'", "loopback"),
-            ("listen = '127.0.0.1:65536'", "loopback"),
-            ("listen = 8421", "invalid type"),
-            ("lisen = '127.0.0.1:1'", "unknown field `lisen`"),
-            ("server = 'two words:1'", "host and port"),
-            ("server = 'host:0'", "host and port"),
-            ("server = 'host'", "host and port"),
-            ("[printer]\naddress = 'usb:1'", "tcp://"),
-            ("[printer]\nprofile = 'epson-80'", "missing field `address`"),
-            ("[printer]\naddress = 'tcp://a:9100'\nprofile = 'lp'", "one of epson-80"),
+        let wrong = "the configuration file DIR/node.toml is wrong:\n  ";
+        let host = "should be a host and port in quotes, such as \"sync.example.com:4433\"";
+        let listen = "should be an IP address and port in quotes, such as \"127.0.0.1:8421\"";
+        for (toml, expected) in [
+            (
+                "listen = '0.0.0.0:80'",
+                "listen is \"0.0.0.0:80\", but should be a loopback address and port such as 127.0.0.1:8421".into(),
+            ),
+            ("listen = '127.0.0.1:65536'", format!("{wrong}line 1: `listen` is \"127.0.0.1:65536\", but {listen}")),
+            ("listen = 8421", format!("{wrong}line 1: `listen` is a number, but {listen}")),
+            ("lisen = '127.0.0.1:1'", format!("{wrong}line 1: there is no key `lisen`: did you mean `listen`?")),
+            ("server = 'two words:1'", format!("{wrong}line 1: `server` is \"two words:1\", but {host}")),
+            ("server = 'host:0'", format!("{wrong}line 1: `server` is \"host:0\", but {host}")),
+            ("server = 'host'", format!("{wrong}line 1: `server` is \"host\", but {host}")),
+            (
+                "[printer]\naddress = 'usb:1'",
+                "printer is \"usb:1\", but should be an address such as tcp://192.168.1.50:9100".into(),
+            ),
+            ("[printer]\nprofile = 'epson-80'", format!("{wrong}line 1: missing field `address`")),
+            (
+                "[printer]\nadress = 'tcp://a:1'",
+                format!("{wrong}line 2: there is no key `printer.adress`: did you mean `printer.address`?"),
+            ),
         ] {
-            let error = of(toml).expect_err(toml);
-            assert!(error.contains(part), "{toml}: {error}");
+            assert_eq!(of(toml).expect_err(toml), expected);
+        }
+        let profile = of("[printer]\naddress = 'tcp://a:9100'\nprofile = 'lp'").expect_err("no such profile");
+        assert!(profile.starts_with("printer profile is \"lp\", but should be one of epson-80"), "{profile}");
+    }
+
+    const EXAMPLE: &str = include_str!("../../deploy/node.toml");
+
+    #[test]
+    fn the_example_parses_and_shows_every_key() {
+        let nothing = of(EXAMPLE).expect("the example as it is");
+        assert_eq!(nothing.printer, None);
+        assert_eq!(not_shown(EXAMPLE, &KEYS), [""; 0]);
+        let config = of(&uncommented(EXAMPLE)).expect("the example with every key");
+        assert_eq!(config.listen.to_string(), LISTEN_DEFAULT);
+        assert_eq!(config.log.level.as_deref(), Some(operations::logging::LEVEL_DEFAULT));
+    }
+
+    #[test]
+    fn the_keys_are_the_ones_that_exist_and_the_documentation_lists_them() {
+        let docs = include_str!("../../docs/till-node.md");
+        for Key { name, .. } in KEYS {
+            assert!(docs.contains(&format!("`{name}`")), "docs/till-node.md does not list {name}");
+        }
+        // serde names the fields that it knows, and complains about the one that it does not.
+        for section in ["", "printer", "log"] {
+            let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+            let complaint = toml::from_str::<FileConfig>(&format!("{head}zzz = 1")).expect_err("unknown").message().to_owned();
+            let known: Vec<&str> = complaint.split('`').skip(3).step_by(2).collect();
+            assert!(!known.is_empty(), "{complaint}");
+            for field in known {
+                let name = if section.is_empty() { field.to_owned() } else { format!("{section}.{field}") };
+                let is_listed = KEYS.iter().any(|key| key.name == name || key.name.starts_with(&format!("{name}.")));
+                assert!(is_listed, "{name} is read but not in KEYS");
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! GET  /api/face     {"face":"till"}
+//! GET  /healthz      the process lives;  /readyz: its disk answers, and it does not stop;  /metrics: for Prometheus
 //! POST /api/command  a Command      → the TillView, or an ApiError
 //! POST /api/query    a Query        → its answer, or an ApiError
 //! GET  /api/events   WebSocket, subprotocols "evertill" and the token: Events as they happen
@@ -38,11 +39,14 @@ use tokio::sync::{broadcast, watch};
 use crate::api::{ApiError, ApiErrorCode, Event};
 use crate::handle::{Node, next_events};
 use crate::identity::{IdentityError, read_secret, write_file};
+use crate::metrics::{Metrics, Standing};
 
 /// Largest request, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Largest message that a listener may send; it has nothing to say.
 const MESSAGE_BYTES_MAX: usize = 1_024;
+/// How long the till may take to say that it is ready.
+const READY_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 const SUBPROTOCOL: &str = "evertill";
 const POLICY: &str =
     "default-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self' ws:; frame-ancestors 'none'; base-uri 'none'";
@@ -111,7 +115,8 @@ impl Face {
     /// # Errors
     /// When the system breaks the listening socket.
     pub async fn serve(self, node: Node, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
-        let door = Door { node, token: self.token, port: self.address.port(), stop: stop.clone() };
+        let metrics = Metrics::default();
+        let door = Door { node, token: self.token, port: self.address.port(), metrics, stop: stop.clone() };
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
@@ -136,6 +141,7 @@ struct Door {
     node: Node,
     token: String,
     port: u16,
+    metrics: Metrics,
     stop: watch::Receiver<bool>,
 }
 
@@ -146,6 +152,9 @@ impl Door {
             .route("/api/command", post(command))
             .route("/api/query", post(query))
             .route("/api/events", get(events))
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
             .fallback(screen)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(middleware::from_fn_with_state(self.clone(), guard))
@@ -203,9 +212,29 @@ async fn command(
 ) -> Response {
     let answer = async {
         door.admits(bearer(&headers))?;
-        Ok::<_, Refused>(door.node.command(read(body)?).await?)
+        let command = read(body)?;
+        let asked = tokio::time::Instant::now();
+        let done = door.node.command(command).await;
+        door.metrics.command(done.as_ref().map(drop).map_err(|error| error.code), asked.elapsed());
+        Ok::<_, Refused>(done?)
     };
     respond(answer.await)
+}
+
+/// Whether the till can take a sale: its disk answers, and it is not about to stop.
+async fn ready(State(door): State<Door>) -> Response {
+    let disk = door.node.with(|till| till.db().is_ok());
+    let answers = tokio::time::timeout(READY_WAIT, disk).await.is_ok_and(|answer| answer.unwrap_or(false));
+    let ready = answers && !*door.stop.borrow();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(serde_json::json!({ "ready": ready }))).into_response()
+}
+
+async fn metrics(State(door): State<Door>) -> Response {
+    match door.node.with(|till| Standing::of(till)).await {
+        Ok(standing) => ([(CONTENT_TYPE, operations::metrics::CONTENT_TYPE)], door.metrics.text(&standing)).into_response(),
+        Err(stopped) => (StatusCode::SERVICE_UNAVAILABLE, stopped.to_string()).into_response(),
+    }
 }
 
 async fn query(

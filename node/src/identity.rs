@@ -16,6 +16,7 @@
 
 mod files;
 mod high_water;
+mod look;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -33,6 +34,7 @@ use files::{Hex, io, lock, read_text, write_json};
 
 pub use files::{read_secret, write_file};
 pub use high_water::HighWater;
+pub use look::Look;
 
 /// What a server granted at enrolment.
 #[derive(Debug, Clone)]
@@ -129,6 +131,12 @@ struct IdentityFile {
     machine: Option<String>,
     #[serde(flatten)]
     added_later: serde_json::Map<String, serde_json::Value>,
+}
+
+impl IdentityFile {
+    fn series(&self) -> String {
+        format!("{}-T{:02}{}", self.store_code, self.number, self.incarnation_tag)
+    }
 }
 
 impl Identity {
@@ -237,7 +245,7 @@ impl Identity {
 
     /// The receipt series of this incarnation, such as `S01-T03b`.
     pub fn series(&self) -> String {
-        format!("{}-T{:02}{}", self.file.store_code, self.file.number, self.file.incarnation_tag)
+        self.file.series()
     }
 
     /// Where the regional server listens, `host:port`.
@@ -391,6 +399,12 @@ fn next_tag(tag: &str) -> String {
         *letter = b'a';
     }
     "a".repeat(letters.len() + 1)
+}
+
+/// Whether a program uses a folder. Nothing is created.
+pub fn is_in_use(folder: &Path) -> bool {
+    let Ok(file) = OpenOptions::new().write(true).open(folder.join("lock")) else { return false };
+    matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
 }
 
 fn read_signing_key(device: &Path) -> Result<SigningKey, IdentityError> {

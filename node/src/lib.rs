@@ -14,12 +14,15 @@
 //! | [`running`] | all of that at work in one program, until it is stopped |
 //! | [`face`] | the loopback HTTP and WebSocket face, and the embedded screen |
 //! | [`config`] | the configuration of the programs that are a till |
+//! | [`doctor`] | what is there and what is wrong, for whoever looks after the till |
+//! | [`metrics`] | what Prometheus is told |
 //!
 //! Time and randomness come from [`sync_proto::env::Env`]; nothing here reads a clock by itself, except for how long hardware and
 //! networks may take.
 
 pub mod api;
 pub mod config;
+pub mod doctor;
 pub mod draft;
 pub mod enrol;
 pub mod env;
@@ -27,6 +30,7 @@ mod errors;
 pub mod face;
 pub mod handle;
 pub mod identity;
+pub mod metrics;
 pub mod print_queue;
 pub mod replication;
 pub mod running;

@@ -1,11 +1,12 @@
 //! `evertill-node`: one till without a window. `docs/till-node.md` says how to run it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use node::config::{Config, Overrides};
 use node::enrol;
 use node::env::SystemEnv;
@@ -13,6 +14,7 @@ use node::face::Face;
 use node::identity::Identity;
 use node::running::Running;
 use node::till::{Answer, Till, TillOptions};
+use operations::logging::{self, LogConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// One till of Evertill: it sells, prints and replicates, and needs no network for the first two.
@@ -22,8 +24,14 @@ struct Arguments {
     /// The folder that holds this device: its identity, its keys and its files.
     #[arg(long, env = "EVERTILL_NODE_DATA", value_name = "DIR")]
     data: PathBuf,
+    /// A configuration file; `node.toml` in the data folder when absent.
+    #[arg(long, env = "EVERTILL_NODE_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Check the configuration and what it names, say for each what to do, and stop.
+    #[arg(long)]
+    check_config: bool,
     #[command(subcommand)]
-    action: Action,
+    action: Option<Action>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,13 +47,18 @@ enum Action {
     Rebuild,
     /// Say who this device is and how far it has come.
     Status,
+    /// Say what is there, what is wrong and what to do; the till may run meanwhile.
+    Doctor {
+        #[command(flatten)]
+        run: RunArguments,
+        /// As one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct RunArguments {
-    /// A configuration file; `node.toml` in the data folder when absent.
-    #[arg(long, env = "EVERTILL_NODE_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Where the screen is served, a loopback address; port 0 takes any free one.
     #[arg(long, env = "EVERTILL_NODE_LISTEN", value_name = "127.0.0.1:PORT")]
     listen: Option<String>,
@@ -62,41 +75,75 @@ struct RunArguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("EVERTILL_NODE_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match act(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("evertill-node: {error:#}");
-            ExitCode::FAILURE
-        }
+    let Arguments { data, config, check_config, action } = arguments;
+    let done = match (check_config, action) {
+        (true, None) => check(&data, config.as_deref()),
+        (false, Some(action)) => act(&data, config.as_deref(), action),
+        (true, Some(_)) => Arguments::command().error(ErrorKind::ArgumentConflict, "--check-config stands alone").exit(),
+        (false, None) => Arguments::command().error(ErrorKind::MissingSubcommand, "say what to do: `run`, for example").exit(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("evertill-node: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn check(data: &Path, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    // What `run` would be told by the environment counts here too.
+    let over = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let over = Overrides {
+        listen: over("EVERTILL_NODE_LISTEN"),
+        server: over("EVERTILL_NODE_SERVER"),
+        printer: over("EVERTILL_NODE_PRINTER"),
+        printer_profile: over("EVERTILL_NODE_PRINTER_PROFILE"),
+    };
+    let report = runtime()?.block_on(node::doctor::check_config(data, config, over));
+    print!("{report}");
+    Ok(report.exit_code())
+}
+
+fn doctor(data: &Path, config: Option<&Path>, run: RunArguments, json: bool) -> anyhow::Result<ExitCode> {
+    let report = runtime()?.block_on(node::doctor::examine(data, config, run.overrides(), &SystemEnv));
+    if json {
+        println!("{:#}", report.to_json());
+    } else {
+        print!("{report}");
+    }
+    Ok(report.exit_code())
+}
+
+impl RunArguments {
+    fn overrides(self) -> Overrides {
+        let Self { listen, printer, printer_profile, server } = self;
+        Overrides { listen, server, printer, printer_profile }
     }
 }
 
-fn act(arguments: Arguments) -> anyhow::Result<()> {
-    let data = arguments.data;
-    match arguments.action {
+fn act(data: &Path, config: Option<&Path>, action: Action) -> anyhow::Result<ExitCode> {
+    if !matches!(action, Action::Run(_) | Action::Doctor { .. }) {
+        logging::begin(&LogConfig::default());
+    }
+    match action {
         Action::Enrol { link } => {
             let link = link.parse().context("the enrolment link was not copied whole")?;
-            let identity = runtime()?.block_on(enrol::enrol(&data, &link, &SystemEnv))?;
+            let identity = runtime()?.block_on(enrol::enrol(data, &link, &SystemEnv))?;
             println!("enrolled as {} with receipts {}-…", identity.name(), identity.series());
-            Ok(())
         }
         Action::Run(run) => {
-            let over =
-                Overrides { listen: run.listen, server: run.server, printer: run.printer, printer_profile: run.printer_profile };
-            let config = Config::load(&data, run.config.as_deref(), over)?;
-            let identity = Identity::load(&data)?;
-            runtime()?.block_on(sell(identity, config))
+            let config = Config::load(data, config, run.overrides())?;
+            logging::begin(&config.log);
+            let identity = Identity::load(data)?;
+            runtime()?.block_on(sell(identity, config))?;
         }
         Action::Rebuild => {
-            let mut till = open(Identity::load(&data)?)?;
+            let mut till = open(Identity::load(data)?)?;
             let entries = till.rebuild().context("nothing was changed")?;
             println!("rebuilt from {entries} entries");
-            Ok(())
         }
-        Action::Status => status(&open(Identity::load(&data)?)?),
+        Action::Status => status(&open(Identity::load(data)?)?)?,
+        Action::Doctor { run, json } => return doctor(data, config, run, json),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -125,12 +172,21 @@ async fn sell(identity: Identity, config: Config) -> anyhow::Result<()> {
     let face = Face::open(config.listen, identity.folder(), &SystemEnv).await?;
     let page = face.link();
     let mut running = Running::start(identity, &config, Some(face))?;
+    tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), listen = %config.listen, "the till sells");
     println!("till ready at {page}");
     let served = tokio::select! {
         asked = asked_to_stop() => asked,
         broken = running.broken() => Err(broken.into()),
     };
+    tracing::info!(event = "stopping", "what is under way is finished first");
+    tokio::spawn(async {
+        if asked_to_stop().await.is_ok() {
+            tracing::warn!(event = "stopped_at_once", "a second signal; what was under way is found again at the next start");
+            std::process::exit(1);
+        }
+    });
     running.stop().await;
+    tracing::info!(event = "stopped", "the till ended");
     served
 }
 

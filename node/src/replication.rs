@@ -20,6 +20,7 @@ use crate::store::StoreError;
 use crate::till::{LinkChange, ReceiveError, Till};
 
 pub mod net;
+pub mod probe;
 pub mod tls;
 
 use net::{Net, NetError, StreamError};
@@ -103,7 +104,7 @@ pub async fn run(
             break;
         }
         let problem = crate::errors::chain_of(&broken);
-        tracing::info!(problem, "the link to the sync server is down");
+        tracing::info!(event = "link_down", problem, "the link to the sync server is down");
         if node.with(move |till| till.set_link(LinkChange::Offline { problem })).await.is_err() {
             break;
         }
@@ -214,7 +215,7 @@ impl<'a> Driver<'a> {
         let (up, up_frames) = mpsc::channel(FRAMES_WAITING_MAX);
         let up_stream = connection.open_uni().await?;
         tasks.spawn(net::pump_out(up_stream, up_frames));
-        let session = DeviceSession::new(position);
+        let session = DeviceSession::new(DevicePosition { unix_ms: Some(env.unix_ms()), ..position });
         Ok(Self { node, env, session, inbox, frames, control, up, ready: false, earlier, drained: false })
     }
 
@@ -234,6 +235,7 @@ impl<'a> Driver<'a> {
                     self.handle_events().await?;
                     if self.ready && !*welcomed {
                         *welcomed = true;
+                        tracing::info!(event = "link_up", "connected to the sync server");
                         // Others' commits come on a stream of their own, read only now: a greeting's answer goes first.
                         let (connection, frames) = (connection.clone(), self.frames.clone());
                         tasks.spawn(async move {
@@ -280,6 +282,8 @@ impl<'a> Driver<'a> {
             self.node.with(|till| till.renew_incarnation()).await??;
             return Err(Broken::Renewed);
         }
+        let server_ms = welcome.unix_ms;
+        self.node.with(move |till| till.note_server_clock(server_ms)).await?;
         self.node.with(move |till| till.begin_region(welcome.region)).await??;
         self.acked(Ack { regional: welcome.regional, central: welcome.central }, now_ms).await?;
         if self.earlier.is_none() {
@@ -346,5 +350,6 @@ fn position(till: &mut Till, earlier: Option<&OriginChain>, boot: u64) -> Device
         region: till.region(),
         cursors: till.cursors().into_iter().map(|(scope, region_seq)| Cursor { scope: ScopeName(scope), region_seq }).collect(),
         boot,
+        unix_ms: None,
     }
 }

@@ -130,6 +130,22 @@ impl Replica {
         Ok(replica)
     }
 
+    /// Opens the replica beside the program that uses it, to read and nothing else. Answers its schema too.
+    ///
+    /// # Errors
+    /// A file that is not there, a wrong key, a newer schema, or any failure of SQLite.
+    pub fn look(path: &Path, key: &StoreKey) -> Result<(Self, usize), StoreError> {
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        db.busy_timeout(std::time::Duration::from_secs(5))?;
+        unlock(&db, path, key, None)?;
+        let found = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+        let known = REPLICA_MIGRATIONS.len();
+        if found > known {
+            return Err(StoreError::Newer { path: path.to_owned(), found, known });
+        }
+        Ok((Self { db, commits_since_checkpoint: 0 }, found))
+    }
+
     /// The connection, for the functions of the modules below.
     pub fn db(&self) -> &Connection {
         &self.db
@@ -228,17 +244,7 @@ pub(crate) fn open_file(
         None => Connection::open_with_flags(path, flags)?,
     };
     db.set_prepared_statement_cache_capacity(128);
-    let _ = db.execute_batch("PRAGMA cipher_log = off; PRAGMA cipher_log_level = NONE;");
-    let hex: String = key.iter().map(|b| format!("{b:02x}")).collect();
-    db.execute_batch(&format!("PRAGMA key = \"x'{hex}'\";"))?;
-    if options.exclusive {
-        pragma_answers(&db, path, "locking_mode = EXCLUSIVE", "exclusive")?;
-    }
-    let readable = db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
-    readable.map_err(|error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => StoreError::WrongKey(path.to_owned()),
-        _ => StoreError::Sql(error),
-    })?;
+    unlock(&db, path, key, options.exclusive.then_some("locking_mode = EXCLUSIVE"))?;
     pragma_answers(&db, path, "journal_mode = WAL", "wal")?;
     db.execute_batch(&format!(
         "PRAGMA synchronous = {}; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;",
@@ -252,6 +258,21 @@ pub(crate) fn open_file(
         migrate(&db, path, migrations)?;
     }
     Ok(db)
+}
+
+/// Gives a connection its key, and reads the first page with it.
+fn unlock(db: &Connection, path: &Path, key: &StoreKey, locking: Option<&str>) -> Result<(), StoreError> {
+    let _ = db.execute_batch("PRAGMA cipher_log = off; PRAGMA cipher_log_level = NONE;");
+    let hex: String = key.iter().map(|b| format!("{b:02x}")).collect();
+    db.execute_batch(&format!("PRAGMA key = \"x'{hex}'\";"))?;
+    if let Some(locking) = locking {
+        pragma_answers(db, path, locking, "exclusive")?;
+    }
+    let readable = db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    readable.map_err(|error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => StoreError::WrongKey(path.to_owned()),
+        _ => StoreError::Sql(error),
+    })
 }
 
 fn pragma_answers(db: &Connection, path: &Path, pragma: &str, expected: &str) -> Result<(), StoreError> {

@@ -103,6 +103,7 @@ pub struct Till {
     signed_in: Option<StaffId>,
     last_order: Option<OrderId>,
     link: Link,
+    clock_ahead_ms: Option<i64>,
     events: Vec<Event>,
     paper_version: u64,
     doubt: Option<Doubt>,
@@ -177,6 +178,7 @@ impl Till {
             signed_in: None,
             last_order: None,
             link: Link { state: LinkState::Offline, last_contact_ms: None, problem: None },
+            clock_ahead_ms: None,
             events: Vec::new(),
             paper_version: 0,
             doubt: None,
@@ -278,6 +280,11 @@ impl Till {
     /// While the file could not be opened again after a failure.
     pub fn db(&self) -> Result<&rusqlite::Connection, StoreError> {
         Ok(self.replica()?.db())
+    }
+
+    /// How many receipts wait for the printer or for a person's word.
+    pub fn open_print_jobs(&self) -> usize {
+        self.from_disk.open_jobs.len()
     }
 
     /// Whether an idle owner should call [`Self::tidy`].

@@ -250,6 +250,23 @@ impl Reader<'_> {
     }
 }
 
+/// An example file with every setting in force that is commented out in it: `#key = value` and `#[section]` are settings, `# words` are words.
+pub fn uncommented(example: &str) -> String {
+    let line = |line: &str| {
+        let setting = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+        format!("{}\n", setting.unwrap_or(line))
+    };
+    example.lines().map(line).collect()
+}
+
+/// The keys that an example file does not show, commented out or not.
+pub fn not_shown(example: &str, keys: &[Key]) -> Vec<&'static str> {
+    let table: toml::Table = uncommented(example).parse().unwrap_or_default();
+    let table = toml::Value::Table(table);
+    let is_shown = |key: &&Key| key.name.split('.').try_fold(&table, |at, part| at.get(part)).is_some();
+    keys.iter().filter(|key| !is_shown(key)).map(|key| key.name).collect()
+}
+
 /// Whether a text is what a key may be.
 pub fn fits(kind: Kind, text: &str) -> bool {
     match kind {

@@ -9,7 +9,9 @@ use tracing_subscriber::EnvFilter;
 /// The variable that goes before `log.level`.
 pub const VARIABLE: &str = "EVERTILL_LOG";
 /// What is said when nothing else is asked for.
-pub const LEVEL_DEFAULT: &str = "info,tokio_postgres=warn";
+pub const LEVEL_DEFAULT: &str = "info";
+/// Crates whose own words at a level are of no use to an operator; whoever asks for them by name gets them.
+const QUIET: &str = "tokio_postgres=warn";
 
 /// The `[log]` section.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -44,7 +46,7 @@ pub fn is_level(text: &str) -> bool {
 pub fn begin(config: &LogConfig) {
     let asked = std::env::var(VARIABLE).ok().filter(|text| is_level(text));
     let level = asked.as_deref().or(config.level.as_deref()).unwrap_or(LEVEL_DEFAULT);
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new(LEVEL_DEFAULT));
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}")).unwrap_or_else(|_| EnvFilter::new(LEVEL_DEFAULT));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber is refused; the first one stays.
     let _ = match config.format {

@@ -80,6 +80,9 @@ pub struct Hello {
     /// Random per process start: tells a reconnecting device from a clone.
     #[n(7)]
     pub boot: u64,
+    /// Its clock, Unix milliseconds; none from a program that does not say. Only shown, never trusted.
+    #[n(8)]
+    pub unix_ms: Option<u64>,
 }
 
 /// How far a device has a scope.

@@ -8,6 +8,7 @@
 //! | [`frame`] | the frames of the wire, bounded and versioned |
 //! | [`session`] | the two ends of a connection as state machines |
 //! | [`enrolment`] | how a new device is admitted |
+//! | [`probe`] | a look at a server that disturbs nothing |
 //! | [`mod@env`] | what the outside world supplies: time and randomness |
 //!
 //! The only crate that knows Automerge. The QUIC drivers live in `node` and `sync-server` and have no opinions.
@@ -17,5 +18,6 @@ pub mod documents;
 pub mod enrolment;
 pub mod env;
 pub mod frame;
+pub mod probe;
 pub mod scopes;
 pub mod session;

@@ -75,6 +75,8 @@ pub struct DevicePosition {
     pub cursors: Vec<Cursor>,
     /// Random per process start.
     pub boot: u64,
+    /// The device's clock as it greets, Unix milliseconds.
+    pub unix_ms: Option<u64>,
 }
 
 /// What a device's session reports.
@@ -120,6 +122,7 @@ impl DeviceSession {
             region: position.region,
             cursors: position.cursors,
             boot: position.boot,
+            unix_ms: position.unix_ms,
         };
         Self {
             frames: VecDeque::from([Frame::Hello(hello)]),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Seal, SigningKey, View};
 use sync_proto::batch::Run;
-use sync_proto::frame::{Ack, Commits, Frame, FrameError, Goodbye, Reason, Verdict, frame_length};
+use sync_proto::frame::{Ack, Commits, Frame, FrameError, Goodbye, Hello, Reason, Verdict, frame_length};
 use sync_proto::scopes;
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, KnownPosition, ServerEvent, ServerSession, SessionError};
 
@@ -44,6 +44,7 @@ fn position(chain: &OriginChain) -> DevicePosition {
         region: None,
         cursors: vec![],
         boot: 1,
+        unix_ms: Some(1_700_000_000_123),
     }
 }
 
@@ -179,4 +180,28 @@ fn a_compressed_bomb_is_refused_before_it_unfolds() {
     let frame = [&[2, 1][..], &bomb].concat();
     assert!(frame.len() < 100_000);
     assert!(matches!(Frame::decode(&frame), Err(FrameError::Zstd)));
+}
+
+/// A greeting as it was before devices told their clock, and as it is since.
+#[test]
+fn greetings_of_old_and_new_programs_read_each_other() {
+    let (chain, _) = log(0);
+    let Some(Frame::Hello(new)) = DeviceSession::new(position(&chain)).poll_frame() else { panic!("a greeting") };
+    let old = Hello { unix_ms: None, ..new.clone() };
+    let bytes = |hello: &Hello| Frame::Hello(hello.clone()).encode().expect("fits");
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let common = "00010101025002020202020202020202020202020202030004";
+    let (new_bytes, old_bytes) = (hex(&bytes(&new)), hex(&bytes(&old)));
+    // length, type, flags, then a map of eight pairs and of seven: no region, and in the older one no clock.
+    assert_eq!(&new_bytes[8..14], "0000a8", "{new_bytes}");
+    assert_eq!(&old_bytes[8..14], "0000a7", "{old_bytes}");
+    assert!(new_bytes[14..].starts_with(common) && new_bytes.ends_with("06800701081b0000018bcfe5687b"), "{new_bytes}");
+    assert_eq!(old_bytes[14..], new_bytes[14..new_bytes.len() - 20], "nothing else changed");
+    let read = |bytes: &[u8]| Frame::decode(&bytes[4..]).expect("decodes").expect("known");
+    assert_eq!(read(&bytes(&old)), Frame::Hello(old.clone()));
+    // A field of tomorrow is passed over, as today's is by a program of yesterday.
+    let mut later = bytes(&old);
+    later[6] = 0xa8;
+    later.extend_from_slice(&[0x18, 0x63, 0x01]);
+    assert_eq!(read(&later), Frame::Hello(old));
 }

@@ -20,6 +20,7 @@ mod backoff;
 pub mod coverage;
 pub mod dump;
 pub mod feed;
+pub mod lag;
 pub mod migrate;
 mod pool;
 mod postgres;

@@ -1,12 +1,28 @@
-//! The one configuration file of the daemon.
+//! The one configuration file of the daemon. `deploy/sync-server.example.toml` shows every key.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use operations::config::{ConfigError, File, Key, Kind, LOG_KEYS, Mistake};
+use operations::logging::LogConfig;
 use serde::Deserialize;
 
-/// Largest configuration file in bytes.
-const CONFIG_BYTES_MAX: u64 = 256 * 1024;
+/// The port of the metrics when nothing is said.
+const METRICS_PORT: u16 = 9464;
+
+/// Every key that the file may hold.
+pub const KEYS: [Key; 10] = [
+    Key { name: "data", kind: Kind::Text("the folder of the region's log, authority and keys"), required: true },
+    Key { name: "sync.listen", kind: Kind::Listen("0.0.0.0:4433"), required: true },
+    Key { name: "sync.public", kind: Kind::HostAndPort("sync.example.com:4433"), required: false },
+    Key { name: "web.listen", kind: Kind::Listen("127.0.0.1:8443"), required: true },
+    Key { name: "web.tls_certificate", kind: Kind::Text("the path of a PEM file with the certificate chain"), required: false },
+    Key { name: "web.tls_key", kind: Kind::Text("the path of a PEM file with the certificate's key"), required: false },
+    Key { name: "central.url", kind: Kind::Text("a postgres:// address"), required: false },
+    Key { name: "metrics.listen", kind: Kind::Listen("127.0.0.1:9464"), required: false },
+    LOG_KEYS[0],
+    LOG_KEYS[1],
+];
 
 /// What the daemon is told.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -19,7 +35,14 @@ pub struct Config {
     /// The manager page and API.
     pub web: WebConfig,
     /// The central Postgres.
+    #[serde(default)]
     pub central: CentralConfig,
+    /// Prometheus metrics.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
+    /// The log on standard error.
+    #[serde(default)]
+    pub log: LogConfig,
 }
 
 /// Replication with devices.
@@ -45,77 +68,69 @@ pub struct WebConfig {
 }
 
 /// The central Postgres.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CentralConfig {
     /// A `postgres://` address. The environment variable `EVERTILL_CENTRAL_URL` goes before it.
+    #[serde(default)]
     pub url: String,
 }
 
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration file {}: give its path with --config", .path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is absurdly large.
-    #[error("the configuration file {} is larger than {CONFIG_BYTES_MAX} bytes", .0.display())]
-    TooLarge(PathBuf),
-    /// The file holds the password of the central database and anyone may read it.
-    #[error("the configuration file {} holds a password and others may read it: chmod 600 it", .0.display())]
-    WorldReadable(PathBuf),
-    /// The text is not what is expected; the source says where.
-    #[error("the configuration file {} does not parse", .path.display())]
-    Parse {
-        /// Which file.
-        path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// The manager page would be open to the network without encryption.
-    #[error("web.listen is {0}, beyond loopback: give web.tls_certificate and web.tls_key, or listen on 127.0.0.1")]
-    OpenWeb(SocketAddr),
-    /// One of certificate and key is missing.
-    #[error("web.tls_certificate and web.tls_key go together")]
-    HalfTls,
+/// Prometheus metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// The TCP address to listen on; not the manager page's, so that the page does not show them to the world.
+    pub listen: SocketAddr,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::LOCALHOST, METRICS_PORT).into() }
+    }
+}
+
+/// The address may hold a password, and a configuration may be logged.
+impl std::fmt::Debug for CentralConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CentralConfig").finish_non_exhaustive()
+    }
 }
 
 impl Config {
     /// Reads and checks a configuration file.
     ///
     /// # Errors
-    /// Anything that is missing, unknown or unsafe, in a sentence that says what to do.
+    /// Anything that is missing, unknown or unsafe, in sentences that say what to do.
     pub fn read(path: &Path, central_url: Option<String>) -> Result<Self, ConfigError> {
-        let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
-        let facts = std::fs::metadata(path).map_err(read_error)?;
-        if facts.len() > CONFIG_BYTES_MAX {
-            return Err(ConfigError::TooLarge(path.to_owned()));
-        }
-        let text = std::fs::read_to_string(path).map_err(read_error)?;
-        let mut config: Self =
-            toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        if holds_password(&config.central.url) && others_may_read(&facts) {
-            return Err(ConfigError::WorldReadable(path.to_owned()));
+        let file = File::read(path)?;
+        let mut config: Self = file.parse(&KEYS)?;
+        if holds_password(&config.central.url) {
+            file.refuse_readers()?;
         }
         if let Some(url) = central_url {
             config.central.url = url;
         }
-        config.check()?;
-        Ok(config)
+        match config.unsafe_or_incomplete() {
+            Some(sentence) => Err(file.mistake(Mistake { line: None, sentence })),
+            None => Ok(config),
+        }
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        match (&self.web.tls_certificate, &self.web.tls_key) {
-            (Some(_), None) | (None, Some(_)) => Err(ConfigError::HalfTls),
-            (None, None) if !self.web.listen.ip().is_loopback() => Err(ConfigError::OpenWeb(self.web.listen)),
-            _ => Ok(()),
+    /// What no single key shows.
+    fn unsafe_or_incomplete(&self) -> Option<String> {
+        let web = &self.web;
+        match (&web.tls_certificate, &web.tls_key) {
+            (Some(_), None) => Some("`web.tls_certificate` is there but `web.tls_key` is missing: they go together".to_owned()),
+            (None, Some(_)) => Some("`web.tls_key` is there but `web.tls_certificate` is missing: they go together".to_owned()),
+            (None, None) if !web.listen.ip().is_loopback() => Some(format!(
+                "`web.listen` is {}, beyond loopback: give `web.tls_certificate` and `web.tls_key`, or listen on 127.0.0.1",
+                web.listen
+            )),
+            _ if self.central.url.is_empty() => {
+                Some("`central.url` is missing: add it, a postgres:// address in quotes, or set EVERTILL_CENTRAL_URL".to_owned())
+            }
+            _ => None,
         }
     }
 }
@@ -126,44 +141,118 @@ fn holds_password(url: &str) -> bool {
         || url.contains("password=")
 }
 
-fn others_may_read(facts: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    facts.permissions().mode() & 0o077 != 0
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn read(text: &str, mode: u32) -> Result<Config, String> {
+    use operations::config::{not_shown, uncommented};
+
+    use super::*;
+
+    fn read_with(text: &str, mode: u32, central_url: Option<&str>) -> Result<Config, String> {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("server.toml");
         std::fs::write(&path, text).expect("write");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
-        Config::read(&path, None).map_err(|e| {
-            let source = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
-            format!("{e}: {source}")
-        })
+        let said = Config::read(&path, central_url.map(str::to_owned)).map_err(|e| e.to_string());
+        said.map_err(|error| error.replace(dir.path().to_str().expect("text"), "DIR"))
+    }
+
+    fn read(text: &str, mode: u32) -> Result<Config, String> {
+        read_with(text, mode, None)
     }
 
     const GOOD: &str =
         "data = 'd'\n[sync]\nlisten = '127.0.0.1:4710'\n[web]\nlisten = '127.0.0.1:4711'\n[central]\nurl = 'postgres://h/db'\n";
 
+    /// What is refused, and the sentence. What any file may get wrong is told apart in `operations::config`.
     #[test]
     fn bad_files_are_explained() {
         assert!(read(GOOD, 0o644).is_ok());
+        let wrong = "the configuration file DIR/server.toml is wrong:\n  ";
         for (text, mode, expected) in [
-            (GOOD.replace("127.0.0.1:4711", "0.0.0.0:4711"), 0o600, "beyond loopback"),
-            (GOOD.replace("[web]", "[web]\ntls_key = 'k'"), 0o600, "go together"),
-            (GOOD.replace("h/db", "u:p@h/db"), 0o644, "chmod 600"),
-            (GOOD.replace("[web]\nlisten", "[web]\nlissten"), 0o600, "unknown field `lissten`"),
-            (GOOD.replace("4710", "65536"), 0o600, "does not parse"),
-            ("data = 3".into(), 0o600, "does not parse"),
+            (
+                GOOD.replace("127.0.0.1:4711", "0.0.0.0:4711"),
+                0o600,
+                format!(
+                    "{wrong}`web.listen` is 0.0.0.0:4711, beyond loopback: give `web.tls_certificate` and `web.tls_key`, or listen on 127.0.0.1"
+                ),
+            ),
+            (
+                GOOD.replace("[web]", "[web]\ntls_key = 'k'"),
+                0o600,
+                format!("{wrong}`web.tls_key` is there but `web.tls_certificate` is missing: they go together"),
+            ),
+            (
+                GOOD.replace("[web]", "[web]\ntls_certificate = 'c'"),
+                0o600,
+                format!("{wrong}`web.tls_certificate` is there but `web.tls_key` is missing: they go together"),
+            ),
+            (
+                GOOD.replace("h/db", "u:p@h/db"),
+                0o644,
+                "the configuration file DIR/server.toml holds a password and others may read it: run `chmod 600` on it, and consider the password known".to_owned(),
+            ),
+            (
+                GOOD.replace("[web]\nlisten", "[web]\nlissten"),
+                0o600,
+                format!(
+                    "{wrong}line 5: there is no key `web.lissten`: did you mean `web.listen`?\n  `web.listen` is missing: add it, an IP address and port in quotes, such as \"127.0.0.1:8443\""
+                ),
+            ),
+            (
+                GOOD.replace("4710", "65536"),
+                0o600,
+                format!(
+                    "{wrong}line 3: `sync.listen` is \"127.0.0.1:65536\", but should be an IP address and port in quotes, such as \"0.0.0.0:4433\""
+                ),
+            ),
+            (
+                GOOD.replace("url = 'postgres://h/db'", ""),
+                0o600,
+                format!("{wrong}`central.url` is missing: add it, a postgres:// address in quotes, or set EVERTILL_CENTRAL_URL"),
+            ),
         ] {
-            let error = read(&text, mode).expect_err(&text);
-            assert!(error.contains(expected), "{error} lacks {expected}");
+            assert_eq!(read(&text, mode).expect_err(&text), expected);
         }
-        assert!(Config::read(Path::new("/nowhere.toml"), None).expect_err("no file").to_string().contains("--config"));
+    }
+
+    #[test]
+    fn the_environment_stands_in_for_the_address_of_the_central_database() {
+        let without = GOOD.replace("[central]\nurl = 'postgres://h/db'", "");
+        let config = read_with(&without, 0o644, Some("postgres://u:p@h/db")).expect("a configuration");
+        assert_eq!(config.central.url, "postgres://u:p@h/db");
+        assert!(!format!("{config:?}").contains("u:p"), "a configuration shows its password");
+    }
+
+    const EXAMPLE: &str = include_str!("../../deploy/sync-server.example.toml");
+
+    #[test]
+    fn the_example_parses_and_shows_every_key_with_its_default() {
+        read(EXAMPLE, 0o644).expect("the example as it is");
+        assert_eq!(not_shown(EXAMPLE, &KEYS), [""; 0]);
+        let config = read(&uncommented(EXAMPLE), 0o600).expect("the example with every key");
+        assert_eq!(config.metrics, MetricsConfig::default());
+        assert_eq!(config.log.level.as_deref(), Some(operations::logging::LEVEL_DEFAULT));
+    }
+
+    #[test]
+    fn the_keys_are_the_ones_that_exist_and_the_documentation_lists_them() {
+        let docs = include_str!("../../docs/sync-server.md");
+        for Key { name, .. } in KEYS {
+            assert!(docs.contains(&format!("`{name}`")), "docs/sync-server.md does not list {name}");
+        }
+        // serde names the fields that it knows, and complains about the one that it does not.
+        for section in ["", "sync", "web", "central", "metrics", "log"] {
+            let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+            let complaint = toml::from_str::<Config>(&format!("{head}zzz = 1")).expect_err("unknown").message().to_owned();
+            let known: Vec<&str> = complaint.split('`').skip(3).step_by(2).collect();
+            assert!(!known.is_empty(), "{complaint}");
+            for field in known {
+                let name = if section.is_empty() { field.to_owned() } else { format!("{section}.{field}") };
+                let is_listed = KEYS.iter().any(|key| key.name == name || key.name.starts_with(&format!("{name}.")));
+                assert!(is_listed, "{name} is read but not in KEYS");
+            }
+        }
     }
 }

@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 
 use crate::authority::{Authority, AuthorityError};
 use crate::central::feed::{self, FeedSource};
-use crate::central::{CentralError, CentralStore, Contact, FeedRow, Postgres, projector};
+use crate::central::{CentralError, CentralStore, Contact, FeedRow, Postgres, lag, projector};
 use crate::config::Config;
 use crate::hub::Hub;
+use crate::metrics::{Metrics, MetricsServer, Now};
 use crate::quic::{Quic, QuicError};
 use crate::region::{AuthorError, Region, RegionError, Writer};
 use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState};
@@ -25,6 +26,12 @@ use crate::web_api::EnrolmentCode;
 
 /// How often the central database is told which devices were heard.
 const CONTACTS_EVERY: Duration = Duration::from_millis(500);
+/// How often the central database is asked whether it is there.
+const LOOK_AT_CENTRAL_EVERY: Duration = Duration::from_secs(2);
+/// How long the feed may take, once devices are gone, to bring the last entries to the central database.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// How long what is left may take once everything was told to end.
+const END_MAX: Duration = Duration::from_secs(1);
 /// How long to wait before trying again to reach a central database that is away at the start.
 const MIGRATE_AGAIN: Duration = Duration::from_secs(2);
 
@@ -63,6 +70,15 @@ pub enum DaemonError {
         /// Why.
         #[source]
         source: QuicError,
+    },
+    /// The metrics.
+    #[error("cannot listen on {address} (metrics.listen): choose another port, or stop the program that has it")]
+    Metrics {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// The manager page.
     #[error(transparent)]
@@ -120,6 +136,8 @@ pub struct Listening {
     pub sync: std::net::SocketAddr,
     /// The TCP address of the manager page.
     pub web: std::net::SocketAddr,
+    /// The TCP address of the metrics.
+    pub metrics: std::net::SocketAddr,
 }
 
 /// Runs the server until told to stop. `ready` is called once, when it listens.
@@ -135,33 +153,112 @@ pub async fn run(
     let Opened { region, authority, _lock } = open(&config.data, &*env, false)?;
     let central = Postgres::new(&config.central.url)?;
     let web = WebServer::bind(&config.web)?;
+    let address = config.metrics.listen;
+    let metrics_server = MetricsServer::bind(address).map_err(|source| DaemonError::Metrics { address, source })?;
     let hub = Hub::spawn(region);
+    let web = web.counted_by(hub.metrics().clone());
     let quic = Quic::new(hub.clone(), authority.clone(), env.clone());
     let address = config.sync.listen;
     let endpoint = quic.bind(address).map_err(|source| DaemonError::Quic { address, source })?;
-    let listening =
-        Listening { sync: endpoint.local_addr().unwrap_or(address), web: web.local_addr().unwrap_or(config.web.listen) };
+    let listening = Listening {
+        sync: endpoint.local_addr().unwrap_or(address),
+        web: web.local_addr().unwrap_or(config.web.listen),
+        metrics: metrics_server.local_addr().unwrap_or(config.metrics.listen),
+    };
     let public = config.sync.public.clone().unwrap_or_else(|| listening.sync.to_string());
     let desk = Desk { hub: hub.clone(), authority, env: env.clone(), public };
-    let state = WebState::new(central.clone(), desk, env);
+    let draining = stop.clone();
+    let state = WebState::with_readiness(central.clone(), desk, env, move || !*draining.borrow());
 
+    // The order of stopping: `/readyz` says no, devices hear goodbye, the feed brings the last entries away, and only then do the rest
+    // and the web page end, which until then say that the server is stopping.
+    let (end, ending) = watch::channel(false);
+    let (fed, now_fed) = watch::channel(0);
     let mut tasks = JoinSet::new();
-    tasks.spawn(quic.run(endpoint, stop.clone()));
-    tasks.spawn(follow_central(hub.clone(), central, stop.clone()));
+    let connected = quic.clone();
+    let (grown, seen) = (hub.grown(), now_fed.clone());
+    let now = move || Now { devices_connected: connected.connected().len(), log_entries: *grown.borrow(), fed: *seen.borrow() };
+    tasks.spawn(metrics_server.run(hub.metrics().clone(), config.data.clone(), now, ending.clone()));
+    tasks.spawn(follow_central(hub.clone(), central, fed, ending.clone()));
+    let devices = tokio::spawn(quic.run(endpoint, stop.clone()));
+    tracing::info!(
+        event = "started",
+        version = env!("CARGO_PKG_VERSION"),
+        sync = %listening.sync,
+        web = %listening.web,
+        metrics = %listening.metrics,
+        entries = *hub.grown().borrow(),
+        "the server takes entries"
+    );
     ready(listening);
-    let served = web.run(state, stop.clone()).await;
-    while tasks.join_next().await.is_some() {}
-    Ok(served?)
+    let mut serving = tokio::spawn(web.run(state, ending));
+    let stopping = async {
+        let mut stop = stop;
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let early = tokio::select! {
+        biased;
+        served = &mut serving => Some(served),
+        () = stopping => None,
+    };
+    tracing::info!(event = "stopping", "devices are told goodbye");
+    if early.is_none() {
+        let _ = devices.await;
+        flush(&hub, now_fed).await;
+    }
+    end.send_replace(true);
+    let served = match early {
+        Some(served) => served,
+        None => serving.await,
+    };
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    // Somebody who never ends a scrape does not keep the server.
+    let _ = tokio::time::timeout(END_MAX, ended).await;
+    tracing::info!(event = "stopped", "the server ended");
+    // A panic of the page was printed where it happened.
+    Ok(served.unwrap_or(Ok(()))?)
+}
+
+/// Gives the feed a moment to bring the last entries to the central database. What it does not bring it brings after the next start.
+async fn flush(hub: &Hub, mut fed: watch::Receiver<u64>) {
+    if !hub.metrics().central_is_up() {
+        return;
+    }
+    let last = *hub.grown().borrow();
+    if tokio::time::timeout(FLUSH_MAX, fed.wait_for(|fed| *fed >= last)).await.is_err() {
+        tracing::warn!("the central database has not taken the last entries yet: they follow after the next start");
+    }
+}
+
+/// Asks the central database now and then whether it is there, and says when that changed.
+async fn watch_central(central: &Postgres, metrics: &Metrics) {
+    let mut asked = false;
+    loop {
+        let answer = central.ping().await;
+        let changed = metrics.central(answer.is_ok());
+        match answer {
+            Ok(()) if changed => tracing::info!(event = "central_back", "the central database answers"),
+            Err(error) if changed || !asked => {
+                tracing::warn!(event = "central_away", %error, "the central database is away; tills go on");
+            }
+            _ => {}
+        }
+        asked = true;
+        if let Ok(behind) = lag::projector_behind(central).await {
+            metrics.projector_behind(behind);
+        }
+        tokio::time::sleep(LOOK_AT_CENTRAL_EVERY).await;
+    }
 }
 
 /// Feeds and projects, from when the central database is there and migrated.
-async fn follow_central(hub: Hub, central: Postgres, stop: watch::Receiver<bool>) {
+async fn follow_central(hub: Hub, central: Postgres, fed: watch::Sender<u64>, stop: watch::Receiver<bool>) {
     let work = async {
         while let Err(error) = central.migrate().await {
             tracing::warn!(%error, "the central database cannot be prepared; tills go on, this is tried again");
             tokio::time::sleep(MIGRATE_AGAIN).await;
         }
-        let source = LogSource { hub: hub.clone(), grown: hub.grown() };
+        let source = LogSource { hub: hub.clone(), grown: hub.grown(), fed };
         tokio::join!(
             feed::run(source, central.clone(), stop.clone()),
             projector::run(central.clone(), stop.clone()),
@@ -172,6 +269,7 @@ async fn follow_central(hub: Hub, central: Postgres, stop: watch::Receiver<bool>
     tokio::select! {
         biased;
         () = async { let _ = stopping.wait_for(|stop| *stop).await; } => {}
+        () = watch_central(&central, hub.metrics()) => {}
         _ = work => {}
     }
 }
@@ -204,6 +302,7 @@ async fn tell_contacts(hub: &Hub, central: &Postgres) {
 struct LogSource {
     hub: Hub,
     grown: watch::Receiver<u64>,
+    fed: watch::Sender<u64>,
 }
 
 impl FeedSource for LogSource {
@@ -230,6 +329,7 @@ impl FeedSource for LogSource {
     }
 
     fn fed(&self, region_seq: u64) {
+        self.fed.send_replace(region_seq);
         let hub = self.hub.clone();
         tokio::spawn(async move {
             match hub.with(move |region| region.commits_up_to(region_seq)).await {

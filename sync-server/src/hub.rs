@@ -12,6 +12,7 @@ use journal::Origin;
 use sync_proto::batch::Run;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::metrics::Metrics;
 use crate::region::{AdmitError, Region, RegionError};
 
 /// How many jobs may wait for the owner; more wait in their connections.
@@ -59,6 +60,7 @@ pub struct Hub {
     grown: watch::Receiver<u64>,
     central: watch::Sender<Arc<BTreeMap<Origin, u64>>>,
     heard: Arc<Mutex<BTreeMap<DeviceId, Heard>>>,
+    metrics: Metrics,
     region: [u8; 16],
 }
 
@@ -80,11 +82,18 @@ impl Hub {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
         let (grown_tx, grown) = watch::channel(region.last_seq());
         let id = region.own().incarnation;
+        let metrics = Metrics::default();
+        let counted = metrics.clone();
         std::thread::Builder::new()
             .name("region-log".to_owned())
-            .spawn(move || own(region, inbox, &grown_tx))
+            .spawn(move || own(region, inbox, &grown_tx, &counted))
             .expect("the system gives a thread");
-        Self { jobs, grown, central: watch::Sender::default(), heard: Arc::default(), region: id }
+        Self { jobs, grown, central: watch::Sender::default(), heard: Arc::default(), metrics, region: id }
+    }
+
+    /// The metrics of this server.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The region's incarnation.
@@ -168,7 +177,7 @@ impl Hub {
 }
 
 /// The owner's loop: takes what waits, admits it together, answers.
-fn own(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender<u64>) {
+fn own(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender<u64>, metrics: &Metrics) {
     let mut waiting = Vec::with_capacity(GROUP_MAX);
     while let Some(first) = inbox.blocking_recv() {
         let mut job = Some(first);
@@ -176,7 +185,7 @@ fn own(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender
             match next {
                 Job::Admit { sender, run, done } => waiting.push((sender, run, done)),
                 Job::With(work) => {
-                    admit(&mut region, &mut waiting);
+                    admit(&mut region, &mut waiting, metrics);
                     work(&mut region);
                 }
             }
@@ -184,25 +193,38 @@ fn own(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender
                 job = inbox.try_recv().ok();
             }
         }
-        admit(&mut region, &mut waiting);
+        admit(&mut region, &mut waiting, metrics);
         grown.send_if_modified(|seq| std::mem::replace(seq, region.last_seq()) != region.last_seq());
     }
 }
 
-fn admit(region: &mut Region, waiting: &mut Vec<(DeviceId, Run, Admitted)>) {
+fn admit(region: &mut Region, waiting: &mut Vec<(DeviceId, Run, Admitted)>, metrics: &Metrics) {
     if waiting.is_empty() {
         return;
     }
-    let (runs, answers): (Vec<_>, Vec<_>) = waiting.drain(..).map(|(sender, run, done)| ((sender, run), done)).unzip();
+    let entries = |run: &Run| run.commits.iter().map(|commit| commit.entries.len() as u64).sum::<u64>();
+    let (runs, answers): (Vec<_>, Vec<_>) = waiting
+        .drain(..)
+        .map(|(sender, run, done)| {
+            let count = entries(&run);
+            ((sender, run), (sender, count, done))
+        })
+        .unzip();
+    let (before, count) = ((region.last_seq(), region.commits_written()), runs.len());
     match region.admit_all(runs) {
         Ok(results) => {
-            for (result, done) in results.into_iter().zip(answers) {
+            metrics.admitted(count, region.last_seq() - before.0, region.commits_written() - before.1);
+            for (result, (sender, entries, done)) in results.into_iter().zip(answers) {
+                if let Err(error) = &result {
+                    metrics.refused(error, entries);
+                    tracing::warn!(event = "entries_refused", device = %sender, entries, %error, "entries of a device are refused");
+                }
                 let _ = done.send(result.map_err(HubError::from));
             }
         }
         Err(error) => {
             let error = Arc::new(error);
-            for done in answers {
+            for (_, _, done) in answers {
                 let _ = done.send(Err(HubError::Log(error.clone())));
             }
         }

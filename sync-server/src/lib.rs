@@ -2,23 +2,28 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`config`] | the one configuration file |
+//! | [`config`], [`check`] | the one configuration file, and what can be found out about it beforehand |
 //! | [`authority`] | the certificate authority and the server's own key |
 //! | [`region`] | the log: admission, documents, enrolment codes, in one SQLite file |
+//! | [`backup`] | a copy of the region while it runs, and the way back |
 //! | [`hub`] | the thread that owns the log, and the way to it |
 //! | [`quic`] | the QUIC face: replication and enrolment |
 //! | [`import`] | products from a CSV file |
 //! | [`central`] | the feed to Postgres, the projector, the reports |
 //! | [`web`], [`web_api`] | the manager page and its API |
+//! | [`metrics`] | what Prometheus is told |
 //! | [`daemon`] | all of it together |
 
 pub mod authority;
+pub mod backup;
 pub mod central;
+pub mod check;
 pub mod config;
 pub mod daemon;
 pub mod env;
 pub mod hub;
 pub mod import;
+pub mod metrics;
 pub mod quic;
 pub mod region;
 pub mod secrets;

@@ -1,26 +1,33 @@
 //! `evertill-sync-server`: the regional sync server and the commands to set it up.
 
 use std::io::BufRead;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use domain::document::Store;
 use domain::ids::StoreId;
 use domain::money::Currency;
 use domain::staff::Role;
 use domain::tax::TaxMode;
+use operations::check::Report;
+use operations::logging;
 use sync_proto::env::{Env, random};
 use sync_server::central::{Postgres, projector};
 use sync_server::config::Config;
 use sync_server::daemon::{self, Opened};
 use sync_server::env::Machine;
 use sync_server::region::staff_member;
-use sync_server::{import, web};
+use sync_server::{backup, check, import, web};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+
+/// How long a stop may take before the process ends anyhow.
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// The regional sync server of Evertill: tills and handhelds replicate with it, and it feeds the central Postgres.
 #[derive(Debug, Parser)]
@@ -32,8 +39,11 @@ struct Cli {
     /// The address of the central Postgres, instead of the configuration's.
     #[arg(long, env = "EVERTILL_CENTRAL_URL", hide_env_values = true)]
     central_url: Option<String>,
+    /// Check the configuration and what it names, say for each what to do, and stop.
+    #[arg(long)]
+    check_config: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,8 +52,18 @@ enum Command {
     Init,
     /// Run the server until Ctrl-C or SIGTERM.
     Run,
-    /// Check the configuration file and stop.
-    CheckConfig,
+    /// Copy the region and its keys into a new folder. The server may run meanwhile.
+    Backup {
+        /// The folder to make; it must not be there yet.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Fill an empty data folder from a backup, after verifying all of it.
+    Restore {
+        /// The backup's folder.
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+    },
     /// Stores.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -145,38 +165,69 @@ fn role(word: &str) -> Result<Role, String> {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("EVERTILL_LOG").unwrap_or_else(|_| EnvFilter::new("info,tokio_postgres=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let config = Config::read(&cli.config, cli.central_url)?;
-    let env: Arc<dyn Env> = Arc::new(Machine);
-    match cli.command {
-        Command::Run => run(&config, env).await,
-        Command::CheckConfig => {
-            println!("{} is fine", cli.config.display());
-            Ok(())
+    let done = match (cli.check_config, cli.command) {
+        (true, None) => Ok(check_config(&cli.config, cli.central_url).await),
+        (false, Some(command)) => act(&cli.config, cli.central_url, command).await.map(|()| ExitCode::SUCCESS),
+        (true, Some(_)) => Cli::command().error(ErrorKind::ArgumentConflict, "--check-config stands alone").exit(),
+        (false, None) => Cli::command().error(ErrorKind::MissingSubcommand, "say what to do: `run`, for example").exit(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("evertill-sync-server: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn check_config(path: &Path, central_url: Option<String>) -> ExitCode {
+    match Config::read(path, central_url) {
+        Ok(config) => {
+            let report = check::check(path, &config, Machine.unix_ms()).await;
+            print!("{report}");
+            report.exit_code()
         }
+        Err(error) => {
+            let mut report = Report::default();
+            report.error("configuration", error.to_string(), "correct it, and check again");
+            print!("{report}");
+            report.exit_code()
+        }
+    }
+}
+
+async fn act(path: &Path, central_url: Option<String>, command: Command) -> anyhow::Result<()> {
+    let config = Config::read(path, central_url)?;
+    logging::begin(&config.log);
+    let env: Arc<dyn Env> = Arc::new(Machine);
+    match command {
+        Command::Run => run(&config, env).await,
         Command::Reproject { check } => reproject(&config, check).await,
         Command::Manager(ManagerCommand::Add { name }) => add_manager(&config, &*env, &name).await,
         Command::Init => init(&config, &*env).await,
+        Command::Backup { to } => back_up(&config, &*env, &to),
+        Command::Restore { from } => restore(&config, &*env, &from),
         offline => offline_command(&config, &*env, offline),
     }
 }
 
 async fn run(config: &Config, env: Arc<dyn Env>) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate())?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
+        let mut asked = async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
+        asked().await;
         let _ = stop.send(true);
+        let why = tokio::select! {
+            () = asked() => "a second signal",
+            () = tokio::time::sleep(STOP_MAX) => "it took too long",
+        };
+        tracing::warn!(event = "stopped_at_once", why, "what was under way is found again at the next start");
+        std::process::exit(1);
     });
     let scheme = if config.web.tls_key.is_some() { "https" } else { "http" };
     daemon::run(config, env, stopping, |listening| {
         println!("sync ready at {}", listening.sync);
+        println!("metrics at http://{}/metrics", listening.metrics);
         println!("manager page at {scheme}://{}/", listening.web);
     })
     .await?;
@@ -190,6 +241,23 @@ async fn init(config: &Config, env: &dyn Env) -> anyhow::Result<()> {
     println!("authority {fingerprint}");
     let applied = central(config)?.migrate().await.context("the central database cannot be prepared")?;
     println!("central database ready, {applied} migrations applied");
+    Ok(())
+}
+
+fn back_up(config: &Config, env: &dyn Env, to: &Path) -> anyhow::Result<()> {
+    let made = backup::create(&config.data, to, env)?;
+    println!("backup of region {} in {}: {} entries, {} devices", made.region, to.display(), made.entries, made.devices);
+    println!(
+        "it holds the keys of this region, unencrypted: whoever has them can admit devices. Keep it as private as the server."
+    );
+    Ok(())
+}
+
+fn restore(config: &Config, env: &dyn Env, from: &Path) -> anyhow::Result<()> {
+    let made = backup::restore(from, &config.data, env)?;
+    println!("restored {} entries of {} into {}; every chain and seal holds", made.entries, made.made_at, config.data.display());
+    println!("start the server: tills send again what they wrote since, and central takes what it does not have, each sale once");
+    println!("to do again by hand: enrolments, products, staff and settings that are newer than the backup");
     Ok(())
 }
 

@@ -13,13 +13,16 @@ use domain::ids::DeviceId;
 use quinn::{AsyncUdpSocket, Connection, Endpoint, Incoming, Runtime, VarInt};
 use sync_proto::enrolment::{ALPN, REPLICATION_ALPN};
 use sync_proto::env::Env;
+use sync_proto::probe::PROBE_ALPN;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::authority::{Authority, device_of};
 use crate::hub::Hub;
+use crate::region::Device;
 
 mod enrol;
+mod probe;
 mod replicate;
 mod stream;
 
@@ -103,7 +106,7 @@ impl Quic {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)?;
-        tls.alpn_protocols = vec![REPLICATION_ALPN.to_vec(), ALPN.to_vec()];
+        tls.alpn_protocols = vec![REPLICATION_ALPN.to_vec(), ALPN.to_vec(), PROBE_ALPN.to_vec()];
         tls.max_early_data_size = 0;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(quinn::crypto::rustls::QuicServerConfig::try_from(tls)?));
         config.transport_config(Arc::new(transport()?));
@@ -146,28 +149,44 @@ impl Quic {
         let protocol = connection.handshake_data().and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok());
         match protocol.and_then(|data| data.protocol).as_deref() {
             Some(ALPN) => enrol::serve(self, &connection).await,
+            Some(PROBE_ALPN) => self.serve_probe(&connection).await,
             Some(REPLICATION_ALPN) => self.serve_device(connection, stop).await,
             _ => connection.close(VarInt::from_u32(1), b"unknown protocol"),
         }
     }
 
+    async fn serve_probe(&self, connection: &Connection) {
+        match self.enrolled(connection).await {
+            Some(known) => probe::serve(self, connection, known.is_some()).await,
+            None => connection.close(VarInt::from_u32(2), b"a device certificate is needed"),
+        }
+    }
+
+    /// The device of a connection, as far as it is enrolled; none at all without a device certificate.
+    async fn enrolled(&self, connection: &Connection) -> Option<Option<Device>> {
+        let (device, key) = peer(connection)?;
+        let known = self.hub.with(move |region| region.device(device).cloned()).await.ok().flatten();
+        Some(known.filter(|d| d.public_key == key))
+    }
+
     async fn serve_device(&self, connection: Connection, stop: watch::Receiver<bool>) {
-        let Some((device, key)) = peer(&connection) else {
+        let Some(known) = self.enrolled(&connection).await else {
             connection.close(VarInt::from_u32(2), b"a device certificate is needed");
             return;
         };
-        let enrolled = self.hub.with(move |region| region.device(device).cloned()).await.ok().flatten();
-        let Some(enrolled) = enrolled.filter(|d| d.public_key == key) else {
-            tracing::warn!(%device, "a device that is not enrolled was turned away");
+        let Some(enrolled) = known else {
+            let device = peer(&connection).map(|(device, _)| device.to_string());
+            tracing::warn!(event = "device_turned_away", device, "a device that is not enrolled was turned away");
             connection.close(VarInt::from_u32(2), b"this device is not enrolled here");
             return;
         };
+        let device = enrolled.device;
         if let Some(older) = self.live().insert(device, connection.clone()) {
             older.close(VarInt::from_u32(3), b"another connection of this device took over");
         }
-        tracing::info!(%device, name = enrolled.name, "device connected");
+        tracing::info!(event = "device_connected", %device, name = enrolled.name, "device connected");
         let ended = replicate::serve(self, &connection, &enrolled, stop).await;
-        tracing::info!(%device, name = enrolled.name, reason = %ended, "device disconnected");
+        tracing::info!(event = "device_disconnected", %device, name = enrolled.name, reason = %ended, "device disconnected");
         let mut live = self.live();
         if live.get(&device).is_some_and(|c| c.stable_id() == connection.stable_id()) {
             live.remove(&device);

@@ -18,10 +18,12 @@ use sync_proto::scopes;
 mod author;
 mod desk;
 mod outgoing;
+mod verify;
 
 pub use author::{AuthorError, ImportReport, ProductRow, staff_member};
 pub use desk::{DeskError, Pending};
 pub use outgoing::{LogRow, Outgoing};
+pub use verify::VerifyError;
 
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/region/0001_log.sql")];
 
@@ -121,6 +123,7 @@ pub struct Region {
     scope_ids: BTreeMap<Scope, i64>,
     devices: BTreeMap<DeviceId, Device>,
     last_seq: u64,
+    commits_written: u64,
 }
 
 /// Who this server is, when its log is opened.
@@ -160,6 +163,7 @@ impl Region {
             scope_ids: BTreeMap::new(),
             devices: BTreeMap::new(),
             last_seq: 0,
+            commits_written: 0,
         };
         region.reload()?;
         Ok(region)
@@ -173,6 +177,11 @@ impl Region {
     /// The region sequence of the newest entry.
     pub fn last_seq(&self) -> u64 {
         self.last_seq
+    }
+
+    /// How many commits were written since the log was opened.
+    pub fn commits_written(&self) -> u64 {
+        self.commits_written
     }
 
     /// A device that was admitted.
@@ -201,9 +210,11 @@ impl Region {
     /// Runs `work` in one transaction and commits it. When anything fails, disk and memory are as before.
     fn in_transaction<T, E: From<RegionError>>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let sqlite = |e: rusqlite::Error| E::from(RegionError::from(e));
+        let commits_written = self.commits_written;
         self.db.execute_batch("BEGIN IMMEDIATE").map_err(sqlite)?;
         let done = work(self).and_then(|value| self.db.execute_batch("COMMIT").map(|()| value).map_err(sqlite));
         if done.is_err() {
+            self.commits_written = commits_written;
             if !self.db.is_autocommit() {
                 self.db.execute_batch("ROLLBACK").map_err(sqlite)?;
             }
@@ -284,6 +295,7 @@ impl Region {
 
     fn insert(&mut self, origin: Origin, entries: &[ChainedEntry], seal: Option<&[u8; 64]>) -> Result<(), RegionError> {
         let origin_id = self.origin_id(origin)?;
+        self.commits_written += 1;
         for (at, entry) in entries.iter().enumerate() {
             let scope_id = self.scope_id(&entry.scope)?;
             let seal = seal.filter(|_| at + 1 == entries.len());
@@ -397,13 +409,18 @@ impl Region {
     }
 
     fn last_own_clock(&self) -> Result<journal::Hlc, RegionError> {
-        let Some(id) = self.origin_ids.get(&self.own) else { return Ok(journal::Hlc::default()) };
-        let bytes: Option<Vec<u8>> = self
-            .db
-            .query_row("SELECT bytes FROM entry WHERE origin = ?1 ORDER BY commit_no DESC LIMIT 1", [id], |row| row.get(0))
-            .optional()?;
-        let Some(bytes) = bytes else { return Ok(journal::Hlc::default()) };
-        Ok(Entry::decode(&bytes).map_err(|_| RegionError::Damaged("an entry"))?.at)
+        // A log from a backup goes on under a fresh incarnation; its clock goes on from the one before.
+        let mut last = journal::Hlc::default();
+        for (_, id) in self.origin_ids.iter().filter(|(origin, _)| origin.device == self.own.device) {
+            let bytes: Option<Vec<u8>> = self
+                .db
+                .query_row("SELECT bytes FROM entry WHERE origin = ?1 ORDER BY commit_no DESC LIMIT 1", [id], |row| row.get(0))
+                .optional()?;
+            if let Some(bytes) = bytes {
+                last = last.max(Entry::decode(&bytes).map_err(|_| RegionError::Damaged("an entry"))?.at);
+            }
+        }
+        Ok(last)
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use crate::central::Postgres;
 use crate::config::WebConfig;
+use crate::metrics::Metrics;
 use crate::web_api::EnrolmentCode;
 
 pub mod accounts;
@@ -34,7 +35,7 @@ mod page;
 mod sessions;
 
 /// How long requests that are being answered may go on after the order to stop.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// Gives out one-time codes for new devices.
 pub trait EnrolmentDesk: Send + Sync {
@@ -120,6 +121,7 @@ impl WebState {
 pub struct WebServer {
     listener: TcpListener,
     tls: Option<RustlsConfig>,
+    metrics: Metrics,
 }
 
 impl WebServer {
@@ -135,7 +137,13 @@ impl WebServer {
         let refused = |e| WebError::Listen(config.listen, e);
         let listener = TcpListener::bind(config.listen).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
-        Ok(Self { listener, tls })
+        Ok(Self { listener, tls, metrics: Metrics::default() })
+    }
+
+    /// Counts its answers there.
+    #[must_use]
+    pub fn counted_by(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Where it listens; the port is the real one when 0 was asked for.
@@ -158,7 +166,12 @@ impl WebServer {
             let _ = shutdown.wait_for(|&stop| stop).await;
             stopper.graceful_shutdown(Some(DRAIN));
         });
-        let service = api::router(state, self.tls.is_some()).into_make_service_with_connect_info::<SocketAddr>();
+        let metrics = self.metrics;
+        let counted = axum::middleware::map_response(move |response: axum::response::Response| {
+            metrics.web_request(response.status().as_u16());
+            std::future::ready(response)
+        });
+        let service = api::router(state, self.tls.is_some()).layer(counted).into_make_service_with_connect_info::<SocketAddr>();
         let server = axum_server::from_tcp(self.listener).map_err(WebError::Serve)?.handle(handle);
         let served = match self.tls {
             Some(tls) => server.acceptor(axum_server::tls_rustls::RustlsAcceptor::new(tls)).serve(service).await,
@@ -175,6 +188,14 @@ impl WebServer {
 /// As [`WebServer::bind`] and [`WebServer::run`].
 pub async fn serve(config: &WebConfig, state: WebState, shutdown: watch::Receiver<bool>) -> Result<(), WebError> {
     WebServer::bind(config)?.run(state, shutdown).await
+}
+
+/// Whether certificate and key, when there are any, can be used.
+pub(crate) fn check_tls(config: &WebConfig) -> Result<(), WebError> {
+    match (&config.tls_certificate, &config.tls_key) {
+        (Some(certificate), Some(key)) => tls(certificate, key).map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn tls(certificate: &Path, key: &Path) -> Result<RustlsConfig, WebError> {

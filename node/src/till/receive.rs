@@ -262,6 +262,17 @@ impl Till {
         }
     }
 
+    /// Notes the server's clock as it greeted.
+    pub fn note_server_clock(&mut self, server_ms: u64) {
+        let ahead = i128::from(self.env.unix_ms()) - i128::from(server_ms);
+        self.clock_ahead_ms = i64::try_from(ahead).ok();
+    }
+
+    /// How far this till's clock was ahead of the server's when they greeted last, in milliseconds; none before the first greeting.
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        self.clock_ahead_ms
+    }
+
     /// The incarnation of the server that the cursors count for; nothing before the first contact.
     pub fn region(&self) -> Option<[u8; 16]> {
         self.from_disk.region

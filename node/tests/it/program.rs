@@ -9,7 +9,7 @@ use crate::shop::*;
 
 fn program(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evertill-node"));
-    command.arg("--data").arg(data).args(arguments).env("EVERTILL_NODE_LOG", "info");
+    command.arg("--data").arg(data).args(arguments).env("EVERTILL_LOG", "info");
     command
 }
 
@@ -82,8 +82,8 @@ fn what_cannot_work_is_said_in_a_sentence() {
         (empty.path(), &["enrol", "no link"], "the enrolment link was not copied whole"),
         (shop.folder.path(), &["run", "--listen", "0.0.0.0:1"], "a loopback address"),
         (shop.folder.path(), &["run", "--printer", "lp0"], "tcp://"),
-        (shop.folder.path(), &["run", "--config", config], "unknown field `lisen`"),
-        (shop.folder.path(), &["run", "--config", "/no/such/file"], "cannot be read"),
+        (shop.folder.path(), &["run", "--config", config], "there is no key `lisen`: did you mean `listen`?"),
+        (shop.folder.path(), &["run", "--config", "/no/such/file"], "there is no configuration file /no/such/file"),
     ] {
         let (ok, _, complaint) = run(data, arguments);
         assert!(!ok && complaint.contains(part), "{arguments:?}: {complaint}");

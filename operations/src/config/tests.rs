@@ -153,3 +153,10 @@ fn a_secret_is_kept_from_others() {
         }
     }
 }
+
+#[test]
+fn an_example_shows_keys_commented_out_or_not() {
+    let example = "# words = not a setting\ndata = 'd'\n[sync]\nlisten = '[::1]:1'\n#public = 'a:1'\n#[log]\n#format = 'json'\n";
+    assert!(uncommented(example).contains("\npublic = 'a:1'\n[log]\nformat = 'json'\n"));
+    assert_eq!(not_shown(example, &KEYS), ["web.listen", "log.level"]);
+}

@@ -27,9 +27,15 @@ async fn exchange(quic: &Quic, connection: &Connection) -> Option<()> {
         Ok(request) => admit(quic, request).await,
         Err(_) => Answer::Denied("the request does not decode: is the till's program as new as the server's?".to_owned()),
     };
-    if let Answer::Denied(why) = &answer {
-        tracing::warn!(from = %connection.remote_address(), why, "an enrolment was denied");
+    match &answer {
+        Answer::Granted(grant) => {
+            tracing::info!(event = "enrolled", device = %grant.device, name = grant.name, store = grant.store_code, "device enrolled");
+        }
+        Answer::Denied(why) => {
+            tracing::warn!(event = "enrolment_denied", from = %connection.remote_address(), why, "an enrolment was denied");
+        }
     }
+    quic.hub.metrics().enrolment(matches!(answer, Answer::Granted(_)));
     let bytes = minicbor::to_vec(&answer).ok()?;
     out.write_all(&bytes).await.ok()?;
     out.finish().ok()?;

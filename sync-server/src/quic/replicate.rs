@@ -67,9 +67,12 @@ pub(super) async fn serve(quic: &Quic, connection: &Connection, device: &Device,
     if let Some(reason) = ended.goodbye() {
         driver.session.goodbye(reason, ended.to_string());
         let _ = driver.flush().await;
-        // Dropping the channels lets the writers finish their streams; the device closes when it has read the goodbye.
-        drop(driver);
+        // Dropping its channel lets the writer finish the control stream; the device closes when it has read the goodbye. The other stream
+        // stays open until then: its end could overtake the goodbye, and the device would not know why.
+        let Driver { control, down, .. } = driver;
+        drop(control);
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), connection.closed()).await;
+        drop(down);
     }
     connection.close(quinn::VarInt::from_u32(0), b"");
     ended
@@ -161,7 +164,11 @@ impl<'a> Driver<'a> {
         let digest_at_common = (chain.commit > 0 && chain.commit == hello.commit).then(|| chain.digest());
         let known = KnownPosition { regional: chain.commit, central, digest_at_common };
         let region = self.quic.hub.region();
-        let verdict = self.session.welcome(region, known, self.quic.env.unix_ms());
+        let now_ms = self.quic.env.unix_ms();
+        if let Some(device_ms) = hello.unix_ms {
+            self.quic.hub.metrics().clock(self.device.device, device_ms, now_ms);
+        }
+        let verdict = self.session.welcome(region, known, now_ms);
         if verdict != Verdict::Ok {
             return Err(Ended::Verdict(verdict));
         }
@@ -178,7 +185,9 @@ impl<'a> Driver<'a> {
         if Some(run.origin) != self.origin {
             return Err(Ended::OtherOrigin);
         }
+        let arrived = tokio::time::Instant::now();
         let commit = self.quic.hub.admit(self.device.device, run).await?;
+        self.quic.hub.metrics().acknowledged(arrived.elapsed());
         self.note_heard(commit);
         self.session.stored(Ack { regional: commit, central: 0 });
         Ok(())

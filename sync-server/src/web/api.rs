@@ -18,6 +18,8 @@ use super::{IssueError, Shared, WebState, guard, page, sessions};
 use crate::central::reports::{self, SalesQuestion};
 use crate::web_api::{DeviceView, EnrolmentCode, EnrolmentCodeRequest, GroupBy, SalesReport, SessionView, SignInRequest};
 
+/// How long Postgres may take to answer before `/readyz` calls it away: whoever asks does not wait for a database that hangs.
+const READY_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 /// Largest body of a request.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
@@ -176,7 +178,8 @@ async fn enrolment_code(
 /// Whether the server takes entries. Postgres is told of, but tills do not need it.
 async fn ready(State(state): State<WebState>) -> impl IntoResponse {
     let ready = (state.shared.ready)();
-    let central = if state.shared.central.ping().await.is_ok() { "ok" } else { "away" };
+    let asked = tokio::time::timeout(READY_WAIT, state.shared.central.ping()).await;
+    let central = if matches!(asked, Ok(Ok(()))) { "ok" } else { "away" };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "central": central })))
 }

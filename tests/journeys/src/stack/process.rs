@@ -99,6 +99,26 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Asks it to end, and does not wait.
+    pub fn ask_to_end(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait_for_end(&mut self, at_most: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + at_most;
+        loop {
+            interrupt::check()?;
+            if let Some(status) = self.ended() {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not end within {} s\n{}", self.name, at_most.as_secs(), self.tail());
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Asks it to end, and makes it end when it does not. Returns whether it ended by itself.
     pub fn stop(&mut self) -> bool {
         self.signal(Signal::TERM);

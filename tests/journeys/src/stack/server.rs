@@ -19,6 +19,7 @@ pub struct Server {
     log: PathBuf,
     sync: SocketAddr,
     web: SocketAddr,
+    metrics: String,
     process: Option<Process>,
 }
 
@@ -37,7 +38,7 @@ impl Server {
         // A JSON string without control characters is a TOML string too.
         let quoted = |text: &str| serde_json::to_string(text).context("a path that is no text");
         let text = format!(
-            "data = {}\n\n[sync]\nlisten = \"{sync}\"\npublic = \"{sync}\"\n\n[web]\nlisten = \"{web}\"\n\n[central]\nurl = {}\n",
+            "data = {}\n\n[sync]\nlisten = \"{sync}\"\npublic = \"{sync}\"\n\n[web]\nlisten = \"{web}\"\n\n[central]\nurl = {}\n\n[metrics]\nlisten = \"127.0.0.1:0\"\n",
             quoted(&folder.join("data").to_string_lossy())?,
             quoted(central_url)?,
         );
@@ -50,7 +51,7 @@ impl Server {
             .open(&config)
             .with_context(|| format!("could not write {}", config.display()))?;
         std::io::Write::write_all(&mut file, text.as_bytes())?;
-        Ok(Self { program: program.to_owned(), config, log: log.to_owned(), sync, web, process: None })
+        Ok(Self { program: program.to_owned(), config, log: log.to_owned(), sync, web, metrics: String::new(), process: None })
     }
 
     /// Runs one of the commands that work on the data folder, and gives what it printed. `input` is a PIN or password.
@@ -67,6 +68,7 @@ impl Server {
         arguments.push("run".to_owned());
         let mut process = Process::start(NAME, &self.program, &arguments, &self.log)?;
         process.wait_for_line("sync ready at ", READY)?;
+        self.metrics = process.wait_for_line("metrics at ", READY)?;
         process.wait_for_line("manager page at ", READY)?;
         process.forget_lines();
         self.process = Some(process);
@@ -100,9 +102,19 @@ impl Server {
         format!("http://{}", self.web)
     }
 
+    /// Where Prometheus would look, once it runs.
+    pub fn metrics_url(&self) -> &str {
+        &self.metrics
+    }
+
     /// The configuration file.
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// The daemon while it runs, to send it signals.
+    pub fn running(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
     }
 
     pub(super) fn process(&mut self) -> Option<&mut Process> {

@@ -1,0 +1,25 @@
+//! One probing connection: the answer, and nothing else.
+
+use std::time::Duration;
+
+use quinn::{Connection, VarInt};
+use sync_proto::probe::Probed;
+
+use super::Quic;
+
+/// How long a probe may take.
+const PROBE_MAX: Duration = Duration::from_secs(5);
+
+pub(super) async fn serve(quic: &Quic, connection: &Connection, enrolled: bool) {
+    let probed = Probed { unix_ms: quic.env.unix_ms(), enrolled, software: env!("CARGO_PKG_VERSION").to_owned() };
+    let answer = async {
+        let mut out = connection.open_uni().await.ok()?;
+        out.write_all(&minicbor::to_vec(&probed).ok()?).await.ok()?;
+        out.finish().ok()?;
+        // The device closes when it has read the answer.
+        connection.closed().await;
+        Some(())
+    };
+    let _ = tokio::time::timeout(PROBE_MAX, answer).await;
+    connection.close(VarInt::from_u32(0), b"");
+}

@@ -10,6 +10,7 @@ import { chromium } from 'playwright-core';
 import * as f from './pictures/fixtures.mjs';
 import { managerScenes, tillScenes } from './pictures/scenes.mjs';
 import { serve } from './pictures/serve.mjs';
+import { windowProgram, windowScenes } from './pictures/window-scenes.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, 'dist');
@@ -76,6 +77,7 @@ async function picture(browser, scene, colorScheme, { answer, size, address }) {
   page.on('console', (message) => {
     if (message.type() === 'error' && !isExpected(message.text())) say(`console: ${message.text()}`);
   });
+  if (scene.shown) await page.addInitScript(windowProgram, { shown: scene.shown, refuse: scene.refuse });
   await page.routeWebSocket('**/api/events', () => {});
   await page.goto(served.origin + address);
   await page.locator('#app > *').first().waitFor();
@@ -126,6 +128,14 @@ for (const colorScheme of THEMES) {
       answer: tillAnswer(scene),
       size: { width: 1280, height: 800 },
       address,
+    });
+    taken += 1;
+  }
+  for (const scene of windowScenes.filter(wanted)) {
+    await picture(browser, scene, colorScheme, {
+      answer: () => null,
+      size: { width: 1280, height: 800 },
+      address: '/',
     });
     taken += 1;
   }

@@ -75,7 +75,7 @@ pub enum IdentityError {
     #[error("{0} is not enrolled yet: run `evertill-node --data {0} enrol LINK` with a link from the manager")]
     NotEnrolled(PathBuf),
     /// Another program uses the folder.
-    #[error("{0} is in use by another evertill-node: stop that one first")]
+    #[error("{0} is in use by another evertill-node or window: stop that one first")]
     InUse(PathBuf),
     /// A secret that others may read.
     #[error("{0} can be read by other users of this machine: run `chmod 600` on it, and consider the key known to them")]

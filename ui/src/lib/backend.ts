@@ -1,6 +1,6 @@
 /**
  * The one seam to the node. Components ask a `TillBackend`; whether it is the loopback HTTP face, the window's
- * own channel or a fake in a test is decided where the app starts.
+ * own channel (`window.ts`) or a fake in a test is decided where the app starts.
  */
 import { type Answer, refused, unreachable } from './api/client';
 import type { ApiError, Command, Event as NodeEvent, Query, TillView } from './api/node.gen';
@@ -14,8 +14,11 @@ export interface TillBackend {
   subscribe(onEvent: (event: NodeEvent) => void, onConnection: (connected: boolean) => void): () => void;
 }
 
+/** Whether the app is in a window of its own, in one program with the till, rather than in a browser. */
+export const isWindow = (): boolean => 'isTauri' in globalThis;
+
 /** A till on the same machine answers in milliseconds; after this long it hangs. */
-const ANSWER_MS_MAX = 15_000;
+export const ANSWER_MS_MAX = 15_000;
 const RECONNECT_MS_FIRST = 250;
 const RECONNECT_MS_MAX = 5_000;
 const SUBPROTOCOL = 'evertill';
@@ -91,7 +94,7 @@ export class HttpTillBackend implements TillBackend {
   }
 }
 
-function isApiError(answer: unknown): answer is ApiError {
+export function isApiError(answer: unknown): answer is ApiError {
   return typeof answer === 'object' && answer !== null && 'code' in answer && 'message' in answer;
 }
 

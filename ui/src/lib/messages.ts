@@ -21,6 +21,36 @@ const en = {
   'token.body':
     'This page needs the key at the end of that address. Start the till’s program, copy the whole address that it prints, and open it here.',
 
+  'window.first_title': 'Make this machine a till',
+  'window.first_body':
+    'A manager makes an enrolment link on the manager page, under Devices. Paste it here. A link is good for 15 minutes and for one till.',
+  'window.link': 'Enrolment link',
+  'window.enrol': 'Enrol this till',
+  'window.enrolling': 'Enrolling…',
+  'window.data': 'Everything is kept in {folder}',
+  'window.details': 'For whoever helps:',
+  'window.stuck.title': 'This till cannot be opened',
+  'window.stuck.in_use': 'This till is open already',
+  'window.stuck.broken': 'The till has stopped',
+  'window.problem.bad_link':
+    'That is not a whole enrolment link. It begins with evertill:// and ends in 64 letters and digits: copy it once more from the manager page.',
+  'window.problem.unreachable':
+    'The sync server does not answer. Check that this machine has a network and that the link is from your own manager page, then try again.',
+  'window.problem.denied': 'The sync server did not accept the link: {message}.',
+  'window.problem.broke_off':
+    'The connection broke off. Try again; if the link is refused then, ask for a new one.',
+  'window.problem.in_use':
+    'Another program uses this till’s folder: its window may be behind this one, or the till runs without a window. Go on there, or stop it and try again. Nothing was changed.',
+  'window.problem.already_enrolled': 'This folder is a till already. Close the window and open it again.',
+  'window.problem.folder':
+    'A file of this till cannot be used. Nothing was changed. What is below says which file, and what to do.',
+  'window.problem.config':
+    'The configuration of this till is wrong. Nothing was opened. Correct the file that is named below, then try again.',
+  'window.problem.database':
+    'The files of this till cannot be opened. Nothing was changed: what was sold is still in them. Call for help before you sell from another folder.',
+  'window.problem.broken':
+    'Everything that was shown as sold is kept. Try again; if it stops once more, call for help.',
+
   'keypad.label': 'Keypad',
   'keypad.back': 'Delete last digit',
   'keypad.clear': 'Clear',

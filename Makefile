@@ -15,15 +15,16 @@ UI_SOURCES := $(shell find ui/src ui/public -type f) ui/index.html ui/package-lo
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check ui reconcile pictures fmt clean-demo bins bootstrap-demo bootstrap-test bootstrap-check
+.PHONY: help demo test check ui reconcile pictures window package fmt clean-demo bins shop-bins \
+	bootstrap-demo bootstrap-test bootstrap-check bootstrap-window
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1 (($$1 == "reconcile") ? " CSV=FILE" : ""), $$2 }' $(MAKEFILE_LIST)
 
-demo: bootstrap-demo bins ## a shop on this machine: PostgreSQL, sync server, two tills, printers; runs until Ctrl-C
+demo: bootstrap-demo shop-bins ## a shop on this machine: PostgreSQL, sync server, two tills, printers; runs until Ctrl-C
 	@exec $(BIN)/evertill-demo
 
-test: bootstrap-test ui bins ## everything that CI runs
+test: bootstrap-test ui bins package ## everything that CI runs
 	scripts/test.sh $(LOCKED)
 
 check: bootstrap-check ui/dist/index.html ## format, lints, layering, dead links, licences, advisories
@@ -33,9 +34,16 @@ ui: ## check, test and build the app in the browser
 	cd ui && npm run check && npm test
 	$(MAKE) ui/dist/index.html
 
-reconcile: bootstrap-demo bins ## enter a file of invoices at two tills through bad weather, and compare all sums
+reconcile: bootstrap-demo shop-bins ## enter a file of invoices at two tills through bad weather, and compare all sums
 	@test -n "$(CSV)" || { echo "which file? make reconcile CSV=tests/fixtures/online-retail/invoices-sample.csv.gz" >&2; exit 2; }
 	@exec $(BIN)/evertill-reconcile "$(CSV)"
+
+window: bootstrap-window ui/dist/index.html ## the till in a window; it lives in data/window, or in DATA=DIR
+	cargo build --workspace --bin evertill $(LOCKED)
+	@exec $(BIN)/evertill --data "$(or $(DATA),data/window)" $(ARGS)
+
+package: bootstrap-window ui/dist/index.html ## the Debian package of the till: window, headless till, unit, device rules
+	scripts/package.sh $(LOCKED)
 
 pictures: bootstrap-test ui/dist/index.html ## a picture of every view in ui/pictures-out, each checked for accessibility
 	cd ui && npm run pictures
@@ -47,12 +55,16 @@ fmt: ## format Rust and the app
 clean-demo: ## remove what the demo keeps, after asking
 	@scripts/clean-demo.sh
 
-bootstrap-demo bootstrap-test bootstrap-check:
+bootstrap-demo bootstrap-test bootstrap-check bootstrap-window:
 	@scripts/bootstrap.sh $(@:bootstrap-%=%)
 
 # The app is embedded in the programs that serve it: it is built first.
 bins: ui/dist/index.html
 	cargo build --workspace --bins $(LOCKED)
+
+# Without the window, which alone needs GTK and WebKitGTK.
+shop-bins: ui/dist/index.html
+	cargo build --bins $(LOCKED)
 
 ui/dist/index.html: $(UI_SOURCES)
 	cd ui && npm run build

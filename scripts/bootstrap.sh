@@ -4,6 +4,7 @@
 #   scripts/bootstrap.sh demo     what `make demo` needs
 #   scripts/bootstrap.sh test     that, and what `make test` needs
 #   scripts/bootstrap.sh check    what `make check` needs
+#   scripts/bootstrap.sh window   what `make window` and `make package` need
 #
 # Rust and Node.js are yours to choose and are only checked. Debian packages are installed when they are missing, as
 # root or through sudo; when all is there, nothing runs. No system PostgreSQL cluster is made, started or touched.
@@ -17,20 +18,25 @@ CARGO_DENY_VERSION=0.20.2
 main() {
   local purpose="${1:-test}"
   case "$purpose" in
-    demo | test | check) ;;
-    *) fail "usage: scripts/bootstrap.sh demo|test|check" ;;
+    demo | test | check | window) ;;
+    *) fail "usage: scripts/bootstrap.sh demo|test|check|window" ;;
   esac
   require_rust
   require_node
   # A C compiler, make and perl build SQLCipher and its OpenSSL.
   local packages=(ca-certificates gcc libc6-dev make perl)
+  if [[ $purpose != demo ]]; then
+    # The window; it brings GTK and D-Bus along.
+    packages+=(libwebkit2gtk-4.1-dev fonts-dejavu-core)
+  fi
   if [[ $purpose == test ]]; then
-    packages+=(chromium fonts-dejavu-core)
+    packages+=(chromium webkit2gtk-driver xvfb)
   fi
   install_missing "${packages[@]}"
-  if [[ $purpose != check ]]; then
+  if [[ $purpose == demo || $purpose == test ]]; then
     install_postgres_server
-  else
+  fi
+  if [[ $purpose == check ]]; then
     require_component clippy
     require_component rustfmt
     install_cargo_deny

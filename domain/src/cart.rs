@@ -66,16 +66,16 @@ pub struct Totals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CartError {
     /// There is nothing to pay for.
-    #[error("the cart is empty")]
+    #[error("the cart is empty: scan something first")]
     Empty,
     /// [`LINES_MAX`] lines are in it already.
-    #[error("the cart has {LINES_MAX} lines, the most an order can hold")]
+    #[error("the cart has {LINES_MAX} lines, the most an order can hold: settle it and go on with another one")]
     Full,
     /// No line at that position.
-    #[error("there is no such line")]
+    #[error("that line is not there any more: look at the screen again")]
     NoSuchLine,
     /// A quantity of zero or below.
-    #[error("a quantity must be above zero")]
+    #[error("a quantity is above zero: to take something out, remove its line")]
     Quantity,
     /// Less handed over than is owed.
     #[error("{short_minor} minor units are missing")]
@@ -250,7 +250,7 @@ pub fn refund_of(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RefundError {
     /// More than was sold and is not refunded yet.
-    #[error("line {line} has {} thousandths left to refund", left.0)]
+    #[error("{} of line {} can still come back: look at the order again", crate::receipt::format_quantity(*left), line + 1)]
     MoreThanLeft {
         /// The line's position, from 0.
         line: usize,
@@ -315,11 +315,11 @@ fn compose(terms: &Terms, id: OrderId, new_lines: Vec<NewLine>, payments: Vec<Pa
 
 /// A total at or below zero is settled without cash coming in.
 fn cash_in(total_minor: i64, tendered_minor: i64) -> Result<Vec<Payment>, CartError> {
+    if !(0..=money::AMOUNT_MINOR_MAX).contains(&tendered_minor) {
+        return Err(MoneyError::Amount.into());
+    }
     if tendered_minor < total_minor {
         return Err(CartError::TenderShort { short_minor: total_minor - tendered_minor });
-    }
-    if tendered_minor > money::AMOUNT_MINOR_MAX {
-        return Err(MoneyError::Amount.into());
     }
     if total_minor == 0 {
         return Ok(Vec::new());

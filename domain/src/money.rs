@@ -27,13 +27,13 @@ pub const EXACT_PER_MINOR: i128 = 100_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// An amount beyond [`AMOUNT_MINOR_MAX`].
-    #[error("the amount is beyond {AMOUNT_MINOR_MAX} minor units")]
+    #[error("the amount is beyond what an order or a drawer can hold: check its sign and its digits")]
     Amount,
     /// A quantity of zero, or beyond [`QUANTITY_MILLI_MAX`].
-    #[error("the quantity is zero or beyond {QUANTITY_MILLI_MAX} thousandths")]
+    #[error("a quantity is not zero and at most {}: check how many digits it has", QUANTITY_MILLI_MAX / Quantity::ONE.0)]
     Quantity,
     /// A unit price beyond [`UNIT_PRICE_CENTI_MAX`].
-    #[error("the unit price is beyond {UNIT_PRICE_CENTI_MAX} hundredths of a minor unit")]
+    #[error("the price is beyond what a till can hold: check its sign and its digits")]
     UnitPrice,
     /// Text that is not a decimal number of at most the allowed places.
     #[error("not a decimal number with at most {places} decimal places")]

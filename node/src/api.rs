@@ -689,12 +689,15 @@ impl From<StoreError> for ApiError {
     /// The screen learns whether it was recorded; the log learns why not.
     fn from(error: StoreError) -> Self {
         let (code, message) = match &error {
-            StoreError::TooLarge(_) => (ApiErrorCode::CartFull, "this is too much for one record; split it in two"),
+            StoreError::TooLarge(_) => (ApiErrorCode::CartFull, "this is too much for one order: split it in two"),
             StoreError::InDoubt => (
                 ApiErrorCode::InDoubt,
-                "the disk failed; it is not known yet whether this was recorded; try again and the till will look it up",
+                "the disk failed and it is not known yet whether this was recorded: try again, and the till looks it up",
             ),
-            _ => (ApiErrorCode::Storage, "the disk of this till failed; nothing was recorded; make room or call for help"),
+            _ => (
+                ApiErrorCode::Storage,
+                "the disk of this till is full or broken and nothing was recorded: make room or call for help",
+            ),
         };
         tracing::error!(error = %chain_of(&error), "the store failed");
         Self::new(code, message)

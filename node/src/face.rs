@@ -168,7 +168,7 @@ impl Door {
 
     fn admits(&self, token: Option<&str>) -> Result<(), Refused> {
         let admitted = token.is_some_and(|token| same(token, &self.token));
-        let message = "this address needs the token that the till printed when it started";
+        let message = "this page has lost its key: open the address that the till printed when it started";
         if admitted { Ok(()) } else { Err(ApiError::new(ApiErrorCode::NotAuthorised, message).into()) }
     }
 }
@@ -190,7 +190,8 @@ async fn guard(State(door): State<Door>, request: Request, next: Next) -> Respon
     let host = text(HOST).is_some_and(|host| door.is_own(host));
     let origin = text(ORIGIN).is_none_or(|o| o.strip_prefix("http://").is_some_and(|host| door.is_own(host)));
     if !host || !origin {
-        let error = ApiError::new(ApiErrorCode::NotAuthorised, "this till answers its own screen only");
+        let error =
+            ApiError::new(ApiErrorCode::NotAuthorised, "this till answers its own screen only: open the address that it printed");
         return with_policy((StatusCode::FORBIDDEN, axum::Json(error)).into_response());
     }
     with_policy(next.run(request).await)
@@ -256,9 +257,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 fn read<T: DeserializeOwned>(body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Result<T, Refused> {
     let bytes = body.map_err(|rejection| Refused {
         status: Some(rejection.status()),
-        error: ApiError::new(ApiErrorCode::BadRequest, format!("a request has at most {BODY_BYTES_MAX} bytes")),
+        error: ApiError::new(
+            ApiErrorCode::BadRequest,
+            format!("the request is too large: a till takes at most {BODY_BYTES_MAX} bytes"),
+        ),
     })?;
-    let wrong = |e: serde_json::Error| ApiError::new(ApiErrorCode::BadRequest, format!("the request makes no sense: {e}"));
+    let wrong =
+        |e: serde_json::Error| ApiError::new(ApiErrorCode::BadRequest, format!("the till does not understand the request: {e}"));
     Ok(serde_json::from_slice(&bytes).map_err(wrong)?)
 }
 
@@ -273,6 +278,7 @@ async fn events(State(door): State<Door>, headers: HeaderMap, upgrade: WebSocket
     upgrade
         .protocols([SUBPROTOCOL])
         .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
         .on_upgrade(move |socket| announce(socket, listener, stop))
 }
 

@@ -12,7 +12,8 @@
 
 use std::time::Duration;
 
-use hardware::{KickOutcome, Outcome, ReceiptPrinter, Status, encoder};
+use hardware::error::DeviceError;
+use hardware::{ErrorKind, Fault, KickOutcome, Outcome, ReceiptPrinter, Status, encoder};
 use tokio::sync::watch;
 
 use crate::api::DrawerState;
@@ -155,19 +156,39 @@ fn outcome_of(outcome: Outcome) -> PrintOutcome {
     match outcome {
         Outcome::Confirmed(_) => PrintOutcome::Confirmed,
         Outcome::SentUnconfirmed => PrintOutcome::SentUnconfirmed,
-        Outcome::Uncertain { accepted, cause } => PrintOutcome::Uncertain { accepted, problem: chain_of(&cause) },
-        Outcome::NotSent { cause } => PrintOutcome::NotSent { problem: chain_of(&cause) },
+        Outcome::Uncertain { accepted, cause } => PrintOutcome::Uncertain { accepted, problem: sentence(&cause) },
+        Outcome::NotSent { cause } => PrintOutcome::NotSent { problem: sentence(&cause) },
     }
 }
 
 /// Why a printer does not print, if it does not.
 fn trouble(status: &Status) -> Option<String> {
-    match status {
-        Status::Online | Status::PaperNearEnd | Status::NotAsked | Status::Mute => None,
-        Status::PaperOut => Some("the printer is out of paper".to_owned()),
-        Status::CoverOpen => Some("the cover of the printer is open".to_owned()),
-        Status::DeviceError(error) => Some(format!("the printer reports {error}")),
-        Status::Offline => Some("the printer is offline".to_owned()),
-        Status::Unreachable(cause) => Some(chain_of(cause)),
-    }
+    let fault = match status {
+        Status::Online | Status::PaperNearEnd | Status::NotAsked | Status::Mute => return None,
+        Status::PaperOut => Fault::PaperOut,
+        Status::CoverOpen => Fault::CoverOpen,
+        Status::DeviceError(error) => Fault::DeviceError(*error),
+        Status::Offline => Fault::Offline,
+        Status::Unreachable(cause) => Fault::Io(cause.clone()),
+    };
+    Some(sentence(&fault))
+}
+
+/// What the cashier reads: what is wrong with the printer, and what to do. Details are for the log.
+fn sentence(fault: &Fault) -> String {
+    let told = match (fault.kind(), fault) {
+        (ErrorKind::PaperOut, _) => "the printer is out of paper: put in a new roll",
+        (ErrorKind::CoverOpen, _) => "the cover of the printer is open: close it",
+        (_, Fault::DeviceError(DeviceError::Cutter)) => "the cutter of the printer is stuck: open the cover, clear it, close it",
+        (_, Fault::DeviceError(DeviceError::AutoRecoverable)) => "the printer is too hot or otherwise busy: it goes on by itself",
+        (ErrorKind::DeviceError, _) => "the printer has a fault: switch it off and on, or call for help",
+        (ErrorKind::Unreachable, _) => "the printer cannot be reached: check that it is switched on and plugged in",
+        (ErrorKind::Disconnected | ErrorKind::TimedOut | ErrorKind::NoAnswer, _) => {
+            "the printer stopped answering: check that it is switched on and plugged in"
+        }
+        (ErrorKind::Offline, _) => "the printer is offline: press its button, or switch it off and on",
+        _ => return chain_of(fault),
+    };
+    tracing::debug!(fault = %chain_of(fault), "the printer does not print");
+    told.to_owned()
 }

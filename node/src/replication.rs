@@ -173,8 +173,15 @@ async fn exchange(
 ) -> Result<Drained, Broken> {
     let connection = net.connect(&link.address, &link.server_name, config.clone()).await?;
     let mut tasks = JoinSet::new();
-    let mut driver = Driver::open(node, env, &connection, boot, earlier, &mut tasks).await?;
-    let ended = driver.run(&connection, &mut tasks, welcomed).await;
+    let ended = match Driver::open(node, env, &connection, boot, earlier, &mut tasks).await {
+        Ok(mut driver) => driver.run(&connection, &mut tasks, welcomed).await,
+        Err(broken) => Err(broken),
+    };
+    let ended = ended.map_err(|broken| match (broken, connection.close_reason()) {
+        // The connection knows better than a stream of it why it ended.
+        (Broken::Stream(StreamError::Ended) | Broken::Lost(_), Some(why)) => NetError::of(why, &link.address).into(),
+        (broken, _) => broken,
+    });
     connection.close(quinn::VarInt::from_u32(0), b"");
     ended
 }
@@ -230,7 +237,7 @@ impl<'a> Driver<'a> {
             tokio::select! {
                 biased;
                 frame = self.inbox.recv() => {
-                    let frame = frame.ok_or(StreamError::Ended)?.map_err(|error| lost(connection, error))?;
+                    let frame = frame.ok_or(StreamError::Ended)??;
                     self.session.handle_frame(frame)?;
                     self.handle_events().await?;
                     if self.ready && !*welcomed {
@@ -330,14 +337,6 @@ impl<'a> Driver<'a> {
             stream.send(frame).await.map_err(|_| StreamError::Ended)?;
         }
         Ok(())
-    }
-}
-
-/// A stream that ended says less than the connection does about why.
-fn lost(connection: &Connection, error: StreamError) -> Broken {
-    match (error, connection.close_reason()) {
-        (StreamError::Ended, Some(reason)) => Broken::Lost(reason),
-        (error, _) => error.into(),
     }
 }
 

@@ -361,23 +361,23 @@ impl Till {
     /// The store's settings.
     fn store(&self) -> Result<Store, ApiError> {
         let missing =
-            || ApiError::new(ApiErrorCode::NotReady, "the settings of this store have not arrived yet; connect the till once");
+            || ApiError::new(ApiErrorCode::NotReady, "the settings of this store have not arrived yet: connect the till once");
         people::store(self.db()?, self.identity.store())?.ok_or_else(missing)
     }
 
     /// Who is signed in, if their role may do this.
     fn permitted(&self, permission: Permission) -> Result<StaffMember, ApiError> {
-        let nobody = || ApiError::new(ApiErrorCode::NotSignedIn, "sign in first");
+        let nobody = || ApiError::new(ApiErrorCode::NotSignedIn, "nobody is signed in: sign in first");
         let id = self.signed_in.ok_or_else(nobody)?;
         let member = people::staff_member(self.db()?, id)?.filter(|m| m.active).ok_or_else(nobody)?;
         if !member.role.may(permission) {
-            return Err(ApiError::new(ApiErrorCode::Forbidden, "your role may not do this; ask a shift lead or a manager"));
+            return Err(ApiError::new(ApiErrorCode::Forbidden, "your role may not do this: ask a shift lead or a manager"));
         }
         Ok(member)
     }
 
     fn open_shift_row(&self) -> Result<&ShiftRow, ApiError> {
-        let none = || ApiError::new(ApiErrorCode::NoShift, "no shift is open; open one first");
+        let none = || ApiError::new(ApiErrorCode::NoShift, "no shift is open: open one first");
         self.from_disk.shift.as_ref().ok_or_else(none)
     }
 

@@ -11,7 +11,7 @@
 //! added. Everything has a bound that is checked before memory is taken.
 
 use journal::{Hash, Scope};
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode};
 
 use crate::batch::{Run, RunError, RunWire};
 
@@ -346,5 +346,10 @@ fn to_vec<T: Encode<()>>(value: &T) -> Vec<u8> {
 }
 
 fn from_slice<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, FrameError> {
-    minicbor::decode(bytes).map_err(FrameError::Decode)
+    let mut decoder = Decoder::new(bytes);
+    let value = decoder.decode().map_err(FrameError::Decode)?;
+    if decoder.position() < bytes.len() {
+        return Err(FrameError::Bounds("bytes after its end"));
+    }
+    Ok(value)
 }

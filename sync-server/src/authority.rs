@@ -48,10 +48,10 @@ pub enum AuthorityError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// Not a signing request, or its signature does not prove the key.
-    #[error("the signing request does not verify")]
+    #[error("the signing request does not verify: try again with the same link")]
     Malformed,
     /// Another kind of key.
-    #[error("the key is not an Ed25519 key")]
+    #[error("the key in the signing request is no Ed25519 key: is the till's program as new as the server's?")]
     KeyKind,
 }
 

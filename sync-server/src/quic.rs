@@ -185,8 +185,8 @@ impl Quic {
             older.close(VarInt::from_u32(3), b"another connection of this device took over");
         }
         tracing::info!(event = "device_connected", %device, name = enrolled.name, "device connected");
-        let ended = replicate::serve(self, &connection, &enrolled, stop).await;
-        tracing::info!(event = "device_disconnected", %device, name = enrolled.name, reason = %ended, "device disconnected");
+        let ended = chain_of(&replicate::serve(self, &connection, &enrolled, stop).await);
+        tracing::info!(event = "device_disconnected", %device, name = enrolled.name, reason = ended, "device disconnected");
         let mut live = self.live();
         if live.get(&device).is_some_and(|c| c.stable_id() == connection.stable_id()) {
             live.remove(&device);
@@ -201,6 +201,12 @@ impl Quic {
     pub fn connected(&self) -> Vec<DeviceId> {
         self.live().keys().copied().collect()
     }
+}
+
+/// The error and what caused it, in one line: what a device is told, and what the log says.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Waits until the server is told to stop.

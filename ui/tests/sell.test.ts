@@ -263,3 +263,14 @@ test('the badge says link, unsent and durability', async () => {
   expect(badge.textContent).toContain('Offline');
   expect(badge.textContent).toContain('12 to send');
 });
+
+test('Enter held down on Pay opens the payment once and takes nothing', async () => {
+  const node = await show(tillView(apples));
+  const pay = screen.getByTestId('pay');
+  pay.focus();
+  const held = new KeyboardEvent('keydown', { key: 'Enter', repeat: true, bubbles: true, cancelable: true });
+  pay.dispatchEvent(held);
+  await settled();
+  expect(held.defaultPrevented).toBe(true);
+  expect(sent(node, 'settle_cash')).toHaveLength(0);
+});

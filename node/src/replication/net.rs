@@ -24,17 +24,41 @@ pub enum NetError {
     #[error("cannot open a UDP socket")]
     Socket(#[source] std::io::Error),
     /// The name resolves to nothing.
-    #[error("cannot find the address of {0}")]
+    #[error("cannot find the address of {0}: the name is wrong, or this till has no network")]
     Name(String),
     /// No answer in time.
-    #[error("no answer from {0}")]
+    #[error("no answer from the sync server at {0}: it does not run, or this till has no network")]
     NoAnswer(String),
+    /// The server's certificate is of another authority.
+    #[error("the server at {0} is not the one that this till was enrolled by: correct the address, or enrol the till there")]
+    OtherAuthority(String),
+    /// The server closed the connection, in its own words.
+    #[error("the sync server turned this till away: {0}")]
+    TurnedAway(String),
     /// quinn does not even try.
     #[error("cannot connect")]
     Connect(#[from] quinn::ConnectError),
-    /// The handshake failed: another authority, or turned away.
-    #[error("the connection was refused or lost")]
-    Lost(#[from] quinn::ConnectionError),
+    /// The link broke.
+    #[error("the link to the sync server was lost")]
+    Lost(#[source] quinn::ConnectionError),
+}
+
+impl NetError {
+    /// Why there is no connection to an address (any more), as quinn tells it.
+    pub(super) fn of(error: quinn::ConnectionError, address: &str) -> Self {
+        use quinn::ConnectionError as Why;
+        match error {
+            // What rustls says of a certificate is in the reason; the code alone could be the other side's as well.
+            Why::TransportError(told) if told.reason.contains("invalid peer certificate") => {
+                Self::OtherAuthority(address.to_owned())
+            }
+            Why::ApplicationClosed(told) if !told.reason.is_empty() => {
+                Self::TurnedAway(String::from_utf8_lossy(&told.reason).into_owned())
+            }
+            Why::TimedOut => Self::NoAnswer(address.to_owned()),
+            other => Self::Lost(other),
+        }
+    }
 }
 
 /// A QUIC endpoint to connect from.
@@ -87,7 +111,7 @@ impl Net {
             };
             match tokio::time::timeout(CONNECT_MAX, connecting).await {
                 Ok(Ok(connection)) => return Ok(connection),
-                Ok(Err(error)) => last = error.into(),
+                Ok(Err(error)) => last = NetError::of(error, address),
                 Err(_) => last = NetError::NoAnswer(address.to_owned()),
             }
         }

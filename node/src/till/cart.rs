@@ -3,7 +3,7 @@
 use domain::cart::{Cart, CartError, CartKind, RefundError, Terms, refund_of};
 use domain::document::{CODE_BYTES_MAX, NAME_BYTES_MAX, Product, StaffMember, Store};
 use domain::ids::OrderId;
-use domain::money::{MoneyError, Quantity, UnitPrice};
+use domain::money::{self, Currency, MoneyError, Quantity, UnitPrice};
 use domain::receipt::{self, Circumstances};
 use domain::record::{Order, Record, TEXT_BYTES_MAX};
 use domain::staff::Permission;
@@ -36,13 +36,16 @@ impl Till {
         let store = self.store()?;
         let product = self.find_product(item)?;
         if !product.active {
-            return Err(ApiError::new(Code::InactiveProduct, format!("{} is not on sale", product.name)));
+            return Err(ApiError::new(
+                Code::InactiveProduct,
+                format!("{} is not on sale any more: put it aside and ask a manager", product.name),
+            ));
         }
         let price = match unit_price {
             Some(price) if price != product.price.0 => {
                 self.permitted(Permission::OverridePrice)?;
                 if price < 0 {
-                    return Err(bad_amount("a price cannot be below zero"));
+                    return Err(bad_amount("a price is not below zero: to give money back, refund the sale"));
                 }
                 UnitPrice(price)
             }
@@ -120,7 +123,11 @@ impl Till {
             self.new_cart();
             return Ok(());
         }
-        let order = self.cart.settle_in_cash(&self.terms(&store)?, tendered_minor).map_err(cart_error)?;
+        let short = |error| match error {
+            CartError::TenderShort { short_minor } => tender_short(short_minor, store.currency),
+            error => cart_error(error),
+        };
+        let order = self.cart.settle_in_cash(&self.terms(&store)?, tendered_minor).map_err(short)?;
         let is_refund = matches!(self.cart.kind, CartKind::Refund { .. });
         self.settle(&store, &cashier, order, is_refund)?;
         self.new_cart();
@@ -134,8 +141,9 @@ impl Till {
         lines: &[RefundLine],
         reason: &str,
     ) -> Result<(), ApiError> {
-        if orders::order(self.db()?, refund)?.is_some() {
-            return self.settled_before(refund);
+        if let Some(row) = orders::order(self.db()?, refund)? {
+            // The same refund again; any other order under this id is a mistake, and saying that it is done would be a lie.
+            return if row.is_refund { self.settled_before(refund) } else { Err(stale_order()) };
         }
         let cashier = self.permitted(Permission::RefundSale)?;
         let store = self.store()?;
@@ -143,7 +151,9 @@ impl Till {
             return Err(stale_order());
         }
         bounded(reason, TEXT_BYTES_MAX, "a reason")?;
-        let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that sale");
+        let unknown = || {
+            ApiError::new(Code::NoSuchOrder, "this till does not know that sale: look it up again, or refund without the sale")
+        };
         let row = orders::order(self.db()?, original)?.filter(|o| !o.is_refund).ok_or_else(unknown)?;
         let (_, sale) = orders::read_order(self.db()?, row.entry)?;
         let before = orders::refunded(self.db()?, original, sale.lines.len())?;
@@ -215,7 +225,7 @@ impl Till {
                 if fits { catalogue::product_by_code(self.db()?, code)? } else { None }
             }
         };
-        found.ok_or_else(|| ApiError::new(Code::UnknownCode, "no product has this code"))
+        found.ok_or_else(|| ApiError::new(Code::UnknownCode, "no product has this code: scan it again, or search by name"))
     }
 
     /// Changes a copy of the cart and takes it once it adds up and is saved.
@@ -234,12 +244,20 @@ impl Till {
     }
 }
 
-/// A text within its bound.
+/// A text within its bound and without control characters, which a printer or a terminal would obey.
 pub(super) fn bounded<'a>(text: &'a str, bytes_max: usize, what: &str) -> Result<&'a str, ApiError> {
     if text.len() > bytes_max {
-        return Err(ApiError::new(Code::BadRequest, format!("{what} may have at most {bytes_max} bytes")));
+        return Err(ApiError::new(Code::BadRequest, format!("{what} is too long: shorten it to at most {bytes_max} bytes")));
+    }
+    if text.chars().any(|c| c.is_control()) {
+        return Err(ApiError::new(Code::BadRequest, format!("{what} holds a control character: type it anew")));
     }
     Ok(text)
+}
+
+fn tender_short(short_minor: i64, currency: Currency) -> ApiError {
+    let missing = money::format_scaled(short_minor.into(), currency.exponent());
+    ApiError::new(Code::TenderShort, format!("{missing} {currency} is missing: take more, or take something out of the cart"))
 }
 
 pub(super) fn bad_amount(why: &str) -> ApiError {
@@ -247,11 +265,11 @@ pub(super) fn bad_amount(why: &str) -> ApiError {
 }
 
 pub(super) fn cart_not_empty() -> ApiError {
-    ApiError::new(Code::CartNotEmpty, "settle or clear the cart first")
+    ApiError::new(Code::CartNotEmpty, "something is in the cart: settle it or empty it first")
 }
 
 fn stale_order() -> ApiError {
-    ApiError::new(Code::StaleOrder, "the cart has changed meanwhile; look at it again")
+    ApiError::new(Code::StaleOrder, "another order is in the cart by now: look at the screen again")
 }
 
 pub(super) fn money_error(error: MoneyError) -> ApiError {
@@ -277,7 +295,7 @@ fn cart_error(error: CartError) -> ApiError {
 fn refund_error(error: RefundError) -> ApiError {
     match error {
         RefundError::MoreThanLeft { .. } => ApiError::new(Code::NothingToRefund, error.to_string()),
-        RefundError::Cart(CartError::Empty) => ApiError::new(Code::NothingToRefund, "choose what comes back"),
+        RefundError::Cart(CartError::Empty) => ApiError::new(Code::NothingToRefund, "nothing was chosen: choose what comes back"),
         RefundError::Cart(error) => cart_error(error),
     }
 }

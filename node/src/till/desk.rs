@@ -28,7 +28,7 @@ impl Till {
     pub(super) fn sign_in(&mut self, staff: StaffId, pin: &str) -> Result<(), ApiError> {
         let fits = (PIN_DIGITS_MIN..=PIN_DIGITS_MAX).contains(&pin.len()) && pin.bytes().all(|b| b.is_ascii_digit());
         if !fits {
-            return Err(ApiError::new(Code::BadRequest, "a PIN is 4 to 12 digits"));
+            return Err(ApiError::new(Code::BadRequest, "a PIN is 4 to 12 digits: type it again"));
         }
         let Some(member) = people::staff_member(self.db()?, staff)?.filter(|m| m.active) else {
             is_pin(NOBODYS_HASH, pin);
@@ -43,7 +43,7 @@ impl Till {
             if last_ms > now {
                 people::set_pin_attempts(self.db()?, staff, wrong, now)?;
             }
-            let message = "too many wrong PINs; wait before the next try";
+            let message = "too many wrong PINs: wait before the next try";
             return Err(ApiError { code: Code::PinLocked, message: message.to_owned(), retry_after_ms: Some(wait) });
         }
         // Counted before it is checked, so that pulling the plug does not make a try free.
@@ -61,13 +61,13 @@ impl Till {
         let member = self.permitted(Permission::Sell)?;
         let store = self.store()?;
         if self.from_disk.shift.is_some() {
-            return Err(ApiError::new(Code::ShiftOpen, "a shift is open already; close it first"));
+            return Err(ApiError::new(Code::ShiftOpen, "a shift is open already: close it first"));
         }
         let business_day = match business_day {
             None => self.today(),
-            Some(text) => {
-                text.parse::<Date>().map_err(|_| ApiError::new(Code::BadRequest, "a business day is written YYYY-MM-DD"))?
-            }
+            Some(text) => business_day_of(text).ok_or_else(|| {
+                ApiError::new(Code::BadRequest, "a business day is written YYYY-MM-DD and is between 2000 and 2199")
+            })?,
         };
         let (now, random) = self.new_id();
         let opening = ShiftOpening {
@@ -107,7 +107,10 @@ impl Till {
         bounded(&reason, TEXT_BYTES_MAX, "a reason")?;
         bounded(reference.as_deref().unwrap_or(""), TEXT_BYTES_MAX, "a reference")?;
         if lines.is_empty() || lines.len() > LINES_MAX {
-            return Err(ApiError::new(Code::BadRequest, format!("a correction has 1 to {LINES_MAX} lines")));
+            return Err(ApiError::new(
+                Code::BadRequest,
+                format!("a correction has 1 to {LINES_MAX} lines: split it into several"),
+            ));
         }
         let lines = lines.iter().map(|l| self.stock_line(l)).collect::<Result<_, _>>()?;
         let adjustment = StockAdjustment { id: self.new_record_id(), shift, lines, reason, reference };
@@ -116,7 +119,7 @@ impl Till {
 
     fn stock_line(&self, line: &AdjustLine) -> Result<StockLine, ApiError> {
         let code = bounded(line.code.trim(), CODE_BYTES_MAX, "a code")?;
-        let unknown = || ApiError::new(Code::UnknownCode, "no product has this code");
+        let unknown = || ApiError::new(Code::UnknownCode, "no product has this code: scan it again, or search by name");
         let product = catalogue::product_by_code(self.db()?, code)?.ok_or_else(unknown)?;
         let (quantity, unit_price) = (Quantity(line.quantity_milli), UnitPrice(line.unit_price));
         Ok(StockLine { product: product.id, quantity, unit_price, amount_minor: valued(quantity, unit_price)? })
@@ -171,9 +174,15 @@ impl Till {
     }
 }
 
+/// A day as people write it. Nothing outside two centuries: no calendar of another program has to cope with it.
+fn business_day_of(text: &str) -> Option<Date> {
+    let day = text.parse::<Date>().ok().filter(|_| text.len() == "YYYY-MM-DD".len())?;
+    (2000..=2199).contains(&day.year()).then_some(day)
+}
+
 fn cash(minor: i64) -> Result<i64, ApiError> {
     if !(0..=AMOUNT_MINOR_MAX).contains(&minor) {
-        return Err(bad_amount("cash in a drawer is neither below zero nor beyond ten thousand million"));
+        return Err(bad_amount("cash in a drawer is not below zero and not that much: count it again"));
     }
     Ok(minor)
 }
@@ -184,7 +193,7 @@ fn valued(quantity: Quantity, unit_price: UnitPrice) -> Result<i64, ApiError> {
 }
 
 fn wrong_pin() -> ApiError {
-    ApiError::new(Code::WrongPin, "this PIN is wrong")
+    ApiError::new(Code::WrongPin, "that PIN is not right: try again")
 }
 
 fn is_pin(hash: &str, pin: &str) -> bool {

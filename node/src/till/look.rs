@@ -47,7 +47,10 @@ impl Till {
     pub fn query(&self, query: Query) -> Result<Answer, ApiError> {
         let text_fits = |text: &str| match text.len() {
             0..=SEARCH_BYTES_MAX => Ok(()),
-            _ => Err(ApiError::new(Code::BadRequest, format!("a search has at most {SEARCH_BYTES_MAX} bytes"))),
+            _ => Err(ApiError::new(
+                Code::BadRequest,
+                format!("the search is too long: shorten it to at most {SEARCH_BYTES_MAX} bytes"),
+            )),
         };
         Ok(match query {
             Query::Till {} => Answer::Till(Box::new(self.view()?)),
@@ -221,7 +224,7 @@ impl Till {
 
     fn order_view(&self, id: OrderId) -> Result<OrderView, ApiError> {
         let db = self.db()?;
-        let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that order");
+        let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that order: look it up again");
         let row = orders::order(db, id)?.ok_or_else(unknown)?;
         let (entry, order) = orders::read_order(db, row.entry)?;
         let refunded = orders::refunded(db, id, order.lines.len())?;

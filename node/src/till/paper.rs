@@ -45,7 +45,10 @@ impl Till {
     pub(super) fn reprint(&mut self, order: OrderId) -> Result<(), ApiError> {
         self.permitted(Permission::Sell)?;
         if !self.options.printing {
-            return Err(ApiError::new(Code::BadRequest, "no printer is set up on this till"));
+            return Err(ApiError::new(
+                Code::BadRequest,
+                "no printer is set up on this till: reprint at another one, or have one set up",
+            ));
         }
         self.queue_copy(order, None)
     }
@@ -54,7 +57,7 @@ impl Till {
         self.permitted(Permission::Sell)?;
         let uncertain = self.from_disk.open_jobs.iter().find(|j| j.id == job && j.state == PrintState::Uncertain).cloned();
         let Some(uncertain) = uncertain else {
-            return Err(ApiError::new(Code::NoSuchPrintJob, "this receipt needs no answer any more"));
+            return Err(ApiError::new(Code::NoSuchPrintJob, "this receipt needs no answer any more: look at the screen again"));
         };
         if !came_out {
             return self.queue_copy(uncertain.order, Some(uncertain.n));
@@ -66,7 +69,7 @@ impl Till {
     /// Queues the next copy of an order's receipt, in place of job `instead_of` if there is one.
     fn queue_copy(&mut self, order: OrderId, instead_of: Option<i64>) -> Result<(), ApiError> {
         let store = self.store()?;
-        let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that order");
+        let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that order: look it up again");
         let row = orders::order(self.db()?, order)?.ok_or_else(unknown)?;
         let (entry, recorded) = orders::read_order(self.db()?, row.entry)?;
         let cashier = self.staff_name(entry.staff)?;

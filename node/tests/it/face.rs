@@ -13,11 +13,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::shop::*;
 
-struct Open {
+pub struct Open {
     _shop: Shop,
-    address: SocketAddr,
-    token: String,
-    node: Node,
+    pub address: SocketAddr,
+    pub token: String,
+    pub node: Node,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
 }
@@ -26,6 +26,11 @@ async fn open() -> Open {
     let (shop, mut till) = Shop::stocked();
     till.sign_in(CASHIER);
     till.open();
+    open_to(shop, till).await
+}
+
+/// The face of a till as it stands.
+pub async fn open_to(shop: Shop, till: node::till::Till) -> Open {
     let face = Face::open("127.0.0.1:0".parse().expect("an address"), shop.folder.path(), &*shop.env).await.expect("a face");
     let address = face.address();
     let link = face.link();
@@ -39,9 +44,9 @@ async fn open() -> Open {
 
 impl Open {
     /// Sends a request as it stands and gives the status and the rest of the answer.
-    async fn raw(&self, request: &str) -> (u16, String) {
+    pub async fn raw(&self, request: impl AsRef<[u8]>) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.expect("a connection");
-        stream.write_all(request.as_bytes()).await.expect("sent");
+        stream.write_all(request.as_ref()).await.expect("sent");
         let mut answer = String::new();
         let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer)).await;
         read.expect("an answer in time").expect("an answer");
@@ -49,7 +54,7 @@ impl Open {
         (status, answer)
     }
 
-    async fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    pub async fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
         let mut head = format!("{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
         if !headers.iter().any(|(name, _)| *name == "Host") {
             head.push_str(&format!("Host: {}\r\n", self.address));
@@ -60,7 +65,7 @@ impl Open {
         self.raw(&format!("{head}\r\n{body}")).await
     }
 
-    fn bearer(&self) -> String {
+    pub fn bearer(&self) -> String {
         format!("Bearer {}", self.token)
     }
 }

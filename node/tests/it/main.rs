@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "a test program has no outside")]
 
+mod bad_input;
 mod doctor;
 mod face;
 mod identity;

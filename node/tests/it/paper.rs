@@ -153,7 +153,8 @@ async fn why_nothing_prints_is_shown() {
         s.outcomes.push_back(Outcome::NotSent { cause: Fault::PaperOut });
         s.statuses.extend(std::iter::repeat_n(Status::CoverOpen, 99));
     });
-    let cover = |v: &TillView| v.print_jobs.iter().any(|j| j.problem.as_deref() == Some("the cover of the printer is open"));
+    let cover =
+        |v: &TillView| v.print_jobs.iter().any(|j| j.problem.as_deref() == Some("the cover of the printer is open: close it"));
     let (_, view) = print(till, &printer, cover).await;
     assert_eq!(view.print_jobs[0].state, PrintState::Queued);
 }

@@ -23,19 +23,19 @@ const HEARD_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Ended {
-    #[error("{0}")]
+    #[error(transparent)]
     Stream(#[from] StreamError),
-    #[error("{0}")]
+    #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("{0}")]
+    #[error(transparent)]
     Hub(#[from] HubError),
-    #[error("{0}")]
+    #[error(transparent)]
     Region(#[from] RegionError),
     #[error("the link is gone: {0}")]
     Link(#[from] quinn::ConnectionError),
     #[error("its position is {0:?}")]
     Verdict(Verdict),
-    #[error("a device wrote for another incarnation than it greeted with")]
+    #[error("the run is not of the device and incarnation that greeted")]
     OtherOrigin,
     #[error("the server is stopping")]
     Stopping,
@@ -65,7 +65,7 @@ pub(super) async fn serve(quic: &Quic, connection: &Connection, device: &Device,
     };
     let Err(ended) = driver.run(stop).await;
     if let Some(reason) = ended.goodbye() {
-        driver.session.goodbye(reason, ended.to_string());
+        driver.session.goodbye(reason, super::chain_of(&ended));
         let _ = driver.flush().await;
         // Dropping its channel lets the writer finish the control stream; the device closes when it has read the goodbye. The other stream
         // stays open until then: its end could overtake the goodbye, and the device would not know why.

@@ -18,7 +18,7 @@ pub enum DeskError {
     #[error("too many wrong codes: every pending code was ended, ask the manager for a new one")]
     TooManyTries,
     /// The key is enrolled already.
-    #[error("this device's key is enrolled already")]
+    #[error("this device's key is enrolled already: run the till as it is, or enrol it from an empty folder")]
     KnownKey,
     /// The log refuses.
     #[error(transparent)]

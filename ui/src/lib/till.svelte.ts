@@ -237,11 +237,15 @@ export class Till {
   }
 }
 
-/** The sentence for a refusal: ours by its code, the node's own for a code that this build does not know. */
+/** The sentence for a refusal: ours by its code, with the node's own where a code has many causes or is not known to this build. */
 export function errorText(error: ApiError): string {
   const key: MessageKey = `error.${error.code}`;
-  return tOr(key, error.message);
+  const message = asSentence(error.message);
+  return tOr(key, message, { message });
 }
+
+/** The node's sentences begin small and end open, because a log goes on from there. */
+const asSentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
 
 /** The line at that place, if it is still the one that was shown. */
 function lineAt(view: TillView | null, index: number, shown: CartLineView): CartLineView | null {

@@ -1,0 +1,14 @@
+//! Bad weather, with the real programs: folders that are used twice, copied, of another version or damaged; servers that are not the right
+//! one; Postgres that refuses, hangs or goes away in the middle; printers without paper; a cashier who taps twice.
+//!
+//! `docs/bad-input.md` is the table; each test here is a row or some of them.
+
+mod weather {
+    mod counter;
+    mod doors;
+    mod folders;
+    mod postgres;
+    mod printer;
+    mod proxy;
+    mod support;
+}

@@ -1,0 +1,203 @@
+//! Data folders: in use, of a newer version, copied, damaged. Whoever refuses says why, and changes nothing.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use journeys::cashier;
+use journeys::stack::binaries::Binaries;
+use node::env::SystemEnv;
+use node::identity::Identity;
+use node::till::{Till, TillOptions};
+
+use super::support::*;
+
+#[test]
+fn a_folder_belongs_to_one_process_at_a_time() -> Result<()> {
+    let mut stack = at_work(1, false)?;
+    let data = stack.tills[0].data().to_owned();
+    let told = till_complaint(&stack, &data)?;
+    says(&told, &format!("evertill-node: {} is in use by another evertill-node: stop that one first", data.display()))?;
+    let config = stack.server.config().display().to_string();
+    for command in [&["run"][..], &["init"], &["enrolment-code", "--store", "S01", "--name", "Till 9"]] {
+        let arguments: Vec<&str> = ["--config", &config].into_iter().chain(command.iter().copied()).collect();
+        let told = complaint(&Binaries::find()?.sync_server(), &arguments, &stack.folder().join("logs/refused.log"))?;
+        says(&told, "another evertill-sync-server uses …: stop it first")?;
+    }
+    // The first ones go on, and after them the second may.
+    for number in 0..3 {
+        cashier::sell(stack.tills[0].client(), number)?;
+    }
+    cashier::wait_until_sent(stack.tills[0].client())?;
+    stack.tills[0].stop();
+    let mut second = till_on(&stack, "second", &data)?;
+    second.start()?;
+    cashier::sign_in(second.client())?;
+    cashier::sell(second.client(), 3)?;
+    cashier::wait_until_sent(second.client())?;
+    agree(&stack.central.url(), 4)
+}
+
+/// Sets the schema version of a till's replica, as a newer program would have.
+fn set_replica_version(data: &Path, version: u32) -> Result<()> {
+    let till = Till::open(Identity::load(data)?, Arc::new(SystemEnv), TillOptions::default())?;
+    till.db()?.execute_batch(&format!("PRAGMA user_version = {version}"))?;
+    Ok(())
+}
+
+/// The schema version of a plain SQLite file that nobody has open, in its header.
+fn region_version(file: &Path, version: Option<u32>) -> Result<u32> {
+    const AT: usize = 60;
+    let mut bytes = std::fs::read(file)?;
+    let found = u32::from_be_bytes(bytes[AT..AT + 4].try_into()?);
+    if let Some(version) = version {
+        bytes[AT..AT + 4].copy_from_slice(&version.to_be_bytes());
+        std::fs::write(file, bytes)?;
+    }
+    Ok(found)
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() -> Result<()> {
+    let mut stack = at_work(1, false)?;
+    cashier::sell(stack.tills[0].client(), 0)?;
+    cashier::wait_until_sent(stack.tills[0].client())?;
+
+    // The till's.
+    stack.tills[0].stop();
+    let (data, kept) = (stack.tills[0].data().to_owned(), stack.folder().join("kept"));
+    copy(&data, &kept)?;
+    set_replica_version(&data, 99)?;
+    let replica = data.join("replica/replica.db");
+    let before = std::fs::read(&replica)?;
+    let told = till_complaint(&stack, &data)?;
+    says(&told, "replica.db has schema 99, and this program knows schemas up to …: install the newer program again")?;
+    ensure!(std::fs::read(&replica)? == before, "a newer file was changed");
+    put_back(&kept, &data)?;
+    stack.tills[0].start()?;
+    cashier::sign_in(stack.tills[0].client())?;
+    cashier::sell(stack.tills[0].client(), 1)?;
+
+    // The server's.
+    stack.server.stop();
+    let log = stack.server.config().with_file_name("data").join("region.db");
+    let known = region_version(&log, Some(99))?;
+    let before = std::fs::read(&log)?;
+    let config = stack.server.config().display().to_string();
+    let told =
+        complaint(&Binaries::find()?.sync_server(), &["--config", &config, "run"], &stack.folder().join("logs/refused.log"))?;
+    says(&told, "the region's log has schema 99, this program knows up to …: install the newer program again")?;
+    ensure!(std::fs::read(&log)? == before, "a newer log was changed");
+    cashier::sell(stack.tills[0].client(), 2)?;
+    region_version(&log, Some(known))?;
+    stack.server.start()?;
+    cashier::wait_until_sent(stack.tills[0].client())?;
+    agree(&stack.central.url(), 3)
+}
+
+fn put_back(kept: &Path, folder: &Path) -> Result<()> {
+    std::fs::remove_dir_all(folder)?;
+    copy(kept, folder)
+}
+
+/// What is wrong with a till's folder, how it came to that, the sentence.
+type Damage = (&'static str, fn(&Path) -> Result<()>, &'static str);
+
+#[rustfmt::skip]
+const DAMAGES: &[Damage] = &[
+    ("A folder of no till", |d| Ok(std::fs::remove_dir_all(d.join("device"))?), "… is not enrolled yet: run `evertill-node --data … enrol LINK` with a link from the manager"),
+    ("A key that others of the machine can read", |d| Ok(std::fs::set_permissions(d.join("device/device.key"), std::fs::Permissions::from_mode(0o644))?), "… can be read by other users of this machine: run `chmod 600` on it, and consider the key known to them"),
+    ("A key that is missing", |d| Ok(std::fs::remove_file(d.join("device/replica.key"))?), "… could not be read: …"),
+    ("A key that is none", |d| Ok(std::fs::write(d.join("device/device.key"), "secret")?), "… makes no sense: it is not an Ed25519 key in PKCS#8"),
+    ("An identity that was cut off", |d| Ok(std::fs::write(d.join("device/identity.json"), "{\"device\":")?), "… makes no sense: EOF while parsing a value …"),
+    ("The database of another till", |d| Ok(std::fs::write(d.join("device/replica.key"), "00".repeat(32))?), "… cannot be read with the key of this device: it belongs to another device, or it is damaged"),
+    ("A database that is none", |d| Ok(std::fs::write(d.join("replica/replica.db"), vec![7; 8_192])?), "… cannot be read with the key of this device: it belongs to another device, or it is damaged"),
+];
+
+#[test]
+fn a_damaged_folder_is_refused_with_a_sentence_and_works_when_it_is_mended() -> Result<()> {
+    let mut stack = at_work(1, false)?;
+    cashier::sell(stack.tills[0].client(), 0)?;
+    stack.tills[0].stop();
+    let (data, kept) = (stack.tills[0].data().to_owned(), stack.folder().join("kept"));
+    copy(&data, &kept)?;
+    for (wrong, damage, sentence) in DAMAGES {
+        damage(&data)?;
+        eprintln!("{wrong}");
+        says(&till_complaint(&stack, &data)?, sentence)?;
+        put_back(&kept, &data)?;
+    }
+    let again = stack.tills[0]
+        .enrol("evertill://127.0.0.1:1/0Z0789ABCZ#0000000000000000000000000000000000000000000000000000000000000000");
+    let told = format!("{:#}", again.expect_err("it is enrolled"));
+    says(&told, "… belongs to an enrolled device already; use another folder, or remove this one if nothing in it is needed")?;
+    stack.tills[0].start()?;
+    cashier::sign_in(stack.tills[0].client())?;
+    cashier::sell(stack.tills[0].client(), 1)?;
+    cashier::wait_until_sent(stack.tills[0].client())?;
+    agree(&stack.central.url(), 2)
+}
+
+/// The file with the sales is gone, the rest of the folder is there: what the server has comes back, and no number is given twice.
+#[test]
+fn a_deleted_database_comes_back_from_the_server() -> Result<()> {
+    let mut stack = at_work(1, false)?;
+    for number in 0..3 {
+        cashier::sell(stack.tills[0].client(), number)?;
+    }
+    cashier::wait_until_sent(stack.tills[0].client())?;
+    let series = stack.tills[0].client().view()?.till.series;
+    stack.tills[0].stop();
+    std::fs::remove_dir_all(stack.tills[0].data().join("replica"))?;
+    std::fs::create_dir(stack.tills[0].data().join("replica"))?;
+    stack.tills[0].start()?;
+    let view = cashier::sign_in(stack.tills[0].client())?;
+    ensure!(view.till.series != series, "the numbers go on in the series {series}");
+    let all = || Ok((stack.tills[0].client().orders(200)?.len() == 3).then_some(()));
+    journeys::stack::until("the three orders", cashier::PATIENCE, all)?;
+    if stack.tills[0].client().view()?.shift.is_none() {
+        stack.tills[0].client().command(&node::api::Command::OpenShift { float_minor: 0, business_day: None })?;
+    }
+    cashier::sell(stack.tills[0].client(), 3)?;
+    cashier::wait_until_sent(stack.tills[0].client())?;
+    agree(&stack.central.url(), 4)
+}
+
+/// Both the till and its copy sell on: the copy under a series of its own, and nothing of either is lost.
+#[test]
+fn a_folder_copied_to_another_machine_sells_beside_the_first() -> Result<()> {
+    let mut stack = at_work(1, false)?;
+    cashier::sell(stack.tills[0].client(), 0)?;
+    cashier::wait_until_sent(stack.tills[0].client())?;
+    stack.tills[0].stop();
+    let copied = stack.folder().join("copied");
+    copy(stack.tills[0].data(), &copied)?;
+    // As the copy's machine sees it: the folder was written on another one.
+    let path = copied.join("device/identity.json");
+    let mut identity: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+    identity["machine"] = "another machine".into();
+    std::fs::write(&path, serde_json::to_vec(&identity)?)?;
+
+    stack.tills[0].start()?;
+    let mut other = till_on(&stack, "copied", &copied)?;
+    other.start()?;
+    let tills = [stack.tills[0].client().clone(), other.client().clone()];
+    for till in &tills {
+        cashier::sign_in(till)?;
+    }
+    let mut receipts = BTreeSet::new();
+    for number in 0..4 {
+        for till in &tills {
+            receipts.insert(cashier::sell(till, number)?.receipt);
+        }
+    }
+    assert_eq!(receipts.len(), 8, "a number was given twice: {receipts:?}");
+    let series: BTreeSet<_> = receipts.iter().map(|receipt| receipt[..8].to_owned()).collect();
+    assert_eq!(series.len(), 2, "{series:?}");
+    for till in &tills {
+        cashier::wait_until_sent(till)?;
+    }
+    agree(&stack.central.url(), 9)
+}

@@ -71,7 +71,9 @@ fn a_full_cart_says_so() {
     for _ in 0..LINES_MAX {
         cart.add(&p, &p.name, Quantity::ONE, p.price, true).expect("added");
     }
-    assert_eq!(cart.add(&p, &p.name, Quantity::ONE, p.price, true), Err(CartError::Full));
+    let full = cart.add(&p, &p.name, Quantity::ONE, p.price, true).expect_err("full");
+    let sentence = "the cart has 2000 lines, the most an order can hold: settle it and go on with another one";
+    assert_eq!((full, full.to_string().as_str()), (CartError::Full, sentence));
     assert!(cart.add(&p, &p.name, Quantity::ONE, p.price, false).is_ok(), "an equal line still takes more");
 }
 

@@ -19,7 +19,7 @@ type Job = Box<dyn FnOnce(&mut Owned) + Send>;
 
 /// The till has stopped, so nothing more can be asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the till is stopping")]
+#[error("the till is stopping: start it again")]
 pub struct NodeStopped;
 
 /// A handle to a running till. Clones are cheap and lead to the same till; it stops when all of them are gone.

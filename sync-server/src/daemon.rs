@@ -373,6 +373,7 @@ impl EnrolmentDesk for Desk {
         match issued {
             Ok(Ok(code)) => Ok(code),
             Ok(Err(AuthorError::NoSuchStore(code))) => Err(IssueError::UnknownStore(code)),
+            Ok(Err(error @ AuthorError::DeviceName)) => Err(IssueError::Name(error.to_string())),
             Ok(Err(error)) => Err(IssueError::Failed(error.to_string())),
             Err(error) => Err(IssueError::Failed(error.to_string())),
         }

@@ -253,12 +253,22 @@ fn a_code_is_good_once_and_guessing_ends_it() {
     let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key().to_bytes();
     let id = |n: u8| DeviceId(uuid::Uuid::from_bytes([n; 16]));
     shop.region.issue_code("S01", "Till", "C0DE1", 1_000).expect("a code");
+    for (store, name, sentence) in [
+        ("S99", "Till", "there is no store S99: add it with `store add`"),
+        ("S01", " ", "Give the device a name of 1 to 100 letters, without control characters."),
+        ("S01", &"T".repeat(101), "Give the device a name of 1 to 100 letters, without control characters."),
+        ("S01", "Till\u{1b}[2J", "Give the device a name of 1 to 100 letters, without control characters."),
+    ] {
+        assert_eq!(shop.region.issue_code(store, name, "N0NE", 1_000).expect_err(name).to_string(), sentence);
+    }
     let life = sync_proto::enrolment::CODE_LIFE_MS;
     assert!(matches!(shop.region.redeem("C0DE1", id(1), key(1), 1_001 + life), Err(DeskError::WrongCode)), "too old");
     shop.region.redeem("c0de1", id(1), key(1), 1_000 + life).expect("in time, in any case of letters");
     assert!(matches!(shop.region.redeem("C0DE1", id(2), key(2), 1_000), Err(DeskError::WrongCode)), "used");
     shop.region.issue_code("S01", "Till", "C0DE2", 1_000).expect("a code");
-    assert!(matches!(shop.region.redeem("C0DE2", id(2), key(1), 1_000), Err(DeskError::KnownKey)));
+    let known = shop.region.redeem("C0DE2", id(2), key(1), 1_000).expect_err("its key is there already");
+    let sentence = "this device's key is enrolled already: run the till as it is, or enrol it from an empty folder";
+    assert!(matches!(known, DeskError::KnownKey) && known.to_string() == sentence, "{known}");
     for _ in 0..4 {
         assert!(matches!(shop.region.redeem("WRONG", id(2), key(2), 1_000), Err(DeskError::WrongCode)));
     }

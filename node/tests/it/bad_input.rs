@@ -115,6 +115,12 @@ const SIGNED_OUT_ROWS: &[Row] = &[
     ("A shift closed with nobody signed in", r#"{"type":"close_shift","counted_minor":100}"#, "not_signed_in", NOBODY),
 ];
 
+/// With nothing in the cart.
+#[rustfmt::skip]
+const EMPTY_CART_ROWS: &[Row] = &[
+    ("Paying for an empty cart", r#"{"type":"settle_cash","order":"{cart}","tendered_minor":0}"#, "cart_empty", "the cart is empty: scan something first"),
+];
+
 /// With the shift closed and a cashier signed in.
 #[rustfmt::skip]
 const NO_SHIFT_ROWS: &[Row] = &[
@@ -298,6 +304,8 @@ async fn every_row_has_its_code_and_sentence_and_leaves_the_till_as_it_was() {
     let view = command(&desk, Command::SettleCash { order: cart.order, tendered_minor: 2_000 }).await;
     let shift = view.shift.expect("a shift");
     assert_eq!((shift.sales, shift.refunds, shift.expected_minor), (2, 1, 10_000 + 3 * 1_275));
+    let desk = Desk { names: BTreeMap::from([("{cart}", view.cart.order.to_string())]), ..desk };
+    desk.check(COMMAND, EMPTY_CART_ROWS, true).await;
     let view = command(&desk, Command::CloseShift { counted_minor: 10_000 + 3 * 1_275 }).await;
     assert_eq!(view.last_closed_shift.map(|s| s.difference_minor), Some(0));
     command(&desk, scan("22423", 1)).await;
@@ -449,7 +457,7 @@ async fn a_flood_of_messages_holds_nobody_up() {
 #[test]
 fn rows_are_in_the_page() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/bad-input.md")).expect("the page");
-    let all = [CASHIER_ROWS, MANAGER_ROWS, SIGNED_OUT_ROWS, NO_SHIFT_ROWS, QUERY_ROWS];
+    let all = [CASHIER_ROWS, MANAGER_ROWS, SIGNED_OUT_ROWS, EMPTY_CART_ROWS, NO_SHIFT_ROWS, QUERY_ROWS];
     for (wrong, _, code, sentence) in all.into_iter().flatten() {
         let line = format!("| {wrong} | `{code}` | {sentence} |");
         assert!(page.contains(&line), "docs/bad-input.md has no line that begins: {line}");

@@ -26,6 +26,9 @@ pub enum AuthorError {
     /// No store has this code.
     #[error("there is no store {0}: add it with `store add`")]
     NoSuchStore(String),
+    /// A device's name that is none.
+    #[error("Give the device a name of 1 to 100 letters, without control characters.")]
+    DeviceName,
     /// Someone of this name works there already.
     #[error("{name} works in store {store} already")]
     StaffExists {

@@ -8,6 +8,9 @@ use sync_proto::enrolment::{CODE_LIFE_MS, CODE_TRIES_MAX, normalise_code};
 
 use super::{AuthorError, Region, RegionError};
 
+/// Longest name of a device, in characters.
+const DEVICE_NAME_CHARS_MAX: usize = 100;
+
 /// Why a device was not admitted; the sentence is shown at the device.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
@@ -48,14 +51,19 @@ impl Region {
     /// Notes a one-time code for a new till of a store.
     ///
     /// # Errors
-    /// No such store, or the log refuses.
+    /// No such store, a name that is none, or the log refuses.
     pub fn issue_code(&mut self, store_code: &str, name: &str, code: &str, now_ms: u64) -> Result<Pending, AuthorError> {
         let store = self.store_by_code(store_code)?.ok_or_else(|| AuthorError::NoSuchStore(store_code.to_owned()))?;
+        // Every replica of the store will hold it, in a record that has a bound.
+        let is_name = (1..=DEVICE_NAME_CHARS_MAX).contains(&name.trim().chars().count()) && !name.chars().any(char::is_control);
+        if !is_name {
+            return Err(AuthorError::DeviceName);
+        }
         let expires_at_ms = now_ms + CODE_LIFE_MS;
         self.db.execute("DELETE FROM enrolment_code WHERE expires_at_ms < ?1", [now_ms])?;
         self.db.execute(
             "INSERT INTO enrolment_code (code_hash, store, name, expires_at_ms) VALUES (?1, ?2, ?3, ?4)",
-            params![digest(code), store.id.as_bytes(), name, expires_at_ms],
+            params![digest(code), store.id.as_bytes(), name.trim(), expires_at_ms],
         )?;
         Ok(Pending { expires_at_ms })
     }

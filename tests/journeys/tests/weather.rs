@@ -3,10 +3,13 @@
 //!
 //! `docs/bad-input.md` is the table; each test here is a row or some of them.
 
+#![expect(unreachable_pub, reason = "a test program has no outside")]
+
 mod weather {
     mod counter;
     mod doors;
     mod folders;
+    mod manager;
     mod postgres;
     mod printer;
     mod proxy;

@@ -33,6 +33,10 @@ const KINDS: [FaultKind; 7] = [
     FaultKind::ReadError,
 ];
 
+/// The whole sentences, as docs/bad-input.md has them.
+const NOT_RECORDED: &str = "the disk of this till is full or broken and nothing was recorded: make room or call for help";
+const IN_DOUBT: &str = "the disk failed and it is not known yet whether this was recorded: try again, and the till looks it up";
+
 /// A till just before an action.
 struct Start {
     step: Step,
@@ -121,8 +125,8 @@ fn suffer(shop: &Shop, start: &Start, kind: FaultKind, call: u64, folders: &[Fol
 fn outcome_of(answer: &Result<(), ApiError>) -> Result<Outcome> {
     match answer {
         Ok(()) => Ok(Outcome::Done),
-        Err(error) if error.code == ApiErrorCode::Storage => Ok(Outcome::NotRecorded),
-        Err(error) if error.code == ApiErrorCode::InDoubt => Ok(Outcome::InDoubt),
+        Err(error) if error.code == ApiErrorCode::Storage && error.message == NOT_RECORDED => Ok(Outcome::NotRecorded),
+        Err(error) if error.code == ApiErrorCode::InDoubt && error.message == IN_DOUBT => Ok(Outcome::InDoubt),
         Err(error) => bail!("a failing disk was answered with {error:?}"),
     }
 }

@@ -99,6 +99,7 @@ fn a_till_that_is_not_enrolled_at_this_server_is_told() -> Result<()> {
     stack.server.stop();
     // The same authority, another log: the devices of before are not in it.
     let log = stack.server.config().with_file_name("data").join("region.db");
+    settle(&log)?;
     let kept = log.with_extension("kept");
     std::fs::rename(&log, &kept)?;
     stack.server.command(&["init"], None)?;

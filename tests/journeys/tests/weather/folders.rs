@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use journeys::cashier;
-use journeys::stack::binaries::Binaries;
 use node::env::SystemEnv;
 use node::identity::Identity;
 use node::till::{Till, TillOptions};
@@ -20,11 +19,8 @@ fn a_folder_belongs_to_one_process_at_a_time() -> Result<()> {
     let data = stack.tills[0].data().to_owned();
     let told = till_complaint(&stack, &data)?;
     says(&told, &format!("evertill-node: {} is in use by another evertill-node: stop that one first", data.display()))?;
-    let config = stack.server.config().display().to_string();
     for command in [&["run"][..], &["init"], &["enrolment-code", "--store", "S01", "--name", "Till 9"]] {
-        let arguments: Vec<&str> = ["--config", &config].into_iter().chain(command.iter().copied()).collect();
-        let told = complaint(&Binaries::find()?.sync_server(), &arguments, &stack.folder().join("logs/refused.log"))?;
-        says(&told, "another evertill-sync-server uses …: stop it first")?;
+        says(&server_complaint(&stack, command)?, "another evertill-sync-server uses …: stop it first")?;
     }
     // The first ones go on, and after them the second may.
     for number in 0..3 {
@@ -83,11 +79,10 @@ fn a_database_of_a_newer_version_is_left_alone() -> Result<()> {
     // The server's.
     stack.server.stop();
     let log = stack.server.config().with_file_name("data").join("region.db");
+    settle(&log)?;
     let known = region_version(&log, Some(99))?;
     let before = std::fs::read(&log)?;
-    let config = stack.server.config().display().to_string();
-    let told =
-        complaint(&Binaries::find()?.sync_server(), &["--config", &config, "run"], &stack.folder().join("logs/refused.log"))?;
+    let told = server_complaint(&stack, &["run"])?;
     says(&told, "the region's log has schema 99, this program knows up to …: install the newer program again")?;
     ensure!(std::fs::read(&log)? == before, "a newer log was changed");
     cashier::sell(stack.tills[0].client(), 2)?;

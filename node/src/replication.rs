@@ -10,7 +10,7 @@ use quinn::Connection;
 use sync_proto::batch::RUN_COMMITS_MAX;
 use sync_proto::enrolment::REPLICATION_ALPN;
 use sync_proto::env::{Env, random};
-use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, ScopeName, Verdict, Welcome};
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Reason, ScopeName, Verdict, Welcome};
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -172,6 +172,7 @@ async fn exchange(
     welcomed: &mut bool,
 ) -> Result<Drained, Broken> {
     let connection = net.connect(&link.address, &link.server_name, config.clone()).await?;
+    let is_earlier = earlier.is_some();
     let mut tasks = JoinSet::new();
     let ended = match Driver::open(node, env, &connection, boot, earlier, &mut tasks).await {
         Ok(mut driver) => driver.run(&connection, &mut tasks, welcomed).await,
@@ -183,7 +184,20 @@ async fn exchange(
         (broken, _) => broken,
     });
     connection.close(quinn::VarInt::from_u32(0), b"");
-    ended
+    match ended {
+        Err(Broken::Session(SessionError::Goodbye(bye)))
+            if is_earlier && matches!(bye.reason, Reason::Forked | Reason::Refused) =>
+        {
+            Err(Broken::Earlier(Verdict::Forked))
+        }
+        // Found out only now, because this replica had gone on further than the server's copy of the other history.
+        Err(Broken::Session(SessionError::Goodbye(bye))) if bye.reason == Reason::Forked => {
+            tracing::warn!(told = bye.message, "the server knows another history of this till");
+            node.with(|till| till.renew_incarnation()).await??;
+            Err(Broken::Renewed)
+        }
+        ended => ended,
+    }
 }
 
 struct Driver<'a> {

@@ -39,6 +39,9 @@ pub enum AuthorityError {
     /// A key or certificate that cannot be made or read.
     #[error("cannot make or read a certificate")]
     Certificate(#[source] rcgen::Error),
+    /// A key of a region that has a log is gone.
+    #[error("{} is missing: put it back from a backup, because with a new one every till would be locked out", .0.display())]
+    Missing(PathBuf),
     /// A file that holds no key or certificate.
     #[error("{} does not hold what it should", .0.display())]
     Content(PathBuf),
@@ -67,6 +70,15 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// Checks that a folder whose region has a log has its keys too, before [`Authority::open`] would make new ones.
+    ///
+    /// # Errors
+    /// The first key that is missing.
+    pub fn check_keys(data: &Path) -> Result<(), AuthorityError> {
+        let missing = ["authority.key", "server.key"].map(|name| data.join(name)).into_iter().find(|path| !path.exists());
+        missing.map_or(Ok(()), |path| Err(AuthorityError::Missing(path)))
+    }
+
     /// Opens the authority in a data folder, making what is not there.
     ///
     /// # Errors

@@ -117,6 +117,9 @@ pub fn open(data: &Path, env: &dyn Env, create: bool) -> Result<Opened, DaemonEr
         Err(TryLockError::WouldBlock) => return Err(DaemonError::Locked(data.to_owned())),
         Err(TryLockError::Error(source)) => return Err(folder_error(source)),
     }
+    if log.exists() {
+        Authority::check_keys(data)?;
+    }
     let authority = Arc::new(Authority::open(data)?);
     let writer = Writer {
         device: DeviceId::new(env.unix_ms(), random(env)),

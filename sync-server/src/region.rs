@@ -265,6 +265,12 @@ impl Region {
                 if number != chain.commit + 1 {
                     return Err(AdmitError::Gap { has: chain.commit });
                 }
+                // The next one, but of another history: the device's replica was copied or put back, and wrote on since.
+                if known == 0
+                    && let Some((scope, head)) = heads.iter().find(|(scope, head)| chain.head(scope) != **head)
+                {
+                    return Err(AdmitError::Forked { scope: scope.clone(), seq: head.seq });
+                }
                 break;
             }
             for (scope, bytes) in &commit.entries {

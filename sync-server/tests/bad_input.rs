@@ -46,6 +46,7 @@ struct World {
 }
 
 /// A till that is enrolled, and everything that it has written.
+#[derive(Clone)]
 struct Till {
     id: DeviceId,
     key: SigningKey,
@@ -303,6 +304,7 @@ const ROWS: &[Row] = &[
     ("A run that begins too late", |t, _| Says::Up(spoilt(t.next(2), |r| { r.commits.remove(0); })), "refused", "the run begins after commit 2: what is between is missing"),
     ("Two commits in the wrong order", |t, _| Says::Up(spoilt(t.next(3), |r| r.commits.swap(1, 2))), "refused", "the run does not verify: commit 5 where 4 was due"),
     ("Another commit where one is already", |t, _| Says::Up(spoilt(t.again(), |r| { let bytes = &mut r.commits[0].entries[0].1; *bytes.last_mut().expect("bytes") ^= 1; })), "forked", "scope … already has another entry 2"),
+    ("The next commit of another history", |t, _| Says::Up(encoded(vec![t.of_another_history()])), "forked", "scope … already has another entry 2"),
     ("An entry that is no entry", |t, _| Says::Up(spoilt(t.next(1), |r| r.commits[0].entries[0].1 = b"a sale, honestly".to_vec())), "refused", "the run holds bytes that are no entry: an entry that is not canonical: …"),
     ("An entry of more than 256 KiB", |t, _| Says::Up(spoilt(t.next(1), |r| r.commits[0].entries[0].1 = vec![0; 300_000])), "refused", "the run holds bytes that are no entry: an entry of 300000 bytes, more than 262144"),
     ("A commit of no entries", |t, _| Says::Up(spoilt(t.next(1), |r| r.commits[0].entries.clear())), "refused", "the run does not verify: the parts of commit 3 do not fit together"),
@@ -322,6 +324,15 @@ impl Till {
         assert!(!first.entries.is_empty());
         let before = BTreeMap::from([(self.scope.clone(), earlier.head(&self.scope))]);
         Run { origin: self.chain.origin, before, commits: vec![self.written(&mut earlier, &self.scope, &self.key)] }
+    }
+
+    /// Commit 3 of a copy that wrote another commit 2.
+    fn of_another_history(&self) -> Run {
+        let mut copied = Self { chain: OriginChain::new(self.chain.origin), ..self.clone() };
+        copied.write(1);
+        let body = Body::Record { kind: 8, version: 1, bytes: vec![0xa0] };
+        copied.chain.append(&self.key, Hlc::new(6, 0), None, vec![NewEntry { scope: self.scope.clone(), body }]);
+        copied.next(1)
     }
 
     /// One of the two parts of a commit.

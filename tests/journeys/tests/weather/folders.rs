@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use journeys::cashier;
+use journeys::cashier::{self, PATIENCE};
+use journeys::stack;
+use journeys::stack::ports::{Ports, Protocol};
 use node::env::SystemEnv;
 use node::identity::Identity;
 use node::till::{Till, TillOptions};
@@ -151,7 +153,7 @@ fn a_deleted_database_comes_back_from_the_server() -> Result<()> {
     let view = cashier::sign_in(stack.tills[0].client())?;
     ensure!(view.till.series != series, "the numbers go on in the series {series}");
     let all = || Ok((stack.tills[0].client().orders(200)?.len() == 3).then_some(()));
-    journeys::stack::until("the three orders", cashier::PATIENCE, all)?;
+    stack::until("the three orders", PATIENCE, all)?;
     if stack.tills[0].client().view()?.shift.is_none() {
         stack.tills[0].client().command(&node::api::Command::OpenShift { float_minor: 0, business_day: None })?;
     }
@@ -195,4 +197,67 @@ fn a_folder_copied_to_another_machine_sells_beside_the_first() -> Result<()> {
         cashier::wait_until_sent(till)?;
     }
     agree(&stack.central.url(), 9)
+}
+
+/// The same machine, so that nothing on the disk tells the two apart until the server does: what the copy sold before that stays on its own
+/// disk, shown as unsent; from then on it has a series of its own.
+#[test]
+fn a_folder_copied_and_used_twice_on_one_machine_is_found_out() -> Result<()> {
+    let mut stack = at_work(1, false)?;
+    cashier::sell(stack.tills[0].client(), 0)?;
+    cashier::wait_until_sent(stack.tills[0].client())?;
+    stack.tills[0].stop();
+    let copied = stack.folder().join("copied");
+    copy(stack.tills[0].data(), &copied)?;
+    stack.tills[0].start()?;
+    cashier::sign_in(stack.tills[0].client())?;
+    cashier::sell(stack.tills[0].client(), 1)?;
+    cashier::wait_until_sent(stack.tills[0].client())?;
+    let series = stack.tills[0].client().view()?.till.series;
+
+    // The copy sells once without a link, under the same numbers.
+    let nobody = Ports::Free.choose("nobody", Protocol::Udp, 0, &mut |_| {})?;
+    let mut cut_off = till_at(&stack, "copied", &copied, nobody)?;
+    cut_off.start()?;
+    cashier::sign_in(cut_off.client())?;
+    let alone = cashier::sell(cut_off.client(), 2)?;
+    ensure!(alone.receipt.starts_with(&series), "{} is not in the series {series}", alone.receipt);
+    cut_off.stop();
+
+    let mut other = till_on(&stack, "copied", &copied)?;
+    other.start()?;
+    cashier::sign_in(other.client())?;
+    // It is further than the server, and of another history: only what it sends tells.
+    let renewed = || Ok((other.client().view()?.till.series != series).then_some(()));
+    stack::until("the copy to be told", PATIENCE, renewed)?;
+    let sold = cashier::sell(other.client(), 3)?;
+    ensure!(!sold.receipt.starts_with(&series), "{} is still in the series {series}", sold.receipt);
+    cashier::sell(stack.tills[0].client(), 4)?;
+    agree(&stack.central.url(), 4)?;
+    // Nothing is hidden: the copy still has its sale and says that it could not be sent.
+    let there = other.client().orders(200)?.into_iter().any(|order| order.receipt == alone.receipt);
+    let unsent = other.client().view()?.link.unsent;
+    ensure!(there && unsent > 0, "the sale that is on no server: on the copy's disk {there}, unsent {unsent}");
+    Ok(())
+}
+
+#[test]
+fn a_server_without_its_keys_makes_no_new_ones() -> Result<()> {
+    let mut stack = at_work(1, false)?;
+    for key in ["authority.key", "server.key"] {
+        stack.server.stop();
+        let path = stack.server.config().with_file_name("data").join(key);
+        let kept = path.with_extension("kept");
+        std::fs::rename(&path, &kept)?;
+        for command in ["run", "init"] {
+            let sentence = "… is missing: put it back from a backup, because with a new one every till would be locked out";
+            says(&server_complaint(&stack, &[command])?, sentence)?;
+        }
+        ensure!(!path.exists(), "a new {key} was made");
+        std::fs::rename(&kept, &path)?;
+        stack.server.start()?;
+        cashier::sell(stack.tills[0].client(), 0)?;
+        cashier::wait_until_sent(stack.tills[0].client())?;
+    }
+    agree(&stack.central.url(), 2)
 }

@@ -22,8 +22,11 @@ struct RunWire {
     device: Vec<u8>,
     incarnation: Vec<u8>,
     scopes: Vec<(String, u64, Vec<u8>)>,
-    commits: Vec<(Vec<(u32, Vec<u8>)>, Option<SealWire>)>,
+    commits: Vec<(Vec<EntryWire>, Option<SealWire>)>,
 }
+
+/// The place of its scope among the run's, and its bytes.
+type EntryWire = (u32, Vec<u8>);
 
 #[derive(Clone)]
 struct SealWire {

@@ -30,11 +30,11 @@ pub enum NetError {
     #[error("no answer from the sync server at {0}: it does not run, or this till has no network")]
     NoAnswer(String),
     /// The server's certificate is of another authority.
-    #[error("the server at {0} is not the one that this till was enrolled by: correct the address, or enrol the till there")]
+    #[error("the server at {0} is not the one that the enrolment names: correct the address, or enrol with a link from it")]
     OtherAuthority(String),
     /// The server closed the connection, in its own words.
-    #[error("the sync server turned this till away: {0}")]
-    TurnedAway(String),
+    #[error("the sync server closed the connection: {0}")]
+    Closed(String),
     /// quinn does not even try.
     #[error("cannot connect")]
     Connect(#[from] quinn::ConnectError),
@@ -53,7 +53,7 @@ impl NetError {
                 Self::OtherAuthority(address.to_owned())
             }
             Why::ApplicationClosed(told) if !told.reason.is_empty() => {
-                Self::TurnedAway(String::from_utf8_lossy(&told.reason).into_owned())
+                Self::Closed(String::from_utf8_lossy(&told.reason).into_owned())
             }
             Why::TimedOut => Self::NoAnswer(address.to_owned()),
             other => Self::Lost(other),

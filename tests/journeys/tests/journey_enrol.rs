@@ -57,7 +57,7 @@ fn a_code_works_once_and_a_wrong_one_never() -> Result<()> {
         wrong_authority.contains("the link is not from another server") && wrong_authority.contains(not_the_one),
         "{wrong_authority}"
     );
-    let what_to_do = "is not the one that this till was enrolled by: correct the address, or enrol the till there";
+    let what_to_do = "is not the one that the enrolment names: correct the address, or enrol with a link from it";
     assert!(wrong_authority.contains(what_to_do), "{wrong_authority}");
 
     // Neither attempt has used the code up.

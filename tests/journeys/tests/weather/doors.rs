@@ -13,7 +13,7 @@ const WRONG_CODE: &str =
     "the sync server did not admit this device: the code is wrong, used or too old: ask the manager for a new one";
 const TOO_MANY: &str = "the sync server did not admit this device: too many wrong codes: every pending code was ended, ask the manager for a new one";
 const OTHER_SERVER: &str =
-    "the server at … is not the one that this till was enrolled by: correct the address, or enrol the till there";
+    "the server at … is not the one that the enrolment names: correct the address, or enrol with a link from it";
 const NOBODY_THERE: &str = "no answer from the sync server at …: it does not run, or this till has no network";
 
 fn empty_region() -> Result<Stack> {
@@ -106,10 +106,10 @@ fn a_till_that_is_not_enrolled_at_this_server_is_told() -> Result<()> {
     stack.server.start()?;
     let turned_away = || {
         let problem = stack.tills[0].client().view()?.link.problem;
-        Ok(problem.filter(|told| told.contains("turned this till away")))
+        Ok(problem.filter(|told| told.contains("closed the connection")))
     };
     let told = stack::until("the till to be turned away", PATIENCE, turned_away)?;
-    assert_eq!(told, "the sync server turned this till away: this device is not enrolled here");
+    assert_eq!(told, "the sync server closed the connection: this device is not enrolled here");
     cashier::sell(stack.tills[0].client(), 1)?;
 
     stack.server.stop();

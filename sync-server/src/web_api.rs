@@ -1,9 +1,39 @@
 //! The shapes of the manager's HTTP API, `/api/v1`.
 //!
-//! Amounts are whole minor units, times Unix milliseconds, days `YYYY-MM-DD`, ids UUID text. The TypeScript in
-//! `ui/src/lib/api/server.gen.ts` is generated from this file (`tests::bindings_are_fresh`).
+//! Amounts are whole minor units, quantities thousandths, prices hundredths of a minor unit, rates basis points, times Unix
+//! milliseconds, days `YYYY-MM-DD`, ids UUID text. Lists come in pages: what `next` says is the `after` of the next question.
+//! Every table is a file, too, when asked with `format=csv`. The TypeScript in `ui/src/lib/api/server.gen.ts` is generated from
+//! here (`tests::bindings_are_fresh`).
+//!
+//! * `reports`: figures, the sales behind them, stock, devices, exceptions.
+//! * `catalogue`: products, tax classes, stores, and who changed them.
+//! * `imports`: products from a file.
+//! * `live`: what happens while one watches.
 
 use serde::{Deserialize, Serialize};
+
+pub use catalogue::*;
+pub use imports::*;
+pub use live::*;
+pub use reports::*;
+
+mod catalogue;
+mod imports;
+mod live;
+mod reports;
+
+/// The TypeScript declarations of some types.
+#[cfg(test)]
+macro_rules! declare {
+    ($($type:ty),* $(,)?) => {
+        pub(super) fn declarations(config: &ts_rs::Config) -> Vec<String> {
+            use ts_rs::TS;
+            vec![$(<$type>::decl(config)),*]
+        }
+    };
+}
+#[cfg(test)]
+use declare;
 
 /// `POST /api/v1/session`: sign in. The answer sets a session cookie.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,126 +52,6 @@ pub struct SignInRequest {
 pub struct SessionView {
     /// The manager's name.
     pub name: String,
-}
-
-/// How a sales report is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum GroupBy {
-    /// One row a business day.
-    Day,
-    /// One row a till.
-    Till,
-}
-
-/// `GET /api/v1/reports/sales?from=&to=&group_by=`: sales by business day or till, both days included.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct SalesReport {
-    /// The first business day.
-    pub from: String,
-    /// The last business day.
-    pub to: String,
-    /// How it is cut.
-    pub group_by: GroupBy,
-    /// The currency's ISO 4217 letters.
-    pub currency: String,
-    /// How many decimal digits a minor unit is.
-    pub exponent: u8,
-    /// One row a day or till, in order; days without business are there with zeros.
-    pub rows: Vec<SalesRow>,
-    /// The sum of the rows.
-    pub total: SalesRow,
-    /// What the figures cover.
-    pub coverage: Coverage,
-}
-
-/// One row of a sales report.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct SalesRow {
-    /// The day or the device id; `total` in the last row.
-    pub key: String,
-    /// What people call it.
-    pub label: String,
-    /// How many sales.
-    pub sales: i64,
-    /// What they come to, tax included.
-    pub sales_minor: i64,
-    /// How many refunds.
-    pub refunds: i64,
-    /// What they come to, tax included, as a positive sum.
-    pub refunds_minor: i64,
-    /// Sales less refunds.
-    pub net_minor: i64,
-    /// The tax in `net_minor`.
-    pub tax_minor: i64,
-}
-
-/// What a figure covers: which tills, up to when, what is missing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct Coverage {
-    /// When this was asked.
-    pub asked_at_ms: u64,
-    /// Whether everything that any till is known to have is in the figures, and every till was heard lately.
-    pub complete: bool,
-    /// One sentence that says it, such as "Covers 2 of 3 tills to 14:32 UTC; Till 3 silent for 47 min."
-    pub sentence: String,
-    /// One row a till, by name.
-    pub tills: Vec<TillCoverage>,
-}
-
-/// One till's share of a [`Coverage`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct TillCoverage {
-    /// The device id.
-    pub device: String,
-    /// What people call it.
-    pub name: String,
-    /// The store's code.
-    pub store: String,
-    /// How it stands.
-    pub state: CoverageState,
-    /// The till's own time of the last entry in the figures; none when nothing has arrived.
-    pub covers_to_ms: Option<u64>,
-    /// When a server last heard it, even without news; none when never.
-    pub seen_at_ms: Option<u64>,
-    /// Commits that the till is known to have made and that are not in the figures.
-    pub missing_commits: u64,
-}
-
-/// How a till stands in a coverage line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum CoverageState {
-    /// Heard lately, nothing missing.
-    Current,
-    /// Heard lately, but something it has is still on its way.
-    Behind,
-    /// Not heard for more than two minutes.
-    Silent,
-    /// Never heard.
-    Never,
-}
-
-/// `GET /api/v1/devices`: every device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct DeviceView {
-    /// Its id.
-    pub device: String,
-    /// What people call it.
-    pub name: String,
-    /// `till`, `handheld` or `server`.
-    pub kind: String,
-    /// The store's code.
-    pub store: Option<String>,
-    /// When it was last heard.
-    pub seen_at_ms: Option<u64>,
 }
 
 /// `POST /api/v1/enrolment-codes`: ask for a one-time code for a new device.
@@ -169,7 +79,8 @@ pub struct EnrolmentCode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct WebError {
-    /// The stable code: `bad_request`, `not_signed_in`, `wrong_password`, `try_later`, `not_found`, `central_away`, `internal`.
+    /// The stable code: `bad_request`, `not_signed_in`, `wrong_password`, `try_later`, `not_found`,
+    /// `conflict`, `too_large`, `central_away`, `internal`.
     pub code: String,
     /// One sentence that says what to do.
     pub message: String,
@@ -184,22 +95,19 @@ mod tests {
     /// The TypeScript of every type above. Numbers stay below 2^53: a JSON reader in a browser has no larger ones.
     fn bindings() -> String {
         let config = Config::new().with_large_int("number");
-        let types = [
+        let mut types = vec![
             SignInRequest::decl(&config),
             SessionView::decl(&config),
-            GroupBy::decl(&config),
-            SalesReport::decl(&config),
-            SalesRow::decl(&config),
-            Coverage::decl(&config),
-            TillCoverage::decl(&config),
-            CoverageState::decl(&config),
-            DeviceView::decl(&config),
             EnrolmentCodeRequest::decl(&config),
             EnrolmentCode::decl(&config),
             WebError::decl(&config),
         ];
+        types.extend(reports::declarations(&config));
+        types.extend(catalogue::declarations(&config));
+        types.extend(imports::declarations(&config));
+        types.extend(live::declarations(&config));
         let types: Vec<String> = types.iter().map(|decl| format!("export {}\n", without_comments(decl))).collect();
-        format!("// Generated from sync-server/src/web_api.rs. Do not edit.\n\n{}", types.join("\n"))
+        format!("// Generated from sync-server/src/web_api.rs and the files below it. Do not edit.\n\n{}", types.join("\n"))
     }
 
     /// The Rust side has the comments; one place is enough.

@@ -13,7 +13,7 @@ use super::coverage::{coverage, orders_without_day, till_facts};
 use super::dump::snapshot;
 use super::pool::in_time;
 use super::{CentralError, Postgres};
-use crate::web_api::{DeviceView, GroupBy, SalesReport, SalesRow};
+use crate::web_api::{Basis, CoverageState, DeviceView, GroupBy, SalesReport, SalesRow};
 
 /// Most days of one report: ten years.
 pub const DAYS_MAX: i32 = 3_700;
@@ -123,7 +123,7 @@ async fn sales_in(
 ) -> Result<SalesReport, CentralError> {
     let mut by_key = match question.group_by {
         GroupBy::Day => by_day(tx, question, currency).await?,
-        GroupBy::Till => by_till(tx, question, currency).await?,
+        _ => by_till(tx, question, currency).await?,
     };
     let mut total = SalesRow { key: "total".into(), label: "Total".into(), ..SalesRow::default() };
     for row in &mut by_key {
@@ -133,12 +133,16 @@ async fn sales_in(
         total.refunds += row.refunds;
         total.refunds_minor += row.refunds_minor;
         total.net_minor += row.net_minor;
-        total.tax_minor += row.tax_minor;
+        total.tax_minor = Some(total.tax_minor.unwrap_or_default() + row.tax_minor.unwrap_or_default());
     }
     let day = |d: BusinessDay| d.to_date().map(|d| d.to_string()).unwrap_or_default();
     Ok(SalesReport {
         from: day(question.from),
         to: day(question.to),
+        basis: Basis::BusinessDay,
+        time_zone: "UTC".into(),
+        store: None,
+        truncated: false,
         group_by: question.group_by,
         exponent: Currency::new(currency).map_or(2, |c| c.exponent()),
         currency: currency.to_owned(),
@@ -166,7 +170,9 @@ fn sums(row: &tokio_postgres::Row, key: String, label: String) -> SalesRow {
         refunds: row.get(3),
         refunds_minor: row.get(4),
         net_minor: 0,
-        tax_minor: row.get(5),
+        tax_minor: Some(row.get(5)),
+        detail: String::new(),
+        quantity_milli: None,
     }
 }
 
@@ -228,6 +234,14 @@ pub async fn devices(central: &Postgres) -> Result<Vec<DeviceView>, CentralError
         kind: row.get(2),
         store: row.get(3),
         seen_at_ms: row.get::<_, Option<i64>>(4).map(i64::unsigned_abs),
+        series: String::new(),
+        software: String::new(),
+        enrolled_at_ms: 0,
+        state: CoverageState::Current,
+        connected: false,
+        last_entry_at_ms: None,
+        unsent_commits: 0,
+        clock_drift_ms: None,
     };
     Ok(rows.iter().map(view).collect())
 }

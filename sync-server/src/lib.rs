@@ -9,6 +9,7 @@
 //! | [`hub`] | the thread that owns the log, and the way to it |
 //! | [`quic`] | the QUIC face: replication and enrolment |
 //! | [`import`] | products from a CSV file |
+//! | [`live`] | what happens now, for those who watch |
 //! | [`central`] | the feed to Postgres, the projector, the reports |
 //! | [`web`], [`web_api`] | the manager page and its API |
 //! | [`metrics`] | what Prometheus is told |
@@ -24,6 +25,7 @@ pub mod env;
 pub mod hub;
 pub mod import;
 pub mod metrics;
+pub mod live;
 pub mod quic;
 pub mod region;
 pub mod secrets;

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use crate::central::Postgres;
 use crate::config::WebConfig;
 use crate::metrics::Metrics;
+use crate::live::Live;
 use crate::web_api::EnrolmentCode;
 
 pub mod accounts;
@@ -78,6 +79,7 @@ pub enum WebError {
 #[derive(Clone)]
 pub struct WebState {
     pub(crate) shared: Arc<Shared>,
+    live: Live,
 }
 
 pub(crate) struct Shared {
@@ -113,7 +115,19 @@ impl WebState {
                 attempts: attempts::Attempts::default(),
                 checks: accounts::Checks::default(),
             }),
+            live: Live::default(),
         }
+    }
+
+    /// The same, with what happens in this server.
+    #[must_use]
+    pub fn with_live(self, live: Live) -> Self {
+        Self { live, ..self }
+    }
+
+    /// What happens in this server, for those who watch.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 }
 

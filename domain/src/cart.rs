@@ -32,6 +32,10 @@ pub struct Cart {
     pub lines: Vec<CartLine>,
     /// A number of another system.
     pub reference: Option<String>,
+    /// Whether its prices hold the tax: the store's mode when its first line was added, however the store is changed since. None while it
+    /// is empty.
+    #[serde(default)]
+    pub tax_mode: Option<TaxMode>,
 }
 
 /// One line of the cart, with its own snapshot of the product.
@@ -91,7 +95,7 @@ pub enum CartError {
 impl Cart {
     /// An empty cart of a sale.
     pub fn new(order: OrderId) -> Self {
-        Self { order, kind: CartKind::Sale, lines: Vec::new(), reference: None }
+        Self { order, kind: CartKind::Sale, lines: Vec::new(), reference: None, tax_mode: None }
     }
 
     /// Adds a product: to its line, when one with the same name and price is there, else (or when it is to stay `separate`) as a new

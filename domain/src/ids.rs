@@ -96,6 +96,14 @@ id!(
     ProductId
 );
 id!(
+    /// A tax class.
+    TaxClassId
+);
+id!(
+    /// A picture: the beginning of the hash of its bytes, rather than a time and random bytes.
+    PictureId
+);
+id!(
     /// A sale or a refund.
     OrderId
 );

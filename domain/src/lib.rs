@@ -10,7 +10,8 @@
 //! | [`tax`] | tax per rate, computed once per order |
 //! | [`cart`] | the order being built at the counter, and what it becomes when it is paid |
 //! | [`record`] | everything that can happen, and its encoding |
-//! | [`document`] | what people edit together: products, stores, staff; the values only, not the CRDT |
+//! | [`document`] | what people edit together: products, tax classes, pictures, stores, staff; the values only, not the CRDT |
+//! | [`picture`] | what of an image file can be said from its first bytes |
 //! | [`fold`] | a record turned into the rows it means, the same on every replica and in Postgres |
 //! | [`staff`] | roles and what each may do |
 //! | [`receipt`] | what a receipt says (how it is printed is `hardware`'s business) |
@@ -20,6 +21,7 @@ pub mod document;
 pub mod fold;
 pub mod ids;
 pub mod money;
+pub mod picture;
 pub mod receipt;
 pub mod record;
 pub mod staff;

@@ -8,6 +8,8 @@ use crate::tax::TaxMode;
 /// A receipt in words, in printing order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
+    /// The first words, one string a line.
+    pub header: Vec<String>,
     /// The store's name.
     pub store_name: String,
     /// The store's address, one string a line.
@@ -36,8 +38,8 @@ pub struct Receipt {
     pub tax_included: bool,
     /// How it was paid.
     pub payments: Vec<ReceiptPayment>,
-    /// The last words.
-    pub footer: String,
+    /// The last words, one string a line.
+    pub footer: Vec<String>,
 }
 
 /// One line of a receipt.
@@ -83,6 +85,7 @@ pub struct Circumstances<'a> {
 pub fn receipt(order: &Order, is_refund: bool, about: Circumstances<'_>) -> Receipt {
     let amount = |minor: i64| format_amount(minor, order.currency);
     Receipt {
+        header: about.store.receipt_header.clone(),
         store_name: about.store.name.clone(),
         address: about.store.address.clone(),
         copy: about.copy,
@@ -114,7 +117,7 @@ pub fn receipt(order: &Order, is_refund: bool, about: Circumstances<'_>) -> Rece
                 change: (p.change_minor() != 0).then(|| amount(p.change_minor())),
             })
             .collect(),
-        footer: about.store.receipt_footer.clone(),
+        footer: about.store.footer_lines(),
     }
 }
 

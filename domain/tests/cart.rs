@@ -21,6 +21,9 @@ fn product(n: u8, price: i64, tax_rate_bp: u32) -> Product {
         barcodes: vec![],
         price: UnitPrice(price),
         tax_rate_bp,
+        category: String::new(),
+        tax_class: None,
+        picture: None,
         active: true,
     }
 }

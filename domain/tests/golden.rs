@@ -39,6 +39,9 @@ fn four_line_sale() -> domain::record::Order {
             barcodes: vec![],
             price: UnitPrice(price),
             tax_rate_bp: 2000,
+            category: String::new(),
+            tax_class: None,
+            picture: None,
             active: true,
         };
         cart.add(&product, name, Quantity::pieces(pieces).expect("a quantity"), UnitPrice(price), false).expect("added");

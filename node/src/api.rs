@@ -4,7 +4,7 @@
 //! whole minor units, quantities thousandths, unit prices hundredths of a minor unit, ids are UUID text, and everything
 //! arrives ready to draw. The TypeScript in `ui/src/lib/api/node.gen.ts` is generated from this file (`tests::bindings_are_fresh`).
 
-use domain::ids::{OrderId, ProductId, RecordId, ShiftId, StaffId};
+use domain::ids::{OrderId, PictureId, ProductId, RecordId, ShiftId, StaffId};
 use domain::staff::Role;
 use serde::{Deserialize, Serialize};
 
@@ -263,8 +263,10 @@ pub struct StoreView {
     pub currency: String,
     /// How many decimal digits a minor unit is.
     pub exponent: u8,
-    /// Whether prices hold the tax.
+    /// Whether prices hold the tax; while a cart is open, whether they do there.
     pub tax_included: bool,
+    /// The languages of its screens and receipts, its first one first.
+    pub languages: Vec<String>,
 }
 
 /// This till.
@@ -524,6 +526,9 @@ pub struct ProductView {
     pub unit_price: i64,
     /// What this till believes is in stock, in thousandths.
     pub stock_milli: i64,
+    /// What it looks like: `GET /picture/{id}`.
+    #[cfg_attr(test, ts(type = "string | null"))]
+    pub picture: Option<PictureId>,
 }
 
 /// An order in a list.

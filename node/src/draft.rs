@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use domain::cart::{Cart, CartKind, CartLine};
 use domain::ids::OrderId;
+use domain::tax::TaxMode;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,8 @@ struct Head {
     kind: CartKind,
     reference: Option<String>,
     touched: Option<usize>,
+    #[serde(default)]
+    tax_mode: Option<TaxMode>,
 }
 
 impl Draft {
@@ -78,7 +81,13 @@ impl Draft {
     pub fn save(&mut self, cart: &Cart, touched: Option<usize>) -> Result<(), StoreError> {
         let before = self.saved.as_ref().map_or(&[][..], |kept| &kept.cart.lines);
         let tx = self.db.unchecked_transaction()?;
-        let head = Head { order: cart.order, kind: cart.kind.clone(), reference: cart.reference.clone(), touched };
+        let head = Head {
+            order: cart.order,
+            kind: cart.kind.clone(),
+            reference: cart.reference.clone(),
+            touched,
+            tax_mode: cart.tax_mode,
+        };
         tx.prepare_cached("INSERT OR REPLACE INTO head (one, json) VALUES (1, ?)")?.execute([json(&head)])?;
         if cart.lines.len() < before.len() {
             tx.prepare_cached("DELETE FROM line WHERE position >= ?")?.execute([cart.lines.len()])?;
@@ -107,7 +116,10 @@ impl Draft {
         let lines = select.query_map([], |r| r.get::<_, String>(0))?;
         let lines: Vec<CartLine> = lines.map(|l| parse(&l?)).collect::<Result<_, _>>()?;
         let touched = head.touched.filter(|&at| at < lines.len());
-        Ok(Some(Kept { cart: Cart { order: head.order, kind: head.kind, lines, reference: head.reference }, touched }))
+        Ok(Some(Kept {
+            cart: Cart { order: head.order, kind: head.kind, lines, reference: head.reference, tax_mode: head.tax_mode },
+            touched,
+        }))
     }
 }
 

@@ -6,10 +6,11 @@
 //! POST /api/command  a Command      → the TillView, or an ApiError
 //! POST /api/query    a Query        → its answer, or an ApiError
 //! GET  /api/events   WebSocket, subprotocols "evertill" and the token: Events as they happen
+//! GET  /picture/ID    a product's picture
 //! GET  anything else the screen
 //! ```
 //!
-//! Any program on the machine, and any web page in its browser, can reach a loopback port. So commands, queries and events need a
+//! Any program on the machine, and any web page in its browser, can reach a loopback port. So commands, queries, events and pictures need a
 //! token that is kept in the data folder; the `Host` must be this face's own, which keeps out names that were rebound to the loopback
 //! address; and an `Origin`, where there is one, must be too, which keeps out other pages.
 
@@ -18,6 +19,7 @@ use std::path::Path;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract;
 use axum::extract::ws::{Message, WebSocket};
 use axum::extract::{DefaultBodyLimit, Request, State, WebSocketUpgrade};
 use axum::http::header::{
@@ -48,8 +50,7 @@ const MESSAGE_BYTES_MAX: usize = 1_024;
 /// How long the till may take to say that it is ready.
 const READY_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 const SUBPROTOCOL: &str = "evertill";
-const POLICY: &str =
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self' ws:; frame-ancestors 'none'; base-uri 'none'";
+const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self' ws:; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'";
 
 #[derive(rust_embed::Embed)]
 #[folder = "../ui/dist"]
@@ -155,6 +156,7 @@ impl Door {
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
+            .route("/picture/{id}", get(picture))
             .fallback(screen)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(middleware::from_fn_with_state(self.clone(), guard))
@@ -248,6 +250,25 @@ async fn query(
         Ok::<_, Refused>(door.node.query(read(body)?).await?)
     };
     respond(answer.await)
+}
+
+/// A picture never changes, so that the screen may keep it.
+async fn picture(State(door): State<Door>, extract::Path(id): extract::Path<String>, headers: HeaderMap) -> Response {
+    let answer = async {
+        door.admits(bearer(&headers))?;
+        let Ok(id) = id.parse() else { return Ok(None) };
+        Ok::<_, Refused>(door.node.picture(id).await?)
+    };
+    match answer.await {
+        Ok(Some(picture)) => {
+            let mut response = page(picture.media_type.as_str(), picture.bytes, false);
+            let lasting = HeaderValue::from_static("private, max-age=31536000, immutable");
+            response.headers_mut().insert(CACHE_CONTROL, lasting);
+            response
+        }
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(refused) => refused.into_response(),
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

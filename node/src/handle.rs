@@ -5,6 +5,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use domain::document::Picture;
+use domain::ids::PictureId;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::api::{ApiError, ApiErrorCode, Command, Event, Query, TillView};
@@ -83,6 +85,14 @@ impl Node {
     /// Why there is no answer.
     pub async fn query(&self, query: Query) -> Result<Answer, ApiError> {
         self.with(move |till| till.query(query)).await?
+    }
+
+    /// A product's picture, once it has arrived.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn picture(&self, id: PictureId) -> Result<Option<Picture>, ApiError> {
+        self.with(move |till| till.picture(id)).await?
     }
 
     /// What happens from now on.

@@ -31,7 +31,8 @@ pub const COMMITS_PER_CHECKPOINT: u32 = 200;
 /// Commits after which even a busy owner should: it bounds the write-ahead log.
 pub const COMMITS_BEFORE_CHECKPOINT_MAX: u32 = 5_000;
 
-const REPLICA_MIGRATIONS: &[&str] = &[include_str!("../../migrations/node/0001_replica.sql")];
+const REPLICA_MIGRATIONS: &[&str] =
+    &[include_str!("../../migrations/node/0001_replica.sql"), include_str!("../../migrations/node/0002_catalogue.sql")];
 
 /// A raw key of SQLCipher.
 pub type StoreKey = [u8; 32];

@@ -8,7 +8,8 @@ const TEXT_BYTES_MAX: usize = 200;
 
 /// Sets a receipt out for paper.
 pub fn ticket(receipt: &Receipt) -> Ticket {
-    let mut items = vec![centred(&receipt.store_name, Style::sized(1, 2).bold())];
+    let mut items: Vec<Item> = receipt.header.iter().map(|line| centred(line, Style::default())).collect();
+    items.push(centred(&receipt.store_name, Style::sized(1, 2).bold()));
     items.extend(receipt.address.iter().map(|line| centred(line, Style::default())));
     items.push(Item::Feed { lines: 1 });
     if let Some(copy) = receipt.copy {
@@ -51,7 +52,7 @@ pub fn ticket(receipt: &Receipt) -> Ticket {
     }
     if !receipt.footer.is_empty() {
         items.push(Item::Feed { lines: 1 });
-        items.push(centred(&receipt.footer, Style::default()));
+        items.extend(receipt.footer.iter().map(|line| centred(line, Style::default())));
     }
     if let Some(copy) = receipt.copy {
         items.push(centred(&format!("COPY {copy}"), Style::sized(2, 2).bold()));

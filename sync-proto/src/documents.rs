@@ -4,21 +4,28 @@
 //! `[value, hlc, author]`. Automerge keeps every value that was written at once; this module reads all of them and takes the one
 //! with the highest (hlc, change hash), because Automerge's own winner ignores time. One person's action is one change.
 //!
+//! Nothing else is kept of who wrote what: [`Document::history`] reads it from the changes. Two edits made without seeing each other are
+//! concurrent to Automerge too, because an edit is written on the state that its writer saw ([`Document::at`]).
+//!
 //! Bytes of others pass [`Document::apply`], which bounds them and tries them on a copy first: Automerge is known to panic on, or be
 //! poisoned by, changes that are valid by hash.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{ActorId, Automerge, Change, ObjId, ROOT, ReadDoc, ScalarValue, Value};
-use domain::document::{BARCODES_MAX, CODE_BYTES_MAX, DocumentKind, NAME_BYTES_MAX, Product, StaffMember, Store};
-use domain::ids::{ProductId, StaffId, StoreId};
-use domain::money::{Currency, UnitPrice};
-use domain::staff::Role;
-use domain::tax::{TAX_RATE_BP_MAX, TaxMode};
+use automerge::{ActorId, Automerge, Change, ObjId, ROOT, ReadDoc, ScalarValue};
+use domain::document::{DocumentKind, Picture, Product, StaffMember, Store, TaxClass};
+use domain::ids::PictureId;
 use journal::Hlc;
-use minicbor::data::Type;
-use minicbor::{Decoder, Encoder};
+use sha2::{Digest, Sha256};
+
+use fields::Fields;
+pub use history::{ChangeHash, Conflict, ConflictWriting, FieldValue, Outcome, Undone, Writing};
+use register::Register;
+
+mod fields;
+mod history;
+mod register;
 
 /// Largest change in bytes.
 pub const CHANGE_BYTES_MAX: usize = 64 * 1024;
@@ -34,6 +41,10 @@ pub enum DocumentValue {
     Store(Store),
     /// A person.
     StaffMember(StaffMember),
+    /// A rate that many products share.
+    TaxClass(TaxClass),
+    /// A picture.
+    Picture(Picture),
 }
 
 impl DocumentValue {
@@ -43,6 +54,8 @@ impl DocumentValue {
             Self::Product(_) => DocumentKind::Product,
             Self::Store(_) => DocumentKind::Store,
             Self::StaffMember(_) => DocumentKind::StaffMember,
+            Self::TaxClass(_) => DocumentKind::TaxClass,
+            Self::Picture(_) => DocumentKind::Picture,
         }
     }
 
@@ -52,6 +65,8 @@ impl DocumentValue {
             Self::Product(p) => *p.id.as_bytes(),
             Self::Store(s) => *s.id.as_bytes(),
             Self::StaffMember(m) => *m.id.as_bytes(),
+            Self::TaxClass(c) => *c.id.as_bytes(),
+            Self::Picture(p) => *p.id.as_bytes(),
         }
     }
 }
@@ -70,6 +85,9 @@ pub enum DocumentError {
     /// Automerge does not take it.
     #[error("the change is refused: {0}")]
     Refused(String),
+    /// A state that this document has never had.
+    #[error("the document has never been in that state")]
+    UnknownHeads,
     /// A field is missing or makes no sense.
     #[error("field {field} of the document {why}")]
     Field {
@@ -80,18 +98,27 @@ pub enum DocumentError {
     },
 }
 
+/// The id of the picture that some bytes are: the beginning of their SHA-256.
+pub fn picture_id(bytes: &[u8]) -> PictureId {
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    let beginning = hash.first_chunk().expect("a hash has 32 bytes");
+    PictureId(uuid::Uuid::from_bytes(*beginning))
+}
+
 /// One document.
 #[derive(Debug, Clone)]
 pub struct Document {
     id: [u8; 16],
     kind: DocumentKind,
     doc: Automerge,
+    /// Its saved bytes, when they are known already.
+    saved: Option<Vec<u8>>,
 }
 
 impl Document {
     /// A document that nobody has written yet.
     pub fn new(kind: DocumentKind, id: [u8; 16]) -> Self {
-        Self { id, kind, doc: Automerge::new() }
+        Self { id, kind, doc: Automerge::new(), saved: None }
     }
 
     /// A document from its saved bytes.
@@ -103,27 +130,46 @@ impl Document {
             return Err(DocumentError::TooLarge { what: "a document", bytes: saved.len() });
         }
         let doc = contained(|| Automerge::load(saved).map_err(|e| e.to_string()))?;
-        Ok(Self { id, kind, doc })
+        Ok(Self { id, kind, doc, saved: None })
     }
 
     /// The bytes to keep.
     pub fn save(&self) -> Vec<u8> {
-        self.doc.save()
+        self.saved.clone().unwrap_or_else(|| self.doc.save())
     }
 
-    /// Applies a change of someone else. A change that is there already changes nothing.
+    /// The state it is in, as the hashes of its newest changes, ascending: what [`Self::at`] takes.
+    pub fn heads(&self) -> Vec<ChangeHash> {
+        let mut heads: Vec<ChangeHash> = self.doc.get_heads().iter().map(|hash| hash.0).collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// The document as it was in a state, to write what somebody decided who saw that state. The change is then applied to `self`. An
+    /// actor that has written here before would be found to have written twice: such an edit is made under a fresh one.
+    ///
+    /// # Errors
+    /// A state that the document has never had.
+    pub fn at(&self, heads: &[ChangeHash]) -> Result<Self, DocumentError> {
+        let hashes: Vec<_> = heads.iter().map(|hash| automerge::ChangeHash(*hash)).collect();
+        let doc = self.doc.fork_at(&hashes).map_err(|_| DocumentError::UnknownHeads)?;
+        Ok(Self { id: self.id, kind: self.kind, doc, saved: None })
+    }
+
+    /// Applies a change of someone else, and answers its hash. A change that is there already changes nothing.
     ///
     /// # Errors
     /// A change that is too large, refers to changes that are not here, or that Automerge does not take; the document is then as it was.
-    pub fn apply(&mut self, change: &[u8]) -> Result<(), DocumentError> {
+    pub fn apply(&mut self, change: &[u8]) -> Result<ChangeHash, DocumentError> {
         if change.len() > CHANGE_BYTES_MAX {
             return Err(DocumentError::TooLarge { what: "a change", bytes: change.len() });
         }
-        let tried = contained(|| {
+        let (tried, saved, hash) = contained(|| {
             let parsed = Change::from_bytes(change.to_vec()).map_err(|e| e.to_string())?;
             if parsed.raw_bytes() != change {
                 return Err("it is not in its raw form".to_owned());
             }
+            let hash = parsed.hash().0;
             let mut copy = self.doc.clone();
             copy.apply_changes([parsed]).map_err(|e| e.to_string())?;
             if !copy.get_missing_deps(&[]).is_empty() {
@@ -134,10 +180,11 @@ impl Document {
                 return Err("the document would grow too large".to_owned());
             }
             Automerge::load(&saved).map_err(|e| e.to_string())?;
-            Ok(copy)
+            Ok((copy, saved, hash))
         })?;
         self.doc = tried;
-        Ok(())
+        self.saved = Some(saved);
+        Ok(hash)
     }
 
     /// Writes the fields of `value` that differ, as one change of `actor`. Answers the change, or nothing when no field differs.
@@ -148,15 +195,24 @@ impl Document {
     /// When `value` is of another kind or id than the document: a caller's mistake.
     pub fn write(&mut self, value: &DocumentValue, at: Hlc, author: [u8; 16], actor: [u8; 16]) -> Option<Vec<u8>> {
         assert!(value.kind() == self.kind && value.id() == self.id, "a document holds one kind and id");
-        let fields = to_fields(value);
-        let differing: Vec<_> = fields.into_iter().filter(|(key, cbor)| self.field(key).as_ref() != Some(cbor)).collect();
-        if differing.is_empty() {
+        let differs = |field: &fields::Field| match self.field(field.key) {
+            Some(written) => written != field.cbor,
+            None => field.default.as_ref() != Some(&field.cbor),
+        };
+        let differing = fields::of(value).into_iter().filter(differs);
+        self.put(differing.map(|field| (field.key.to_owned(), field.cbor)).collect(), at, author, actor)
+    }
+
+    /// Writes fields, as one change.
+    fn put(&mut self, fields: Vec<(String, Vec<u8>)>, at: Hlc, author: [u8; 16], actor: [u8; 16]) -> Option<Vec<u8>> {
+        if fields.is_empty() {
             return None;
         }
+        self.saved = None;
         self.doc.set_actor(ActorId::from(actor));
         let mut tx = self.doc.transaction();
-        for (key, cbor) in differing {
-            let register = Register { value: cbor, at, author }.encode();
+        for (key, value) in fields {
+            let register = Register { value, at, author }.encode();
             tx.put(ROOT, key, ScalarValue::Bytes(register)).expect("the root of a document is a map");
         }
         tx.commit_with(CommitOptions::default().with_time(0));
@@ -173,6 +229,8 @@ impl Document {
             DocumentKind::Product => DocumentValue::Product(fields.product(self.id)?),
             DocumentKind::Store => DocumentValue::Store(fields.store(self.id)?),
             DocumentKind::StaffMember => DocumentValue::StaffMember(fields.staff(self.id)?),
+            DocumentKind::TaxClass => DocumentValue::TaxClass(fields.tax_class(self.id)?),
+            DocumentKind::Picture => DocumentValue::Picture(fields.picture(self.id)?),
         })
     }
 
@@ -193,154 +251,4 @@ impl Document {
 /// Runs what Automerge may panic in; the caller drops whatever it was working on.
 fn contained<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, DocumentError> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err("Automerge broke on it".to_owned())).map_err(DocumentError::Refused)
-}
-
-/// A field's value with who wrote it and when.
-struct Register {
-    value: Vec<u8>,
-    at: Hlc,
-    author: [u8; 16],
-}
-
-impl Register {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = vec![0x83];
-        out.extend_from_slice(&self.value);
-        let written = Encoder::new(&mut out).u64(self.at.0).and_then(|e| e.bytes(&self.author)).map(|_| ());
-        written.expect("writing to a Vec cannot fail");
-        out
-    }
-
-    fn of(value: &Value<'_>) -> Option<Self> {
-        let Value::Scalar(scalar) = value else { return None };
-        let ScalarValue::Bytes(bytes) = scalar.as_ref() else { return None };
-        journal::cbor::check_canonical(bytes).ok()?;
-        let mut d = Decoder::new(bytes);
-        if d.array().ok()? != Some(3) {
-            return None;
-        }
-        let from = d.position();
-        d.skip().ok()?;
-        let value = bytes[from..d.position()].to_vec();
-        let at = Hlc(d.u64().ok()?);
-        Some(Self { value, at, author: d.bytes().ok()?.try_into().ok()? })
-    }
-}
-
-fn cbor(
-    write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Result<(), minicbor::encode::Error<core::convert::Infallible>>,
-) -> Vec<u8> {
-    let mut out = Vec::new();
-    write(&mut Encoder::new(&mut out)).expect("writing to a Vec cannot fail");
-    out
-}
-
-fn text(s: &str) -> Vec<u8> {
-    cbor(|e| e.str(s)?.ok())
-}
-
-fn texts(all: &[String]) -> Vec<u8> {
-    cbor(|e| {
-        e.array(all.len() as u64)?;
-        for s in all {
-            e.str(s)?;
-        }
-        Ok(())
-    })
-}
-
-fn to_fields(value: &DocumentValue) -> Vec<(&'static str, Vec<u8>)> {
-    match value {
-        DocumentValue::Product(p) => vec![
-            ("active", cbor(|e| e.bool(p.active)?.ok())),
-            ("barcodes", texts(&p.barcodes)),
-            ("code", text(&p.code)),
-            ("name", text(&p.name)),
-            ("price", cbor(|e| e.i64(p.price.0)?.ok())),
-            ("tax_rate_bp", cbor(|e| e.u32(p.tax_rate_bp)?.ok())),
-        ],
-        DocumentValue::Store(s) => vec![
-            ("address", texts(&s.address)),
-            ("code", text(&s.code)),
-            ("currency", text(s.currency.code())),
-            ("name", text(&s.name)),
-            ("receipt_footer", text(&s.receipt_footer)),
-            ("tax_exclusive", cbor(|e| e.bool(s.tax_mode == TaxMode::Exclusive)?.ok())),
-        ],
-        DocumentValue::StaffMember(m) => vec![
-            ("active", cbor(|e| e.bool(m.active)?.ok())),
-            ("name", text(&m.name)),
-            ("pin_hash", text(&m.pin_hash)),
-            ("role", text(m.role.as_str())),
-        ],
-    }
-}
-
-struct Fields<'a> {
-    of: &'a Document,
-}
-
-impl Fields<'_> {
-    fn product(&self, id: [u8; 16]) -> Result<Product, DocumentError> {
-        Ok(Product {
-            id: ProductId(uuid::Uuid::from_bytes(id)),
-            code: self.text("code", CODE_BYTES_MAX)?,
-            name: self.text("name", NAME_BYTES_MAX)?,
-            barcodes: self.texts("barcodes", BARCODES_MAX, CODE_BYTES_MAX)?,
-            price: UnitPrice(self.read("price", |d| d.i64().ok())?)
-                .checked()
-                .map_err(|_| DocumentError::Field { field: "price", why: "is out of bounds" })?,
-            tax_rate_bp: self.read("tax_rate_bp", |d| d.u32().ok().filter(|&r| r <= TAX_RATE_BP_MAX))?,
-            active: self.read("active", |d| d.bool().ok())?,
-        })
-    }
-
-    fn store(&self, id: [u8; 16]) -> Result<Store, DocumentError> {
-        Ok(Store {
-            id: StoreId(uuid::Uuid::from_bytes(id)),
-            code: self.text("code", 16)?,
-            name: self.text("name", NAME_BYTES_MAX)?,
-            address: self.texts("address", 16, NAME_BYTES_MAX)?,
-            currency: self.read("currency", |d| Currency::new(d.str().ok()?))?,
-            tax_mode: match self.read("tax_exclusive", |d| d.bool().ok())? {
-                true => TaxMode::Exclusive,
-                false => TaxMode::Inclusive,
-            },
-            receipt_footer: self.text("receipt_footer", NAME_BYTES_MAX)?,
-        })
-    }
-
-    fn staff(&self, id: [u8; 16]) -> Result<StaffMember, DocumentError> {
-        Ok(StaffMember {
-            id: StaffId(uuid::Uuid::from_bytes(id)),
-            name: self.text("name", NAME_BYTES_MAX)?,
-            role: self.read("role", |d| Role::from_word(d.str().ok()?))?,
-            pin_hash: self.text("pin_hash", 256)?,
-            active: self.read("active", |d| d.bool().ok())?,
-        })
-    }
-
-    fn read<T>(&self, field: &'static str, read: impl FnOnce(&mut Decoder<'_>) -> Option<T>) -> Result<T, DocumentError> {
-        let bytes = self.of.field(field).ok_or(DocumentError::Field { field, why: "is missing" })?;
-        read(&mut Decoder::new(&bytes)).ok_or(DocumentError::Field { field, why: "makes no sense" })
-    }
-
-    fn text(&self, field: &'static str, bytes_max: usize) -> Result<String, DocumentError> {
-        self.read(field, |d| d.str().ok().filter(|s| s.len() <= bytes_max).map(str::to_owned))
-    }
-
-    fn texts(&self, field: &'static str, most: usize, bytes_max: usize) -> Result<Vec<String>, DocumentError> {
-        self.read(field, |d| {
-            let n = d.array().ok()??;
-            if usize::try_from(n).ok()? > most {
-                return None;
-            }
-            (0..n)
-                .map(|_| match d.datatype() {
-                    Ok(Type::String) => d.str().ok().filter(|s| s.len() <= bytes_max).map(str::to_owned),
-                    _ => None,
-                })
-                .collect()
-        })
-    }
 }

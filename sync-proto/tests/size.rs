@@ -45,6 +45,9 @@ fn order(n: u64) -> Order {
             barcodes: vec![],
             price: UnitPrice(10_500 + 100 * which as i64),
             tax_rate_bp: 2000,
+            category: String::new(),
+            tax_class: None,
+            picture: None,
             active: true,
         };
         let quantity = Quantity(1000 * (1 + i64::from(picks[line + 4] % 12)));

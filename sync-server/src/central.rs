@@ -10,6 +10,7 @@
 //! * [`projector`] folds entries into the read model with the same `domain` code as the till's, under an advisory lock, so that any
 //!   number of servers share one database.
 //! * [`reports`] answers from the read model, and [`coverage`] says what an answer covers.
+//! * [`catalogue`] answers what products there are.
 //! * [`dump`] writes the whole read model as text, to compare two ways of arriving at it.
 //!
 //! Postgres is never in a till's way: while it is away the region goes on, and afterwards it catches up.
@@ -17,6 +18,7 @@
 use std::future::Future;
 
 mod backoff;
+pub mod catalogue;
 pub mod coverage;
 pub mod dump;
 pub mod feed;

@@ -19,6 +19,8 @@ use crate::central::{CentralError, CentralStore, Contact, FeedRow, Postgres, lag
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::metrics::{Metrics, MetricsServer, Now};
+use crate::import::Importer;
+use crate::live::Live;
 use crate::quic::{Quic, QuicError};
 use crate::region::{AuthorError, Region, RegionError, Writer};
 use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState};
@@ -34,6 +36,9 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 const END_MAX: Duration = Duration::from_secs(1);
 /// How long to wait before trying again to reach a central database that is away at the start.
 const MIGRATE_AGAIN: Duration = Duration::from_secs(2);
+
+/// The folder in the data folder that holds the files of imports until they are written.
+pub const IMPORTS_FOLDER: &str = "imports";
 
 /// Why the server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -170,8 +175,15 @@ pub async fn run(
     };
     let public = config.sync.public.clone().unwrap_or_else(|| listening.sync.to_string());
     let desk = Desk { hub: hub.clone(), authority, env: env.clone(), public };
+    let live = Live::default();
+    let importer = Importer::new(hub.clone(), config.data.join(IMPORTS_FOLDER), env.clone(), live.clone(), stop.clone());
+    if let Err(error) = importer.resume().await {
+        tracing::error!(%error, "imports that were interrupted do not go on");
+    }
     let draining = stop.clone();
-    let state = WebState::with_readiness(central.clone(), desk, env, move || !*draining.borrow());
+    let state = WebState::with_readiness(central.clone(), desk, env, move || !*draining.borrow())
+        .with_live(live)
+        .with_catalogue(hub.clone(), importer);
 
     // The order of stopping: `/readyz` says no, devices hear goodbye, the feed brings the last entries away, and only then do the rest
     // and the web page end, which until then say that the server is stopping.

@@ -1,134 +1,264 @@
-//! Products from a CSV file: read whole and checked before anything is written.
+//! Products from a CSV file: read, compared, shown, and only then written; taken back if somebody wants that.
+//!
+//! * `table`: bytes into rows, with what is wrong by row and column. `cells`: what one cell means.
+//! * [`run`]: the steps (read and compare, apply, undo), each in small pieces through a [`run::Door`], so that the region's owner has time
+//!   for tills between them.
+//! * [`Importer`]: the steps in the background of a server, one at a time.
+//! * What is known of an import lies in the region's database (`region/imports.rs`) and survives a restart: every piece that is written
+//!   moves the import's place in the same transaction.
 
-use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use domain::document::{BARCODES_MAX, CODE_BYTES_MAX, NAME_BYTES_MAX};
-use domain::money::{Currency, MoneyError, UnitPrice};
-use domain::tax::TAX_RATE_BP_MAX;
-use serde::Deserialize;
+use sync_proto::env::{Env, random};
+use tokio::sync::watch;
+use uuid::Uuid;
 
-use crate::region::ProductRow;
+use crate::hub::{Hub, HubError};
+use crate::live::Live;
+use crate::region::{AuthorError, Editor, Region};
+use crate::web_api::{ImportState, ImportView, LiveEvent};
+
+mod cells;
+pub mod run;
+mod table;
+
+pub use cells::{Row, RowTax};
 
 /// Largest file in bytes.
-pub const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most products of one file.
 pub const ROWS_MAX: usize = 1_000_000;
+/// The columns that a file may have, and that an export has, in its order.
+pub const COLUMNS: [&str; 8] = ["code", "name", "price", "tax_rate_bp", "tax_class", "barcodes", "category", "active"];
+/// The columns that a file must have.
+pub const COLUMNS_NEEDED: [&str; 3] = ["code", "name", "price"];
+/// Longest name of a file, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+/// Watchers are told of an import's progress this often at most.
+const TELL_EVERY_MS: u64 = 200;
 
-/// Why no product was read. Rows count from 1, the header included, as a spreadsheet shows them.
+/// Why an import does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file cannot be read.
-    #[error("cannot read {}", .0.display())]
-    Read(PathBuf, #[source] csv::Error),
-    /// Larger than the bound.
-    #[error("{} is larger than {FILE_BYTES_MAX} bytes or has more than {ROWS_MAX} rows: split it", .0.display())]
-    TooLarge(PathBuf),
-    /// A row that is not as it should be.
-    #[error("row {row}: {why}")]
-    Row {
-        /// The row.
-        row: usize,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// The server or the program is stopping; the import goes on at the next start.
+    #[error("the server is stopping; the import goes on when it runs again")]
+    Stopped,
+    /// There is no such import, or it was taken away meanwhile.
+    #[error("there is no such import")]
+    NotFound,
+    /// It cannot do that now; the sentence says why.
+    #[error("{0}")]
+    Conflict(String),
+    /// The file cannot be kept or read.
+    #[error("the file of the import cannot be kept or read")]
+    File(#[source] std::io::Error),
+    /// The log refuses.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
 }
 
-#[derive(Deserialize)]
-struct Row {
-    code: String,
-    name: String,
-    price: String,
-    tax_rate_bp: u32,
-    #[serde(default)]
-    barcodes: String,
+impl From<HubError> for ImportError {
+    fn from(_: HubError) -> Self {
+        Self::Stopped
+    }
 }
 
-/// Reads all products of a file, or none.
+/// Notes a file: from here on it survives a restart. Nothing is read yet.
 ///
 /// # Errors
-/// The first row that is not as it should be.
-pub fn read_products(path: &Path, currency: Currency) -> Result<Vec<ProductRow>, ImportError> {
-    let read_error = |e| ImportError::Read(path.to_owned(), e);
-    let size = std::fs::metadata(path).map_err(|e| read_error(e.into()))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(ImportError::TooLarge(path.to_owned()));
+/// A file that is too large or cannot be kept, or the log refuses.
+pub fn begin(
+    door: &mut impl run::Door,
+    folder: &Path,
+    name: &str,
+    bytes: &[u8],
+    who: Option<Editor>,
+    env: &dyn Env,
+) -> Result<Uuid, ImportError> {
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(ImportError::Conflict(format!("A file has at most {} MiB: split it.", FILE_BYTES_MAX >> 20)));
     }
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_path(path).map_err(read_error)?;
-    let mut codes = BTreeSet::new();
-    let mut products = Vec::new();
-    for (at, row) in reader.deserialize::<Row>().enumerate() {
-        let row_error = |why: String| ImportError::Row { row: at + 2, why };
-        if at >= ROWS_MAX {
-            return Err(ImportError::TooLarge(path.to_owned()));
-        }
-        let row = row.map_err(|e| row_error(e.to_string()))?;
-        if !codes.insert(row.code.clone()) {
-            return Err(row_error(format!("code {:?} is in the file twice", row.code)));
-        }
-        products.push(product(row, currency).map_err(row_error)?);
-    }
-    Ok(products)
+    let now_ms = env.unix_ms();
+    let id = domain::ids::uuid_v7(now_ms, random(env));
+    write_file(&file_of(folder, id), bytes).map_err(ImportError::File)?;
+    let shown = name.trim();
+    let name = shown[..shown.floor_char_boundary(NAME_BYTES_MAX)].to_owned();
+    let forgotten = door.with(move |region| region.import_begin(id, &name, who.as_ref(), now_ms))??;
+    forgotten.into_iter().for_each(|id| forget_file(folder, id));
+    Ok(id)
 }
 
-fn product(row: Row, currency: Currency) -> Result<ProductRow, String> {
-    let within = |what: &str, text: &str, most: usize| match text.len() {
-        0 => Err(format!("{what} is empty")),
-        n if n > most => Err(format!("{what} is longer than {most} bytes")),
-        _ if text.chars().any(char::is_control) => Err(format!("{what} has control characters")),
-        _ => Ok(()),
-    };
-    within("code", &row.code, CODE_BYTES_MAX)?;
-    within("name", &row.name, NAME_BYTES_MAX)?;
-    let barcodes: Vec<String> = row.barcodes.split('|').filter(|b| !b.is_empty()).map(str::to_owned).collect();
-    if barcodes.len() > BARCODES_MAX {
-        return Err(format!("more than {BARCODES_MAX} barcodes"));
-    }
-    barcodes.iter().try_for_each(|b| within("a barcode", b, CODE_BYTES_MAX))?;
-    if row.tax_rate_bp > TAX_RATE_BP_MAX {
-        return Err(format!("a tax rate is 0 to {TAX_RATE_BP_MAX} basis points"));
-    }
-    let price = UnitPrice::parse_major(&row.price, currency).map_err(|e: MoneyError| format!("price {:?}: {e}", row.price))?;
-    if price.0 < 0 {
-        return Err("a price below zero".to_owned());
-    }
-    Ok(ProductRow { code: row.code, name: row.name, price, tax_rate_bp: row.tax_rate_bp, barcodes })
+/// Forgets an import that wrote nothing, and its file.
+///
+/// # Errors
+/// An import that wrote something, or the log refuses.
+pub fn forget(door: &mut impl run::Door, folder: &Path, id: Uuid) -> Result<(), ImportError> {
+    door.with(move |region| region.import_delete(id))??;
+    forget_file(folder, id);
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn file_of(folder: &Path, id: Uuid) -> PathBuf {
+    folder.join(format!("{id}.csv"))
+}
 
-    fn read(text: &str) -> Result<Vec<ProductRow>, String> {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("products.csv");
-        std::fs::write(&path, text).expect("write");
-        read_products(&path, Currency::new("GBP").expect("GBP")).map_err(|e| e.to_string())
+fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Removes a file that is not needed any more. One that is not there is fine, one that stays does no harm.
+fn forget_file(folder: &Path, id: Uuid) {
+    if let Err(error) = std::fs::remove_file(file_of(folder, id))
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, import = %id, "the file of an import could not be removed");
+    }
+}
+
+/// Imports in the background of a server. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Importer {
+    hub: Hub,
+    folder: PathBuf,
+    env: Arc<dyn Env>,
+    live: Live,
+    stop: watch::Receiver<bool>,
+    /// One step at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Importer {
+    /// Imports through `hub`, with files in `folder`, until told to stop.
+    pub fn new(hub: Hub, folder: PathBuf, env: Arc<dyn Env>, live: Live, stop: watch::Receiver<bool>) -> Self {
+        Self { hub, folder, env, live, stop, turn: Arc::default() }
     }
 
-    #[test]
-    fn a_file_is_read_whole_or_not_at_all() {
-        let good =
-            "code,name,price,tax_rate_bp,barcodes\n85123A,HEART,2.55,2000,4006381333931|1\n85123a,\"Heart, small\",0.001,0,\n";
-        let rows = read(good).expect("reads");
-        assert_eq!(rows.len(), 2);
-        assert_eq!(
-            (rows[0].price, rows[0].barcodes.len(), rows[1].price, rows[1].name.as_str()),
-            (UnitPrice(25500), 2, UnitPrice(10), "Heart, small")
-        );
-        for (row, expected) in [
-            ("A,x,1.2.3,0,", "row 4: price \"1.2.3\""),
-            ("A,x,\"1.234,56\",0,", "row 4: price"),
-            ("A,x,-1,0,", "row 4: a price below zero"),
-            ("A,x,1,10001,", "row 4: a tax rate"),
-            ("A,,1,0,", "row 4: name is empty"),
-            ("A,\"x\u{1b}p\",1,0,", "row 4: name has control characters"),
-            ("85123A,x,1,0,", "row 4: code \"85123A\" is in the file twice"),
-            ("A,x,1", "row 4: "),
-        ] {
-            let error = read(&format!("{good}{row}\n")).expect_err(row);
-            assert!(error.starts_with(expected), "{error} is not {expected}");
+    /// Goes on with what a stop interrupted.
+    ///
+    /// # Errors
+    /// When the log refuses.
+    pub async fn resume(&self) -> Result<(), ImportError> {
+        for view in self.list().await?.into_iter().rev() {
+            if let (Ok(id), ImportState::Reading | ImportState::Applying | ImportState::Undoing) = (view.id.parse(), view.state) {
+                self.spawn(id, view.state);
+            }
         }
-        assert!(read("code,name\nA,b\n").expect_err("columns").starts_with("row 2: "));
+        Ok(())
+    }
+
+    /// Takes a file and begins to read it.
+    ///
+    /// # Errors
+    /// A file that is too large or cannot be kept, or the log refuses.
+    pub async fn begin(&self, name: String, bytes: Vec<u8>, who: Editor) -> Result<ImportView, ImportError> {
+        let this = self.clone();
+        let begun =
+            tokio::task::spawn_blocking(move || begin(&mut this.hub.clone(), &this.folder, &name, &bytes, Some(who), &*this.env));
+        let id = begun.await.map_err(|_| ImportError::Stopped)??;
+        self.spawn(id, ImportState::Reading);
+        self.get(id).await
+    }
+
+    /// Begins to write what was read.
+    ///
+    /// # Errors
+    /// An import that is not ready, or the log refuses.
+    pub async fn apply(&self, id: Uuid) -> Result<ImportView, ImportError> {
+        self.step(id, ImportState::Applying).await
+    }
+
+    /// Begins to take back what was written.
+    ///
+    /// # Errors
+    /// An import that has not been written, or the log refuses.
+    pub async fn undo(&self, id: Uuid) -> Result<ImportView, ImportError> {
+        self.step(id, ImportState::Undoing).await
+    }
+
+    /// Forgets an import that was not applied, or stops reading it.
+    ///
+    /// # Errors
+    /// An import that was applied, or the log refuses.
+    pub async fn delete(&self, id: Uuid) -> Result<(), ImportError> {
+        self.hub.with(move |region| region.import_delete(id)).await??;
+        forget_file(&self.folder, id);
+        Ok(())
+    }
+
+    /// All imports, the newest first.
+    ///
+    /// # Errors
+    /// When the log refuses.
+    pub async fn list(&self) -> Result<Vec<ImportView>, ImportError> {
+        self.hub.with(|region| region.imports()).await?
+    }
+
+    /// One import.
+    ///
+    /// # Errors
+    /// No such import, or the log refuses.
+    pub async fn get(&self, id: Uuid) -> Result<ImportView, ImportError> {
+        self.hub.with(move |region| region.import(id)).await?
+    }
+
+    async fn step(&self, id: Uuid, to: ImportState) -> Result<ImportView, ImportError> {
+        let view = self.hub.with(move |region| region.import_enter(id, to)).await??;
+        self.spawn(id, to);
+        Ok(view)
+    }
+
+    fn spawn(&self, id: Uuid, step: ImportState) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let _turn = this.turn.lock().await;
+            let work = this.clone();
+            let done = tokio::task::spawn_blocking(move || work.run(id, step)).await;
+            match done {
+                Ok(Ok(view)) => {
+                    this.live.send(LiveEvent::Document { kind: "product".to_owned(), id: None });
+                    tracing::info!(import = %id, state = ?view.state, "{}", view.message);
+                }
+                // Taken away while it was read, or to be gone on with after a start.
+                Ok(Err(ImportError::NotFound | ImportError::Stopped)) => {}
+                Ok(Err(error)) => this.fail(id, &error).await,
+                Err(error) => tracing::error!(%error, import = %id, "an import broke"),
+            }
+        });
+    }
+
+    fn run(&self, id: Uuid, step: ImportState) -> Result<ImportView, ImportError> {
+        let mut told_ms = 0;
+        let tell = |view: &ImportView| {
+            let now_ms = self.env.unix_ms();
+            let resting = view.state != step;
+            if resting || now_ms.saturating_sub(told_ms) >= TELL_EVERY_MS {
+                told_ms = now_ms;
+                let (id, state, done, rows) = (view.id.clone(), view.state, view.done, view.rows);
+                self.live.send(LiveEvent::Import { id, state, done, rows });
+            }
+            match *self.stop.borrow() {
+                true => Err(ImportError::Stopped),
+                false => Ok(()),
+            }
+        };
+        run::step(&mut self.hub.clone(), &self.folder, id, step, &self.env, tell)
+    }
+
+    async fn fail(&self, id: Uuid, error: &ImportError) {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        tracing::error!(%error, cause, import = %id, "an import failed");
+        let sentence = format!("{error}{cause}");
+        let noted = self.hub.with(move |region: &mut Region| region.import_fail(id, &sentence)).await;
+        if let Ok(Ok(view)) = noted {
+            let (id, state, done, rows) = (view.id, view.state, view.done, view.rows);
+            self.live.send(LiveEvent::Import { id, state, done, rows });
+        }
     }
 }

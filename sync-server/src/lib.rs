@@ -31,3 +31,4 @@ pub mod region;
 pub mod secrets;
 pub mod web;
 pub mod web_api;
+mod words;

@@ -1,6 +1,6 @@
 //! `evertill-sync-server`: the regional sync server and the commands to set it up.
 
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use domain::document::Store;
+use domain::document::{Store, TIME_ZONE_DEFAULT};
 use domain::ids::StoreId;
 use domain::money::Currency;
 use domain::staff::Role;
@@ -21,8 +21,10 @@ use sync_server::central::{Postgres, projector};
 use sync_server::config::Config;
 use sync_server::daemon::{self, Opened};
 use sync_server::env::Machine;
-use sync_server::region::staff_member;
-use sync_server::{backup, check, import, web};
+use sync_server::import::{self, ImportError};
+use sync_server::region::{Region, staff_member};
+use sync_server::web_api::{ImportProblem, ImportState, ImportView};
+use sync_server::{backup, check, web};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -153,10 +155,14 @@ enum ManagerCommand {
 
 #[derive(Debug, Subcommand)]
 enum ProductsCommand {
-    /// Add or change products from a CSV file with the columns code, name, price, tax_rate_bp and, if wanted, barcodes (separated by `|`).
+    /// Add or change products from a CSV file with the columns code, name, price, and, if wanted, tax_rate_bp or tax_class, barcodes
+    /// (separated by `|`), category and active.
     Import {
         /// The file.
         file: PathBuf,
+        /// Say what it would do and what is wrong with it, and write nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -272,7 +278,18 @@ fn offline_command(config: &Config, env: &dyn Env, command: Command) -> anyhow::
                 Tax::Exclusive => TaxMode::Exclusive,
             };
             let id = StoreId::new(env.unix_ms(), random(env));
-            let store = Store { id, code: code.clone(), name, address, currency, tax_mode, receipt_footer: footer };
+            let store = Store {
+                id,
+                code: code.clone(),
+                name,
+                address,
+                currency,
+                tax_mode,
+                receipt_header: Vec::new(),
+                receipt_footer: footer,
+                languages: vec!["en".to_owned()],
+                time_zone: TIME_ZONE_DEFAULT.to_owned(),
+            };
             region.add_store(store, env.unix_ms())?;
             println!("store {code} added as {id}");
         }
@@ -282,10 +299,8 @@ fn offline_command(config: &Config, env: &dyn Env, command: Command) -> anyhow::
             region.add_staff(&store, member, env.unix_ms())?;
             println!("{name} works in store {store} now");
         }
-        Command::Products(ProductsCommand::Import { file }) => {
-            let rows = import::read_products(&file, import_currency(&region)?)?;
-            let report = region.import_products(rows, env)?;
-            println!("{} products added, {} changed, {} unchanged", report.added, report.changed, report.unchanged);
+        Command::Products(ProductsCommand::Import { file, dry_run }) => {
+            import_products(&mut region, &config.data, &file, dry_run)?;
         }
         Command::EnrolmentCode { store, name } => {
             let public = config.sync.public.clone().unwrap_or_else(|| config.sync.listen.to_string());
@@ -297,9 +312,48 @@ fn offline_command(config: &Config, env: &dyn Env, command: Command) -> anyhow::
     Ok(())
 }
 
-/// Prices of an import are in the currency of the stores.
-fn import_currency(region: &sync_server::region::Region) -> anyhow::Result<Currency> {
-    region.currency()?.context("add a store first: its currency says what the prices are in")
+/// Reads a file, shows what it does, and writes it unless it is a dry run or something is wrong with it.
+fn import_products(region: &mut Region, data: &Path, file: &Path, dry_run: bool) -> anyhow::Result<()> {
+    let env: Arc<dyn Env> = Arc::new(Machine);
+    let folder = data.join(daemon::IMPORTS_FOLDER);
+    let size = std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len();
+    if size > import::FILE_BYTES_MAX as u64 {
+        bail!("{} is larger than {} MiB: split it", file.display(), import::FILE_BYTES_MAX >> 20);
+    }
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let id = import::begin(region, &folder, &name, &bytes, None, &*env)?;
+    let view = import::run::step(region, &folder, id, ImportState::Reading, &env, progress("read"))?;
+    for ImportProblem { row, column, value, message } in &view.problems {
+        println!("row {row}, {column} {value:?}: {message}");
+    }
+    if dry_run || view.state != ImportState::Ready {
+        import::forget(region, &folder, id)?;
+        if view.state != ImportState::Ready {
+            bail!("{}", view.message);
+        }
+        println!("{} products would be added, {} changed, {} unchanged", view.added, view.changed, view.unchanged);
+        return Ok(());
+    }
+    region.import_enter(id, ImportState::Applying)?;
+    let view = import::run::step(region, &folder, id, ImportState::Applying, &env, progress("write"))?;
+    println!("{} products added, {} changed, {} unchanged", view.added, view.changed, view.unchanged);
+    Ok(())
+}
+
+/// A line that says how far it is, on a terminal.
+fn progress(what: &'static str) -> impl FnMut(&ImportView) -> Result<(), ImportError> {
+    const CELLS: u64 = 40;
+    let shown = std::io::stderr().is_terminal();
+    move |view| {
+        if shown {
+            let full = (view.done * CELLS).checked_div(view.rows).unwrap_or(CELLS).min(CELLS) as usize;
+            let bar = "#".repeat(full) + &"-".repeat(CELLS as usize - full);
+            let end = if matches!(view.state, ImportState::Reading | ImportState::Applying) { "" } else { "\n" };
+            eprint!("\r{what:>5} [{bar}] {} of {}{end}", view.done.min(view.rows), view.rows);
+        }
+        Ok(())
+    }
 }
 
 async fn add_manager(config: &Config, env: &dyn Env, name: &str) -> anyhow::Result<()> {

@@ -17,15 +17,17 @@ use sync_proto::scopes;
 
 mod author;
 mod desk;
+mod imports;
 mod outgoing;
 mod verify;
 
-pub use author::{AuthorError, ImportReport, ProductRow, staff_member};
+pub use author::{AuthorError, DocumentState, Editor, ProductPatch, StorePatch, TaxClassPatch, TaxPatch, staff_member};
 pub use desk::{DeskError, Pending};
 pub use outgoing::{LogRow, Outgoing};
 pub use verify::VerifyError;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/region/0001_log.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../migrations/region/0001_log.sql"), include_str!("../../migrations/region/0002_catalogue.sql")];
 
 /// Why the region's log did not do something. Nothing was half done.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +152,7 @@ impl Region {
         db.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536;",
         )?;
-        migrate(&mut db)?;
+        let found = migrate(&mut db)?;
         let own = own_origin(&db, &writer)?;
         let mut region = Self {
             db,
@@ -166,6 +168,9 @@ impl Region {
             commits_written: 0,
         };
         region.reload()?;
+        if found == 1 {
+            region.fill_barcodes()?;
+        }
         Ok(region)
     }
 
@@ -440,7 +445,8 @@ fn rows<K: Ord, V>(
     Ok(all)
 }
 
-fn migrate(db: &mut Connection) -> Result<(), RegionError> {
+/// Brings the schema up to date, and answers which one was found.
+fn migrate(db: &mut Connection) -> Result<usize, RegionError> {
     let found: usize = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = MIGRATIONS.len();
     if found > known {
@@ -452,7 +458,7 @@ fn migrate(db: &mut Connection) -> Result<(), RegionError> {
         tx.pragma_update(None, "user_version", at + 1)?;
         tx.commit()?;
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The origin that this log was begun under, or the writer's when it is new.

@@ -4,6 +4,7 @@
 //!   codes, a clock and random numbers.
 //! * [`accounts`]: who may sign in. `sessions`: who has. `attempts`: how often one may try.
 //! * `api`: the routes of `/api/v1`, shapes in [`crate::web_api`]. `page`: the built web app, from inside the program.
+//! * `catalogue`, `imports`: its routes for products, tax classes and stores, and for products from a file.
 //! * `guard`: headers, origins, limits in time.
 //!
 //! Whoever is signed in is a manager of everything; finer rights come with the people they are for.
@@ -24,6 +25,8 @@ use tokio::sync::watch;
 use crate::central::Postgres;
 use crate::config::WebConfig;
 use crate::metrics::Metrics;
+use crate::hub::Hub;
+use crate::import::Importer;
 use crate::live::Live;
 use crate::web_api::EnrolmentCode;
 
@@ -31,7 +34,9 @@ pub mod accounts;
 mod answer;
 mod api;
 mod attempts;
+mod catalogue;
 mod guard;
+mod imports;
 mod page;
 mod sessions;
 
@@ -80,6 +85,14 @@ pub enum WebError {
 pub struct WebState {
     pub(crate) shared: Arc<Shared>,
     live: Live,
+    catalogue: Option<Catalogue>,
+}
+
+/// The way to the catalogue: documents and imports.
+#[derive(Debug, Clone)]
+pub(crate) struct Catalogue {
+    pub(crate) hub: Hub,
+    pub(crate) importer: Importer,
 }
 
 pub(crate) struct Shared {
@@ -116,6 +129,7 @@ impl WebState {
                 checks: accounts::Checks::default(),
             }),
             live: Live::default(),
+            catalogue: None,
         }
     }
 
@@ -123,6 +137,17 @@ impl WebState {
     #[must_use]
     pub fn with_live(self, live: Live) -> Self {
         Self { live, ..self }
+    }
+
+    /// The same, with the catalogue to edit.
+    #[must_use]
+    pub fn with_catalogue(self, hub: Hub, importer: Importer) -> Self {
+        Self { catalogue: Some(Catalogue { hub, importer }), ..self }
+    }
+
+    /// The way to the catalogue.
+    fn catalogue(&self) -> Result<&Catalogue, answer::Refusal> {
+        self.catalogue.as_ref().ok_or(answer::Refusal::NotFound)
     }
 
     /// What happens in this server, for those who watch.

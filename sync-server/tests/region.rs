@@ -1,17 +1,20 @@
 //! The region's log admits every commit once, refuses what does not verify, and gives every device what it follows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::document::Store;
 use domain::ids::{DeviceId, StoreId};
-use domain::money::{Currency, UnitPrice};
+use domain::money::Currency;
 use domain::record::{DeviceKind, DeviceStart, Record};
 use domain::tax::TaxMode;
 use journal::{Body, Head, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey, View};
 use sync_proto::batch::Run;
 use sync_proto::env::Env;
 use sync_proto::scopes;
-use sync_server::region::{AdmitError, DeskError, ProductRow, Region, Writer};
+use sync_server::import;
+use sync_server::region::{AdmitError, DeskError, Region, Writer};
+use sync_server::web_api::{ImportState, ImportView};
 
 #[derive(Debug)]
 struct Still;
@@ -59,6 +62,9 @@ fn shop() -> Shop {
                 currency: Currency::new("GBP").expect("GBP"),
                 tax_mode: TaxMode::Inclusive,
                 receipt_footer: String::new(),
+                receipt_header: Vec::new(),
+                languages: vec!["en".to_owned()],
+                time_zone: "UTC".to_owned(),
             },
             1,
         )
@@ -83,6 +89,18 @@ impl Shop {
         self.region.redeem(&code, id, key.verifying_key().to_bytes(), 1).expect("admitted");
         let chain = OriginChain::new(Origin { device: [n; 16], incarnation: [n + 1; 16] });
         Till { id, key, chain, commits: vec![], heads: vec![BTreeMap::new()] }
+    }
+
+    /// A file read and applied.
+    fn import(&mut self, file: &str) -> ImportView {
+        let folder = self._dir.path().join("imports");
+        let env: Arc<dyn Env> = Arc::new(Still);
+        let id = import::begin(&mut self.region, &folder, "test.csv", file.as_bytes(), None, &*env).expect("begun");
+        let step = |region: &mut Region, to| import::run::step(region, &folder, id, to, &env, |_| Ok(())).expect("done");
+        let read = step(&mut self.region, ImportState::Reading);
+        assert_eq!(read.state, ImportState::Ready, "{:?}", read.problems);
+        self.region.import_enter(id, ImportState::Applying).expect("ready");
+        step(&mut self.region, ImportState::Applying)
     }
 
     fn admit(&mut self, till: &Till, run: Run) -> Result<u64, AdmitError> {
@@ -196,15 +214,9 @@ fn every_device_gets_what_it_follows_whatever_the_size_of_the_pieces() {
     let scope = scopes::store(shop.store);
     one.sell(scope.clone(), 7);
     two.sell(scope.clone(), 4);
-    let rows = (0..600).map(|n| ProductRow {
-        code: format!("P{n}"),
-        name: format!("Product {n}"),
-        price: UnitPrice(100),
-        tax_rate_bp: 0,
-        barcodes: vec![],
-    });
+    let rows: String = (0..600).map(|n| format!("P{n},Product {n},1,0\n")).collect();
     shop.admit(&one, one.run(1, 5)).expect("admitted");
-    shop.region.import_products(rows.collect(), &Still).expect("imported");
+    shop.import(&format!("code,name,price,tax_rate_bp\n{rows}"));
     shop.admit(&two, two.run(1, 4)).expect("admitted");
     shop.admit(&one, one.run(6, 7)).expect("admitted");
     for bytes_max in [1, 300, 1_000_000] {
@@ -238,13 +250,12 @@ fn a_restart_changes_nothing() {
 #[test]
 fn products_are_written_only_when_they_differ() {
     let mut shop = shop();
-    let row =
-        |price| ProductRow { code: "A".into(), name: "A".into(), price: UnitPrice(price), tax_rate_bp: 0, barcodes: vec![] };
-    let mut import = |price| {
-        let r = shop.region.import_products(vec![row(price)], &Still).expect("imported");
-        (r.added, r.changed, r.unchanged)
+    let mut import = |price: &str| {
+        let before = shop.region.last_seq();
+        let view = shop.import(&format!("code,name,price,tax_rate_bp\nA,A,{price},0\n"));
+        (view.added, view.changed, view.unchanged, shop.region.last_seq() - before)
     };
-    assert_eq!([import(100), import(100), import(200)], [(1, 0, 0), (0, 0, 1), (0, 1, 0)]);
+    assert_eq!([import("1"), import("1.00"), import("2")], [(1, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1)]);
 }
 
 #[test]

@@ -15,15 +15,22 @@ use super::{StoreError, fixed};
 /// # Errors
 /// A failure of SQLite.
 pub fn put_store(db: &Connection, s: &Store) -> Result<(), StoreError> {
-    let address = serde_json::to_string(&s.address).expect("strings are JSON");
-    db.prepare_cached("INSERT OR REPLACE INTO store VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute(params![
+    let json = |texts: &[String]| serde_json::to_string(texts).expect("strings are JSON");
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO store (id, code, name, address, currency, tax_exclusive, receipt_footer, receipt_header, languages, time_zone)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
         s.id.as_bytes(),
         s.code,
         s.name,
-        address,
+        json(&s.address),
         s.currency.code(),
         s.tax_mode == TaxMode::Exclusive,
-        s.receipt_footer
+        s.receipt_footer,
+        json(&s.receipt_header),
+        json(&s.languages),
+        s.time_zone
     ])?;
     Ok(())
 }
@@ -34,21 +41,33 @@ pub fn put_store(db: &Connection, s: &Store) -> Result<(), StoreError> {
 /// A failure of SQLite, or a row that makes no sense.
 pub fn store(db: &Connection, id: StoreId) -> Result<Option<Store>, StoreError> {
     let row = db
-        .prepare_cached("SELECT code, name, address, currency, tax_exclusive, receipt_footer FROM store WHERE id = ?")?
-        .query_row([id.as_bytes()], |r| {
-            Ok((r.get(0)?, r.get(1)?, r.get::<_, String>(2)?, r.get::<_, String>(3)?, r.get(4)?, r.get(5)?))
-        })
+        .prepare_cached(
+            "SELECT code, name, address, currency, tax_exclusive, receipt_footer, receipt_header, languages, time_zone
+             FROM store WHERE id = ?",
+        )?
+        .query_row([id.as_bytes()], |r| Ok(store_row(r, id)))
         .optional()?;
-    let Some((code, name, address, currency, tax_exclusive, receipt_footer)) = row else { return Ok(None) };
-    Ok(Some(Store {
+    row.transpose()
+}
+
+fn store_row(r: &Row<'_>, id: StoreId) -> Result<Store, StoreError> {
+    let texts = |at: usize, what| {
+        let json: String = r.get(at)?;
+        serde_json::from_str::<Vec<String>>(&json).map_err(|_| StoreError::Damaged(what))
+    };
+    let currency: String = r.get(3)?;
+    Ok(Store {
         id,
-        code,
-        name,
-        address: serde_json::from_str(&address).map_err(|_| StoreError::Damaged("a store's address"))?,
+        code: r.get(0)?,
+        name: r.get(1)?,
+        address: texts(2, "a store's address")?,
         currency: Currency::new(&currency).ok_or(StoreError::Damaged("a store's currency"))?,
-        tax_mode: if tax_exclusive { TaxMode::Exclusive } else { TaxMode::Inclusive },
-        receipt_footer,
-    }))
+        tax_mode: if r.get(4)? { TaxMode::Exclusive } else { TaxMode::Inclusive },
+        receipt_footer: r.get(5)?,
+        receipt_header: texts(6, "a store's receipt header")?,
+        languages: texts(7, "a store's languages")?,
+        time_zone: r.get(8)?,
+    })
 }
 
 /// Writes a person.

@@ -92,7 +92,7 @@ fn change(db: &Connection, id: i64, kind: DocumentKind, document: [u8; 16], byte
         Some(saved) => Document::load(kind, document, &saved),
         None => Ok(Document::new(kind, document)),
     };
-    let applied = loaded.and_then(|mut doc| doc.apply(bytes).map(|()| doc));
+    let applied = loaded.and_then(|mut doc| doc.apply(bytes).map(|_| doc));
     let doc = match applied {
         Ok(doc) => doc,
         Err(why) => return unread(db, id, &why.to_string()),
@@ -114,6 +114,12 @@ fn put_value(db: &Connection, value: &DocumentValue) -> Result<Effects, StoreErr
             catalogue::put_product(db, p)?;
             return Ok(Effects { catalogue: true, till: false });
         }
+        DocumentValue::TaxClass(c) => {
+            catalogue::put_tax_class(db, c)?;
+            return Ok(Effects { catalogue: true, till: false });
+        }
+        // It is read from its document.
+        DocumentValue::Picture(_) => return Ok(Effects { catalogue: true, till: false }),
         DocumentValue::Store(s) => people::put_store(db, s)?,
         DocumentValue::StaffMember(m) => people::put_staff(db, m)?,
     }

@@ -127,7 +127,7 @@ impl Till {
             CartError::TenderShort { short_minor } => tender_short(short_minor, store.currency),
             error => cart_error(error),
         };
-        let order = self.cart.settle_in_cash(&self.terms(&store)?, tendered_minor).map_err(short)?;
+        let order = self.cart.settle_in_cash(&self.cart_terms(&store)?, tendered_minor).map_err(short)?;
         let is_refund = matches!(self.cart.kind, CartKind::Refund { .. });
         self.settle(&store, &cashier, order, is_refund)?;
         self.new_cart();
@@ -207,6 +207,12 @@ impl Till {
         Ok(())
     }
 
+    /// The terms of the cart, which keeps the tax mode that it began with.
+    fn cart_terms(&self, store: &Store) -> Result<Terms, ApiError> {
+        let terms = self.terms(store)?;
+        Ok(Terms { tax_mode: self.cart.tax_mode.unwrap_or(terms.tax_mode), ..terms })
+    }
+
     fn terms(&self, store: &Store) -> Result<Terms, ApiError> {
         Ok(Terms {
             receipt_number: self.from_disk.receipt + 1,
@@ -236,7 +242,8 @@ impl Till {
     ) -> Result<(), ApiError> {
         let mut cart = self.cart.clone();
         let touched = change(&mut cart).map_err(cart_error)?;
-        cart.totals(store.tax_mode).map_err(|e| cart_error(e.into()))?;
+        cart.tax_mode = if cart.lines.is_empty() { None } else { cart.tax_mode.or(Some(store.tax_mode)) };
+        cart.totals(cart.tax_mode.unwrap_or(store.tax_mode)).map_err(|e| cart_error(e.into()))?;
         self.draft.save(&cart, touched)?;
         self.cart = cart;
         self.touched = touched;

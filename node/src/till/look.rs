@@ -1,8 +1,8 @@
 //! What a screen shows, and what can be looked up.
 
 use domain::cart::CartKind;
-use domain::document::StaffMember;
-use domain::ids::{DeviceId, OrderId, StaffId};
+use domain::document::{Picture, StaffMember};
+use domain::ids::{DeviceId, OrderId, PictureId, StaffId};
 use domain::money::Currency;
 use domain::staff::Permission;
 use domain::tax::{TaxLine, TaxMode};
@@ -68,6 +68,14 @@ impl Till {
         })
     }
 
+    /// A picture, once it has arrived.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn picture(&self, id: PictureId) -> Result<Option<Picture>, ApiError> {
+        Ok(catalogue::picture(self.db()?, id)?)
+    }
+
     /// Everything the till's screen shows.
     ///
     /// # Errors
@@ -97,7 +105,8 @@ impl Till {
                 name: s.name,
                 currency: s.currency.code().to_owned(),
                 exponent: s.currency.exponent(),
-                tax_included: s.tax_mode == TaxMode::Inclusive,
+                tax_included: self.cart.tax_mode.unwrap_or(s.tax_mode) == TaxMode::Inclusive,
+                languages: s.languages,
             }),
         })
     }
@@ -141,7 +150,7 @@ impl Till {
 
     fn cart_view(&self, money: Option<(TaxMode, Currency)>) -> Result<CartView, ApiError> {
         let cart = &self.cart;
-        let mode = money.map_or(TaxMode::Inclusive, |(mode, _)| mode);
+        let mode = cart.tax_mode.or(money.map(|(mode, _)| mode)).unwrap_or(TaxMode::Inclusive);
         let totals = cart.totals(mode).map_err(super::cart::money_error)?;
         let reason = match &cart.kind {
             CartKind::Sale => None,
@@ -255,6 +264,7 @@ impl Till {
             name: p.name,
             unit_price: p.price.0,
             stock_milli,
+            picture: p.picture,
         };
         Ok(found.into_iter().map(view).collect())
     }

@@ -90,6 +90,9 @@ pub fn product(n: u8, code: &str, name: &str, price_minor: i64) -> Product {
         barcodes: Vec::new(),
         price: UnitPrice::from_minor(price_minor).expect("a price"),
         tax_rate_bp: 2_000,
+        category: String::new(),
+        tax_class: None,
+        picture: None,
         active: true,
     }
 }
@@ -252,6 +255,9 @@ pub fn store() -> Store {
         currency: Currency::new("GBP").expect("GBP"),
         tax_mode: TaxMode::Inclusive,
         receipt_footer: "Thank you".to_owned(),
+        receipt_header: Vec::new(),
+        languages: vec!["en".to_owned()],
+        time_zone: "UTC".to_owned(),
     }
 }
 

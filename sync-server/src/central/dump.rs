@@ -24,6 +24,7 @@ pub const TABLES: &[&str] = &[
     "stock_levels",
     "stock_movements",
     "stores",
+    "tax_classes",
 ];
 
 /// A table's rows in short.

@@ -1,21 +1,47 @@
-//! What the server itself writes: stores, staff, products, admitted devices.
+//! What the server itself writes: stores, staff, the catalogue, admitted devices.
+//!
+//! * here: documents prepared, kept and committed, whatever they are; stores, staff and devices.
+//! * `catalogue`: products, tax classes and pictures; `store`: a store's settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::document::{DocumentKind, Product, StaffMember, Store};
-use domain::ids::{ProductId, StaffId, StoreId};
-use domain::money::UnitPrice;
+use domain::document::{DocumentKind, StaffMember, Store};
+use domain::ids::{StaffId, StoreId};
 use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, RECORD_VERSION, Record};
-use journal::{Body, NewEntry, Scope};
+use journal::{Body, Hlc, NewEntry, Scope};
 use rusqlite::{OptionalExtension, params};
-use sync_proto::documents::{Document, DocumentError, DocumentValue};
+use sync_proto::documents::{ChangeHash, Document, DocumentError, DocumentValue, Writing};
 use sync_proto::env::{Env, random};
 use sync_proto::scopes;
 
 use super::{Region, RegionError};
 
-/// Documents of one commit when many are written, so that a commit stays well below a frame.
-const DOCUMENTS_PER_COMMIT: usize = 250;
+pub(super) use catalogue::product_of;
+pub use catalogue::{ProductPatch, TaxClassPatch, TaxPatch};
+pub use store::StorePatch;
+
+mod catalogue;
+mod store;
+
+/// Who edits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Editor {
+    /// Their id.
+    pub id: [u8; 16],
+    /// Their name.
+    pub name: String,
+}
+
+/// A document as this server has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentState {
+    /// What it says.
+    pub value: DocumentValue,
+    /// The state it is in: what an editor gives back who saw it.
+    pub seen: Vec<ChangeHash>,
+    /// Every writing of every field, in the order of their times.
+    pub history: Vec<Writing>,
+}
 
 /// Why the server wrote nothing.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +63,18 @@ pub enum AuthorError {
         /// The name.
         name: String,
     },
+    /// What was asked cannot be; the sentence says why and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// Something else is there already; the sentence says what.
+    #[error("{0}")]
+    Conflict(String),
+    /// There is no such document.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The editor saw a state that this server does not know.
+    #[error("what you saw is not known here any more: load it again")]
+    UnknownState,
     /// A document that does not read.
     #[error("a document does not read")]
     Document(#[from] DocumentError),
@@ -49,32 +87,6 @@ impl From<rusqlite::Error> for AuthorError {
     fn from(e: rusqlite::Error) -> Self {
         Self::Region(e.into())
     }
-}
-
-/// A product as an import gives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProductRow {
-    /// The shop's code.
-    pub code: String,
-    /// The name.
-    pub name: String,
-    /// What one costs.
-    pub price: UnitPrice,
-    /// The tax rate in basis points.
-    pub tax_rate_bp: u32,
-    /// Codes that a scanner may read.
-    pub barcodes: Vec<String>,
-}
-
-/// What an import did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ImportReport {
-    /// Products that were not there.
-    pub added: usize,
-    /// Products that changed.
-    pub changed: usize,
-    /// Products that were there just so.
-    pub unchanged: usize,
 }
 
 impl Region {
@@ -103,7 +115,7 @@ impl Region {
     /// Writes records into the directory as one commit.
     pub(super) fn write_records(&mut self, records: Vec<Record>, now_ms: u64) -> Result<(), AuthorError> {
         let entries = records.iter().map(|record| NewEntry { scope: scopes::directory(), body: body(record) }).collect();
-        self.in_transaction(|region| region.commit_own(entries, now_ms))
+        self.in_transaction(|region| region.commit_own(entries, None, now_ms))
     }
 
     /// Adds a store.
@@ -114,9 +126,9 @@ impl Region {
         if self.store_by_code(&store.code)?.is_some() {
             return Err(AuthorError::StoreExists(store.code));
         }
-        let code = store.code.clone();
-        self.write_documents(vec![(scopes::directory(), code, DocumentValue::Store(store))], now_ms)?;
-        Ok(())
+        let at = self.clock.tick(now_ms);
+        let prepared = self.prepare(scopes::directory(), &DocumentValue::Store(store), None, at)?;
+        self.write(prepared.into_iter().collect(), None, now_ms)
     }
 
     /// The store of a code.
@@ -165,91 +177,152 @@ impl Region {
     /// No such store, someone of that name works there already, or the log refuses.
     pub fn add_staff(&mut self, store_code: &str, member: StaffMember, now_ms: u64) -> Result<(), AuthorError> {
         let store = self.store_by_code(store_code)?.ok_or_else(|| AuthorError::NoSuchStore(store_code.to_owned()))?;
-        let code = staff_code(store.id, &member.name);
-        if self.document_id(DocumentKind::StaffMember, &code)?.is_some() {
+        let scope = scopes::staff(store.id);
+        if self.document_id(DocumentKind::StaffMember, &staff_code(&scope, &member.name))?.is_some() {
             return Err(AuthorError::StaffExists { store: store_code.to_owned(), name: member.name });
         }
-        self.write_documents(vec![(scopes::staff(store.id), code, DocumentValue::StaffMember(member))], now_ms)?;
-        Ok(())
+        let at = self.clock.tick(now_ms);
+        let prepared = self.prepare(scope, &DocumentValue::StaffMember(member), None, at)?;
+        self.write(prepared.into_iter().collect(), None, now_ms)
     }
 
-    /// Adds products, and changes those whose code is there already. A product that is there just so is left alone.
+    /// A document with its history; none when there is none.
     ///
     /// # Errors
-    /// When the log refuses; then none is written.
-    pub fn import_products(&mut self, rows: Vec<ProductRow>, env: &dyn Env) -> Result<ImportReport, AuthorError> {
-        let mut report = ImportReport::default();
-        let mut values = Vec::with_capacity(rows.len());
-        for row in rows {
-            let known = self.document_id(DocumentKind::Product, &row.code)?;
-            let id = match known {
-                Some(id) => ProductId(uuid::Uuid::from_bytes(id)),
-                None => ProductId::new(env.unix_ms(), random(env)),
-            };
-            let ProductRow { code, name, price, tax_rate_bp, barcodes } = row;
-            let product = Product { id, code: code.clone(), name, barcodes, price, tax_rate_bp, active: true };
-            values.push((scopes::catalogue(), code, DocumentValue::Product(product)));
-            report.added += usize::from(known.is_none());
-        }
-        let total = values.len();
-        let written = self.write_documents(values, env.unix_ms())?;
-        report.changed = written - report.added;
-        report.unchanged = total - written;
-        Ok(report)
+    /// When the log refuses, or the document does not read.
+    pub fn state(&self, kind: DocumentKind, id: [u8; 16]) -> Result<Option<DocumentState>, AuthorError> {
+        let Some(document) = self.existing(kind, id)? else { return Ok(None) };
+        Ok(Some(DocumentState { value: document.value()?, seen: document.heads(), history: document.history() }))
     }
 
-    /// Writes documents in commits of a bounded size, and answers how many changed.
-    fn write_documents(&mut self, values: Vec<(Scope, String, DocumentValue)>, now_ms: u64) -> Result<usize, AuthorError> {
-        self.in_transaction(|region| {
-            let mut written = 0;
-            for chunk in values.chunks(DOCUMENTS_PER_COMMIT) {
-                let at = region.clock.tick(now_ms);
-                let mut entries = Vec::new();
-                for (scope, code, value) in chunk {
-                    entries.extend(region.write_document(scope, code, value, at)?);
-                }
-                written += entries.len();
-                if !entries.is_empty() {
-                    region.commit_own(entries, now_ms)?;
-                }
-            }
-            Ok(written)
-        })
+    /// The names of those who wrote documents here, as far as they are known.
+    ///
+    /// # Errors
+    /// When the log refuses.
+    pub fn author_names(&self) -> Result<BTreeMap<[u8; 16], String>, AuthorError> {
+        let mut names = super::rows(&self.db, "SELECT id, name FROM author", |row| Ok((row.get(0)?, row.get(1)?)))?;
+        names.extend(self.devices.values().map(|device| (*device.device.as_bytes(), device.name.clone())));
+        Ok(names)
     }
 
-    fn write_document(
-        &mut self,
-        scope: &Scope,
-        code: &str,
+    /// Everything of a kind that has a code, by code.
+    ///
+    /// # Errors
+    /// When the log refuses, or a document does not read.
+    pub fn all_of(&self, kind: DocumentKind) -> Result<Vec<DocumentState>, AuthorError> {
+        let mut statement = self.db.prepare_cached("SELECT id FROM document_code WHERE kind = ?1 ORDER BY code")?;
+        let ids = statement.query_map([kind as u16], |row| row.get(0))?.collect::<Result<Vec<[u8; 16]>, _>>()?;
+        let states = ids.into_iter().filter_map(|id| self.state(kind, id).transpose());
+        states.collect()
+    }
+
+    /// A new document, or a new state of one, ready to be kept; nothing when it says so already.
+    pub(super) fn prepare(
+        &self,
+        scope: Scope,
         value: &DocumentValue,
-        at: journal::Hlc,
-    ) -> Result<Option<NewEntry>, AuthorError> {
-        let (id, kind) = (value.id(), value.kind());
-        let mut document = self.document(kind, id)?;
-        let Some(change) = document.write(value, at, self.own.device, self.actor) else { return Ok(None) };
+        who: Option<&Editor>,
+        at: Hlc,
+    ) -> Result<Option<Prepared>, AuthorError> {
+        let existing = self.existing(value.kind(), value.id())?;
+        let before = existing.as_ref().map(Document::value).transpose()?;
+        let mut document = existing.unwrap_or_else(|| Document::new(value.kind(), value.id()));
+        let Some(change) = document.write(value, at, self.author(who), self.actor) else { return Ok(None) };
+        Ok(Some(Prepared { scope, after: value.clone(), document, change, before }))
+    }
+
+    /// An edit of a document by someone who saw it in a state: ready to be kept; nothing when it changes nothing.
+    fn prepare_edit(
+        &self,
+        scope: Scope,
+        document: Document,
+        edit: Edit<'_>,
+        patch: impl FnOnce(DocumentValue) -> Result<DocumentValue, AuthorError>,
+    ) -> Result<Option<Prepared>, AuthorError> {
+        let before = document.value()?;
+        let stale = edit.seen.filter(|seen| *seen != document.heads());
+        let (mut base, actor) = match stale {
+            // A change beside others that this process made needs an actor of its own.
+            Some(seen) => (document.at(seen).map_err(|_| AuthorError::UnknownState)?, edit.fresh_actor),
+            None => (document.clone(), self.actor),
+        };
+        let value = patch(base.value()?)?;
+        let Some(change) = base.write(&value, edit.at, self.author(edit.who), actor) else { return Ok(None) };
+        let document = match stale {
+            Some(_) => {
+                let mut merged = document;
+                merged.apply(&change)?;
+                merged
+            }
+            None => base,
+        };
+        Ok(Some(Prepared { scope, after: document.value()?, document, change, before: Some(before) }))
+    }
+
+    fn author(&self, who: Option<&Editor>) -> [u8; 16] {
+        who.map_or(self.own.device, |who| who.id)
+    }
+
+    /// Keeps prepared documents and commits their changes, in one transaction.
+    pub(super) fn write(&mut self, prepared: Vec<Prepared>, who: Option<&Editor>, now_ms: u64) -> Result<(), AuthorError> {
+        if prepared.is_empty() {
+            return Ok(());
+        }
+        self.in_transaction(|region| region.keep_all(prepared, who, now_ms))
+    }
+
+    /// What [`Self::write`] does, inside the open transaction.
+    pub(super) fn keep_all(&mut self, prepared: Vec<Prepared>, who: Option<&Editor>, now_ms: u64) -> Result<(), AuthorError> {
+        if let Some(Editor { id, name }) = who {
+            self.db
+                .prepare_cached(
+                    "INSERT INTO author (id, name) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+                )?
+                .execute(params![id, name])?;
+        }
+        let entries = prepared.into_iter().map(|one| self.keep(one)).collect::<Result<_, _>>()?;
+        self.commit_own(entries, who.map(|who| who.id), now_ms)
+    }
+
+    fn keep(&self, prepared: Prepared) -> Result<NewEntry, AuthorError> {
+        let Prepared { scope, document, change, before, after } = prepared;
+        let (id, kind) = (after.id(), after.kind());
         self.db
             .prepare_cached("INSERT OR REPLACE INTO document (id, kind, scope, saved) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![id, kind as u16, scope.as_str(), document.save()])?;
-        self.db.prepare_cached("INSERT OR REPLACE INTO document_code (kind, code, id) VALUES (?1, ?2, ?3)")?.execute(params![
-            kind as u16,
-            code,
-            id
-        ])?;
-        let body = Body::Change { document: id, kind: kind as u16, bytes: change };
-        Ok(Some(NewEntry { scope: scope.clone(), body }))
+        let (old, new) = (before.as_ref().and_then(|value| code_of(&scope, value)), code_of(&scope, &after));
+        if old != new {
+            self.db.prepare_cached("DELETE FROM document_code WHERE kind = ?1 AND code = ?2 AND id = ?3")?.execute(params![
+                kind as u16,
+                old,
+                id
+            ])?;
+            if let Some(code) = new {
+                self.db
+                    .prepare_cached("INSERT OR REPLACE INTO document_code (kind, code, id) VALUES (?1, ?2, ?3)")?
+                    .execute(params![kind as u16, code, id])?;
+            }
+        }
+        self.keep_barcodes(before.as_ref(), &after)?;
+        Ok(NewEntry { scope, body: Body::Change { document: id, kind: kind as u16, bytes: change } })
     }
 
     /// The document of an id, empty when nobody has written it.
     fn document(&self, kind: DocumentKind, id: [u8; 16]) -> Result<Document, AuthorError> {
-        let saved: Option<Vec<u8>> =
-            self.db.prepare_cached("SELECT saved FROM document WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()?;
-        Ok(match saved {
-            Some(saved) => Document::load(kind, id, &saved)?,
-            None => Document::new(kind, id),
-        })
+        Ok(self.existing(kind, id)?.unwrap_or_else(|| Document::new(kind, id)))
     }
 
-    fn document_id(&self, kind: DocumentKind, code: &str) -> Result<Option<[u8; 16]>, RegionError> {
+    /// The document of an id and kind, if there is one.
+    pub(super) fn existing(&self, kind: DocumentKind, id: [u8; 16]) -> Result<Option<Document>, AuthorError> {
+        let saved: Option<Vec<u8>> = self
+            .db
+            .prepare_cached("SELECT saved FROM document WHERE id = ?1 AND kind = ?2")?
+            .query_row(params![id, kind as u16], |row| row.get(0))
+            .optional()?;
+        Ok(saved.map(|saved| Document::load(kind, id, &saved)).transpose()?)
+    }
+
+    pub(super) fn document_id(&self, kind: DocumentKind, code: &str) -> Result<Option<[u8; 16]>, RegionError> {
         let id = self
             .db
             .prepare_cached("SELECT id FROM document_code WHERE kind = ?1 AND code = ?2")?
@@ -259,10 +332,10 @@ impl Region {
     }
 
     /// Chains, seals and stores one commit of the server's own, inside the open transaction.
-    fn commit_own(&mut self, entries: Vec<NewEntry>, now_ms: u64) -> Result<(), AuthorError> {
+    fn commit_own(&mut self, entries: Vec<NewEntry>, staff: Option<[u8; 16]>, now_ms: u64) -> Result<(), AuthorError> {
         let mut chain = self.chain(self.own);
         self.clock = self.clock.tick(now_ms);
-        let sealed = chain.append(&self.own_key, self.clock, None, entries);
+        let sealed = chain.append(&self.own_key, self.clock, staff, entries);
         self.insert(self.own, &sealed.entries, Some(&sealed.signature))?;
         self.chains.insert(self.own, chain);
         Ok(())
@@ -274,8 +347,45 @@ impl Region {
     }
 }
 
+/// A document as it will be, with the change that makes it so.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) scope: Scope,
+    pub(super) document: Document,
+    pub(super) change: Vec<u8>,
+    pub(super) before: Option<DocumentValue>,
+    pub(super) after: DocumentValue,
+}
+
+/// Who edits, when, and what they saw.
+#[derive(Debug, Clone, Copy)]
+struct Edit<'a> {
+    seen: Option<&'a [ChangeHash]>,
+    who: Option<&'a Editor>,
+    at: Hlc,
+    /// Used when they saw an older state.
+    fresh_actor: [u8; 16],
+}
+
+/// What people find a document by; unique among those of its kind.
+fn code_of(scope: &Scope, value: &DocumentValue) -> Option<String> {
+    match value {
+        DocumentValue::Product(p) => Some(p.code.clone()),
+        DocumentValue::Store(s) => Some(s.code.clone()),
+        DocumentValue::StaffMember(m) => Some(staff_code(scope, &m.name)),
+        DocumentValue::TaxClass(c) => Some(tax_class_code(&c.name)),
+        DocumentValue::Picture(_) => None,
+    }
+}
+
+/// A tax class is found by its name, whatever its capitals.
+fn tax_class_code(name: &str) -> String {
+    name.to_lowercase()
+}
+
 /// What a staff member's document is found by.
-fn staff_code(store: StoreId, name: &str) -> String {
+fn staff_code(scope: &Scope, name: &str) -> String {
+    let store = scope.as_str().rsplit('/').next().unwrap_or_default();
     format!("{store}/{}", name.to_lowercase())
 }
 

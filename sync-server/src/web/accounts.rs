@@ -7,6 +7,7 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use sync_proto::env::{Env, random};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::central::{CentralError, Postgres, in_time};
 
@@ -23,6 +24,15 @@ const HASHES_AT_ONCE: usize = 2;
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// How long one may wait for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(10);
+
+/// A manager who may sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manager {
+    /// What entries name them by.
+    pub id: Uuid,
+    /// Their name.
+    pub name: String,
+}
 
 /// Why an account is not made or a password not checked.
 #[derive(Debug, thiserror::Error)]
@@ -75,30 +85,30 @@ pub async fn add_manager(central: &Postgres, env: &dyn Env, name: &str, password
     if added == 0 { Err(AccountError::Taken(name.to_owned())) } else { Ok(()) }
 }
 
-/// Checks a password, and answers the manager's name as it is written in the account. An unknown name takes as long as a wrong
+/// Checks a password, and answers the manager with the name as it is written in the account. An unknown name takes as long as a wrong
 /// password.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn verify(central: &Postgres, name: &str, password: &str) -> Result<Option<String>, AccountError> {
+pub async fn verify(central: &Postgres, name: &str, password: &str) -> Result<Option<Manager>, AccountError> {
     if name.len() > NAME_BYTES_MAX || password.len() > PASSWORD_BYTES_MAX || name.contains('\0') {
         return Ok(None);
     }
     let loan = central.get().await?;
-    let find = "SELECT name, password_hash FROM manager_accounts WHERE lower(name) = lower($1)";
+    let find = "SELECT name, password_hash, id FROM manager_accounts WHERE lower(name) = lower($1)";
     let row = in_time("find a manager", ANSWER_WAIT, async { Ok(loan.query_opt(find, &[&name]).await?) }).await?;
     central.give_back(loan);
-    let (name, hash) = match row {
-        Some(row) => (Some(row.get::<_, String>(0)), row.get::<_, String>(1)),
+    let (manager, hash) = match row {
+        Some(row) => (Some(Manager { id: row.get(2), name: row.get(0) }), row.get::<_, String>(1)),
         None => (None, nobodys_hash().await),
     };
     let right = matches(hash, password.to_owned()).await;
-    Ok(name.filter(|_| right))
+    Ok(manager.filter(|_| right))
 }
 
 impl Checks {
     /// [`verify`], in turn.
-    pub(crate) async fn verify(&self, central: &Postgres, name: &str, password: &str) -> Result<Option<String>, AccountError> {
+    pub(crate) async fn verify(&self, central: &Postgres, name: &str, password: &str) -> Result<Option<Manager>, AccountError> {
         let turn = tokio::time::timeout(TURN_WAIT, self.turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(AccountError::Busy) };
         verify(central, name, password).await

@@ -6,12 +6,17 @@ use axum::response::{IntoResponse, Response};
 
 use crate::central::CentralError;
 use crate::central::reports::ReportError;
+use crate::hub::HubError;
+use crate::import::ImportError;
+use crate::region::AuthorError;
 use crate::web_api::WebError;
 
 /// An error answer.
 #[derive(Debug)]
 pub(super) enum Refusal {
     BadRequest(String),
+    Conflict(String),
+    TooLarge(String),
     NotSignedIn,
     WrongPassword,
     TryLater { wait_ms: u64 },
@@ -25,6 +30,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, code, message) = match &self {
             Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "bad_request", message.clone()),
+            Self::Conflict(message) => (StatusCode::CONFLICT, "conflict", message.clone()),
+            Self::TooLarge(message) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", message.clone()),
             Self::NotSignedIn => (StatusCode::UNAUTHORIZED, "not_signed_in", "Sign in.".into()),
             Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong_password", "Name or password is wrong. Try again.".into()),
             Self::TryLater { wait_ms } => {
@@ -51,6 +58,44 @@ impl IntoResponse for Refusal {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1_000)));
         }
         response
+    }
+}
+
+impl From<HubError> for Refusal {
+    fn from(error: HubError) -> Self {
+        tracing::warn!(%error, "a manager's request is not answered");
+        Self::Internal
+    }
+}
+
+impl From<AuthorError> for Refusal {
+    fn from(error: AuthorError) -> Self {
+        match error {
+            AuthorError::Refused(sentence) => Self::BadRequest(sentence),
+            AuthorError::Conflict(sentence) => Self::Conflict(sentence),
+            AuthorError::UnknownState => Self::Conflict("What you saw is not known here any more: load it again.".into()),
+            AuthorError::NotFound(_) | AuthorError::NoSuchStore(_) => Self::NotFound,
+            error => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::error!(%error, cause, "a manager's edit is not kept");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<ImportError> for Refusal {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::NotFound => Self::NotFound,
+            ImportError::Conflict(sentence) => Self::Conflict(sentence),
+            ImportError::Author(error) => error.into(),
+            error => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::error!(%error, cause, "an import cannot go on");
+                Self::Internal
+            }
+        }
     }
 }
 

@@ -12,9 +12,9 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::accounts::AccountError;
+use super::accounts::{AccountError, Manager};
 use super::answer::Refusal;
-use super::{IssueError, Shared, WebState, guard, page, sessions};
+use super::{IssueError, Shared, WebState, catalogue, guard, imports, page, sessions};
 use crate::central::reports::{self, SalesQuestion};
 use crate::web_api::{DeviceView, EnrolmentCode, EnrolmentCodeRequest, GroupBy, SalesReport, SessionView, SignInRequest};
 
@@ -22,10 +22,6 @@ use crate::web_api::{DeviceView, EnrolmentCode, EnrolmentCodeRequest, GroupBy, S
 const READY_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 /// Largest body of a request.
 const BODY_BYTES_MAX: usize = 16 * 1024;
-
-/// Who is signed in; only behind [`signed_in`].
-#[derive(Debug, Clone)]
-struct Manager(String);
 
 /// Whether the browser speaks TLS to us.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +33,8 @@ pub(super) fn router(state: WebState, secure: bool) -> Router {
         .route("/reports/sales", get(sales))
         .route("/devices", get(devices))
         .route("/enrolment-codes", post(enrolment_code))
+        .merge(catalogue::routes())
+        .merge(imports::routes())
         .layer(from_fn_with_state(state.clone(), signed_in));
     let door = Router::new().route("/session", post(sign_in).delete(sign_out));
     Router::new()
@@ -63,10 +61,10 @@ async fn nothing() -> Refusal {
 async fn signed_in(State(state): State<WebState>, mut request: Request, next: Next) -> Response {
     let Shared { sessions, env, .. } = &*state.shared;
     match sessions.who(request.headers(), env.unix_ms()) {
-        Some(name) => {
-            request.extensions_mut().insert(Manager(name));
+        Some(manager) => {
+            request.extensions_mut().insert(manager);
             let mut response = next.run(request).await;
-            response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+            response.headers_mut().entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-store"));
             response
         }
         None => Refusal::NotSignedIn.into_response(),
@@ -80,20 +78,20 @@ async fn sign_in(
     body: Result<Json<SignInRequest>, JsonRejection>,
 ) -> Result<impl IntoResponse, Refusal> {
     let Json(request) = body.map_err(|e| bad_body(&e))?;
-    let name = check(&state.shared, from.ip(), &request).await?;
-    let token = state.shared.sessions.begin(&*state.shared.env, &name);
-    tracing::info!(manager = name, "signed in");
+    let manager = check(&state.shared, from.ip(), &request).await?;
+    let token = state.shared.sessions.begin(&*state.shared.env, &manager);
+    tracing::info!(manager = manager.name, "signed in");
     let headers = [(header::SET_COOKIE, sessions::cookie(&token, secure.0)), (header::CACHE_CONTROL, "no-store".to_owned())];
-    Ok((headers, Json(SessionView { name })))
+    Ok((headers, Json(SessionView { name: manager.name })))
 }
 
-async fn check(shared: &Shared, from: IpAddr, request: &SignInRequest) -> Result<String, Refusal> {
+async fn check(shared: &Shared, from: IpAddr, request: &SignInRequest) -> Result<Manager, Refusal> {
     let now_ms = shared.env.unix_ms();
     shared.attempts.begin(&request.name, from, now_ms).map_err(|wait_ms| Refusal::TryLater { wait_ms })?;
     match shared.checks.verify(&shared.central, &request.name, &request.password).await {
-        Ok(Some(name)) => {
+        Ok(Some(manager)) => {
             shared.attempts.right(&request.name, from);
-            Ok(name)
+            Ok(manager)
         }
         Ok(None) => {
             tracing::warn!(address = %from, "a wrong name or password");
@@ -119,8 +117,8 @@ async fn sign_out(
     (StatusCode::NO_CONTENT, [(header::SET_COOKIE, sessions::cookie("", secure.0))])
 }
 
-async fn who(axum::Extension(Manager(name)): axum::Extension<Manager>) -> Json<SessionView> {
-    Json(SessionView { name })
+async fn who(axum::Extension(manager): axum::Extension<Manager>) -> Json<SessionView> {
+    Json(SessionView { name: manager.name })
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,7 +146,7 @@ async fn devices(State(state): State<WebState>) -> Result<Json<Vec<DeviceView>>,
 
 async fn enrolment_code(
     State(state): State<WebState>,
-    axum::Extension(Manager(manager)): axum::Extension<Manager>,
+    axum::Extension(Manager { name: manager, .. }): axum::Extension<Manager>,
     body: Result<Json<EnrolmentCodeRequest>, JsonRejection>,
 ) -> Result<Json<EnrolmentCode>, Refusal> {
     let Json(request) = body.map_err(|e| bad_body(&e))?;
@@ -184,9 +182,9 @@ async fn ready(State(state): State<WebState>) -> impl IntoResponse {
     (status, Json(json!({ "ready": ready, "central": central })))
 }
 
-fn bad_body(rejection: &JsonRejection) -> Refusal {
+pub(super) fn bad_body(rejection: &JsonRejection) -> Refusal {
     Refusal::BadRequest(match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => format!("A request has at most {BODY_BYTES_MAX} bytes."),
+        StatusCode::PAYLOAD_TOO_LARGE => "The request is too large.".into(),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "Send JSON, with content-type: application/json.".into(),
         _ => "The JSON of the request is not what this address takes.".into(),
     })

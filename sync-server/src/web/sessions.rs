@@ -7,6 +7,8 @@ use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use sync_proto::env::{Env, random};
 
+use super::accounts::Manager;
+
 /// The cookie.
 const COOKIE: &str = "evertill_session";
 /// A session ends so long after it began.
@@ -16,7 +18,7 @@ const SESSIONS_MAX: usize = 1_000;
 
 #[derive(Debug, Clone)]
 struct Session {
-    name: String,
+    manager: Manager,
     ends_at_ms: u64,
 }
 
@@ -28,7 +30,7 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Begins a session and answers its token.
-    pub(super) fn begin(&self, env: &dyn Env, name: &str) -> String {
+    pub(super) fn begin(&self, env: &dyn Env, manager: &Manager) -> String {
         let token: String = random::<32>(env).iter().map(|b| format!("{b:02x}")).collect();
         let now_ms = env.unix_ms();
         let mut sessions = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,15 +39,15 @@ impl Sessions {
             let oldest = sessions.iter().min_by_key(|(_, s)| s.ends_at_ms).map(|(token, _)| *token);
             oldest.map(|token| sessions.remove(&token));
         }
-        sessions.insert(hash(&token), Session { name: name.to_owned(), ends_at_ms: now_ms + LASTS_MS });
+        sessions.insert(hash(&token), Session { manager: manager.clone(), ends_at_ms: now_ms + LASTS_MS });
         token
     }
 
-    /// The name of who asks, when they are signed in.
-    pub(super) fn who(&self, headers: &HeaderMap, now_ms: u64) -> Option<String> {
+    /// Who asks, when they are signed in.
+    pub(super) fn who(&self, headers: &HeaderMap, now_ms: u64) -> Option<Manager> {
         let sessions = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions.get(&hash(token(headers)?))?;
-        (session.ends_at_ms > now_ms).then(|| session.name.clone())
+        (session.ends_at_ms > now_ms).then(|| session.manager.clone())
     }
 
     /// Ends the session of who asks.
@@ -99,11 +101,15 @@ mod tests {
         HeaderMap::from_iter([(header::COOKIE, value)])
     }
 
+    fn ada() -> Manager {
+        Manager { id: uuid::Uuid::from_u128(1), name: "Ada".to_owned() }
+    }
+
     #[test]
     fn a_session_is_known_until_it_ends() {
         let (env, sessions) = (Fake::default(), Sessions::default());
-        let token = sessions.begin(&env, "Ada");
-        assert_eq!(sessions.who(&with(&token), LASTS_MS - 1).as_deref(), Some("Ada"));
+        let token = sessions.begin(&env, &ada());
+        assert_eq!(sessions.who(&with(&token), LASTS_MS - 1), Some(ada()));
         assert_eq!(sessions.who(&with(&token), LASTS_MS), None);
         for wrong in ["", "x", &token[1..]] {
             assert_eq!(sessions.who(&with(wrong), 0), None, "{wrong:?}");
@@ -119,7 +125,7 @@ mod tests {
         let tokens: Vec<_> = (0..=SESSIONS_MAX)
             .map(|n| {
                 env.0.store(n as u64, Ordering::Relaxed);
-                sessions.begin(&env, "Ada")
+                sessions.begin(&env, &ada())
             })
             .collect();
         assert_eq!(sessions.who(&with(&tokens[0]), 5), None);

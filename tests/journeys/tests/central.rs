@@ -8,6 +8,8 @@ mod world;
 
 #[path = "central/append.rs"]
 mod append;
+#[path = "central/catalogue.rs"]
+mod catalogue;
 #[path = "central/project.rs"]
 mod project;
 #[path = "central/schema.rs"]

@@ -76,6 +76,9 @@ impl Shop {
             currency: Currency::new("GBP").expect("three capitals"),
             tax_mode: TaxMode::Inclusive,
             receipt_footer: "Thank you".to_owned(),
+            receipt_header: Vec::new(),
+            languages: vec!["en".to_owned()],
+            time_zone: "UTC".to_owned(),
         };
         let manager = StaffMember {
             id: StaffId::new(MORNING_MS, [2; 10]),
@@ -211,6 +214,9 @@ fn product(n: u8) -> Product {
         // Prices with a fraction of a penny too, so that rounding is not always nothing.
         price: UnitPrice(i64::from(n) * 12_345),
         tax_rate_bp: if n.is_multiple_of(3) { 0 } else { 2_000 },
+        category: String::new(),
+        tax_class: None,
+        picture: None,
         active: true,
     }
 }

@@ -10,6 +10,8 @@ export interface TillBackend {
   command(command: Command): Promise<TillView>;
   /** Rejects with a BackendError. */
   query<Q extends Query>(query: Q): Promise<Answer<Q>>;
+  /** A product's picture; null when it is not there. Rejects with a BackendError. A backend without pictures leaves it out. */
+  picture?(id: string): Promise<Blob | null>;
   /** Calls back until the returned function is called. `onConnection` says when announcements begin and end to arrive. */
   subscribe(onEvent: (event: NodeEvent) => void, onConnection: (connected: boolean) => void): () => void;
 }
@@ -39,6 +41,18 @@ export class HttpTillBackend implements TillBackend {
 
   query<Q extends Query>(query: Q): Promise<Answer<Q>> {
     return this.#post<Answer<Q>>('/api/query', query);
+  }
+
+  async picture(id: string): Promise<Blob | null> {
+    try {
+      const response = await fetch(new URL(`/picture/${encodeURIComponent(id)}`, this.#origin), {
+        headers: { authorization: `Bearer ${this.#token}` },
+        signal: AbortSignal.timeout(ANSWER_MS_MAX),
+      });
+      return response.ok ? await response.blob() : null;
+    } catch {
+      throw unreachable();
+    }
   }
 
   subscribe(onEvent: (event: NodeEvent) => void, onConnection: (connected: boolean) => void): () => void {

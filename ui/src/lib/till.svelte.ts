@@ -99,6 +99,16 @@ export class Till {
     }
   }
 
+  /** A product's picture; null when it is not there. Nothing is said about one that does not come: the product sells without it. */
+  async picture(id: string): Promise<Blob | null> {
+    try {
+      return (await this.#backend.picture?.(id)) ?? null;
+    } catch (thrown) {
+      apiErrorOf(thrown);
+      return null;
+    }
+  }
+
   /** Puts a scanned or typed code into the cart. Nothing about it ever waits for the person. */
   async scan({ code, quantityMilli }: Entry): Promise<Outcome> {
     const outcome = await this.send(

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
-use sync_proto::documents::{Document, DocumentValue};
+use domain::document::DocumentKind;
+use domain::money::Currency;
+use sync_proto::documents::{Conflict, Document, DocumentValue};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use domain::document::DocumentKind;
-
-use super::facts::{ChangeFact, DocumentRow, ProductRow, Rows, StaffRow, StoreRow, tax_mode, text};
+use super::facts::{ChangeFact, DocumentRow, ProductRow, Rows, StaffRow, StoreRow, TaxClassRow, tax_mode, text};
 use crate::central::CentralError;
+use crate::central::catalogue::search_words;
+use crate::words::Words;
 
 /// A document that this batch changes.
 struct Open {
@@ -20,18 +22,36 @@ struct Open {
     value: Option<(DocumentValue, Option<Uuid>)>,
 }
 
-/// Applies changes in order and turns every document they touch into its rows. A change that does not fit is flagged.
+/// Fields that somebody wrote without seeing what somebody else wrote there.
+struct AtOnce {
+    central_seq: i64,
+    store: Option<Uuid>,
+    kind: DocumentKind,
+    /// What people call the document.
+    name: String,
+    conflicts: Vec<Conflict>,
+    /// Tax classes and currencies as documents of this batch said then; the tables have the others.
+    classes: BTreeMap<[u8; 16], String>,
+    currencies: BTreeMap<String, Currency>,
+}
+
+/// Applies changes in order and turns every document they touch into its rows. A change that does not fit is flagged, and so is one that
+/// was made at once with another one of the same field.
 pub(super) async fn apply(tx: &Transaction<'_>, changes: Vec<ChangeFact>, rows: &mut Rows) -> Result<(), CentralError> {
     if changes.is_empty() {
         return Ok(());
     }
     let saved = saved(tx, &changes).await?;
     let mut open = BTreeMap::<Uuid, Open>::new();
+    let mut at_once = Vec::new();
     for change in changes {
-        if let Err(error) = apply_one(&mut open, &saved, &change) {
-            rows.flag(change.central_seq, change.store, "document", error);
+        match apply_one(&mut open, &saved, &change) {
+            Ok(conflicts) if conflicts.is_empty() => {}
+            Ok(conflicts) => at_once.push(note_at_once(&open, &change, conflicts)),
+            Err(error) => rows.flag(change.central_seq, change.store, "document", error),
         }
     }
+    flag_at_once(tx, at_once, rows).await?;
     for (id, of) in open {
         rows.documents.push(DocumentRow { id, kind: of.kind as i16, saved: of.document.save() });
         if let Some((value, store)) = of.value {
@@ -51,7 +71,8 @@ async fn saved(tx: &Transaction<'_>, changes: &[ChangeFact]) -> Result<Saved, Ce
     Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
 }
 
-fn apply_one(open: &mut BTreeMap<Uuid, Open>, saved: &Saved, change: &ChangeFact) -> Result<(), String> {
+/// Applies a change, and answers the fields that it and others wrote without seeing each other.
+fn apply_one(open: &mut BTreeMap<Uuid, Open>, saved: &Saved, change: &ChangeFact) -> Result<Vec<Conflict>, String> {
     let of = match open.entry(change.document) {
         Slot::Occupied(slot) => slot.into_mut(),
         Slot::Vacant(slot) => {
@@ -69,13 +90,89 @@ fn apply_one(open: &mut BTreeMap<Uuid, Open>, saved: &Saved, change: &ChangeFact
     if of.kind != change.kind {
         return Err("the document is of another kind".to_owned());
     }
-    of.document.apply(&change.bytes).map_err(|e| e.to_string())?;
+    let hash = of.document.apply(&change.bytes).map_err(|e| e.to_string())?;
     // After every change and not once a batch, so that what is flagged does not depend on where a batch was cut.
     let value = of.document.value().map_err(|e| e.to_string())?;
     if matches!(value, DocumentValue::StaffMember(_)) && change.store.is_none() {
         return Err("its scope is of no store".to_owned());
     }
     of.value = Some((value, change.store));
+    if of.document.heads().len() < 2 {
+        return Ok(Vec::new());
+    }
+    let mut conflicts = of.document.conflicts();
+    conflicts.retain(|conflict| conflict.writings.iter().any(|w| w.change == hash));
+    Ok(conflicts)
+}
+
+fn note_at_once(open: &BTreeMap<Uuid, Open>, change: &ChangeFact, conflicts: Vec<Conflict>) -> AtOnce {
+    let mut noted = AtOnce {
+        central_seq: change.central_seq,
+        store: change.store,
+        kind: change.kind,
+        name: String::new(),
+        conflicts,
+        classes: BTreeMap::new(),
+        currencies: BTreeMap::new(),
+    };
+    for (id, of) in open {
+        match &of.value {
+            Some((value, _)) if *id == change.document => noted.name = name_of(value),
+            Some((DocumentValue::TaxClass(class), _)) => drop(noted.classes.insert(id.into_bytes(), class.name.clone())),
+            Some((DocumentValue::Store(store), _)) => drop(noted.currencies.insert(store.code.clone(), store.currency)),
+            _ => {}
+        }
+    }
+    noted
+}
+
+fn name_of(value: &DocumentValue) -> String {
+    match value {
+        DocumentValue::Product(p) => format!("{} ({})", p.name, p.code),
+        DocumentValue::Store(s) => format!("store {}", s.code),
+        DocumentValue::StaffMember(m) => m.name.clone(),
+        DocumentValue::TaxClass(c) => format!("tax class {}", c.name),
+        DocumentValue::Picture(p) => format!("picture {}", p.id),
+    }
+}
+
+/// Tells managers who wrote what without seeing whose words, and which of them stand.
+async fn flag_at_once(tx: &Transaction<'_>, at_once: Vec<AtOnce>, rows: &mut Rows) -> Result<(), CentralError> {
+    if at_once.is_empty() {
+        return Ok(());
+    }
+    let named =
+        |found: Vec<tokio_postgres::Row>| found.iter().map(|row| (row.get::<_, Uuid>(0).into_bytes(), row.get(1))).collect();
+    let people: BTreeMap<[u8; 16], String> = named(tx.query("SELECT id, name FROM manager_accounts", &[]).await?);
+    let classes: BTreeMap<[u8; 16], String> = named(tx.query("SELECT tax_class_id, name FROM tax_classes", &[]).await?);
+    let stores = tx.query("SELECT code, currency::text FROM stores", &[]).await?;
+    let stores: BTreeMap<String, Currency> =
+        stores.iter().filter_map(|row| Some((row.get(0), Currency::new(row.get(1))?))).collect();
+    for mut noted in at_once {
+        for (code, currency) in &stores {
+            noted.currencies.entry(code.clone()).or_insert(*currency);
+        }
+        let class = |id| noted.classes.get(&id).or_else(|| classes.get(&id)).cloned();
+        let words = Words { currency: noted.currencies.values().next().copied(), tax_class: &class };
+        for conflict in &noted.conflicts {
+            let said: Vec<(String, &str)> = conflict
+                .writings
+                .iter()
+                .map(|w| {
+                    let by = people.get(&w.author).map_or("the server", String::as_str);
+                    (words.value(noted.kind, &conflict.field, &w.value), by)
+                })
+                .collect();
+            let wrote: Vec<String> = said.iter().map(|(value, by)| format!("{by} wrote {value}")).collect();
+            let (field, stands) = (Words::field(&conflict.field), &said[0].0);
+            let detail = format!(
+                "{field} of {}: {}, without seeing each other; {stands} stands as the later one",
+                noted.name,
+                wrote.join(" and ")
+            );
+            rows.flag(noted.central_seq, noted.store, "edited_at_once", detail);
+        }
+    }
     Ok(())
 }
 
@@ -89,6 +186,9 @@ fn push(value: DocumentValue, store: Option<Uuid>, rows: &mut Rows) {
             currency: s.currency.code().to_owned(),
             tax_mode: tax_mode(s.tax_mode),
             receipt_footer: text(&s.receipt_footer),
+            receipt_header: s.receipt_header.iter().map(|l| text(l)).collect(),
+            languages: s.languages.iter().map(|l| text(l)).collect(),
+            time_zone: text(&s.time_zone),
         }),
         DocumentValue::Product(p) => rows.products.push(ProductRow {
             id: p.id.0,
@@ -98,7 +198,16 @@ fn push(value: DocumentValue, store: Option<Uuid>, rows: &mut Rows) {
             price_centi: p.price.0,
             tax_rate_bp: p.tax_rate_bp.into(),
             active: p.active,
+            category: text(&p.category),
+            tax_class: p.tax_class.map(|id| id.0),
+            picture: p.picture.map(|id| id.0),
+            search: search_words(&[&p.name, &p.code], &p.barcodes),
         }),
+        DocumentValue::TaxClass(c) => {
+            rows.tax_classes.push(TaxClassRow { id: c.id.0, name: text(&c.name), rate_bp: c.rate_bp.into(), active: c.active });
+        }
+        // Its document is its row.
+        DocumentValue::Picture(_) => {}
         DocumentValue::StaffMember(m) => rows.staff.extend(store.map(|store| StaffRow {
             store,
             id: m.id.0,

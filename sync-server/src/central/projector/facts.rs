@@ -81,6 +81,7 @@ pub(super) struct Rows {
     pub(super) documents: Vec<DocumentRow>,
     pub(super) stores: Vec<StoreRow>,
     pub(super) products: Vec<ProductRow>,
+    pub(super) tax_classes: Vec<TaxClassRow>,
     pub(super) staff: Vec<StaffRow>,
     pub(super) progress: BTreeMap<(Uuid, Uuid), (i64, i64)>,
     pub(super) skipped: BTreeMap<(&'static str, i32, i32), i64>,
@@ -153,12 +154,15 @@ rows! {
     /// A row of `stores`.
     StoreRow {
         id: Uuid, code: String, name: String, address: Vec<String>, currency: String, tax_mode: &'static str,
-        receipt_footer: String,
+        receipt_footer: String, receipt_header: Vec<String>, languages: Vec<String>, time_zone: String,
     }
     /// A row of `products`.
     ProductRow {
         id: Uuid, code: String, name: String, barcodes: Vec<String>, price_centi: i64, tax_rate_bp: i64, active: bool,
+        category: String, tax_class: Option<Uuid>, picture: Option<Uuid>, search: Vec<String>,
     }
+    /// A row of `tax_classes`.
+    TaxClassRow { id: Uuid, name: String, rate_bp: i64, active: bool }
     /// A row of `staff`.
     StaffRow { store: Uuid, id: Uuid, name: String, role: &'static str, active: bool }
     /// A row of `exceptions`, but for its place.

@@ -352,12 +352,15 @@ async fn documents(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError
     if !r.is_empty() {
         run(
             tx,
-            "INSERT INTO products (product_id, code, name, barcodes, price_centi, tax_rate_bp, active)
-             SELECT id, code, name, ARRAY(SELECT jsonb_array_elements_text(barcodes)), price, rate, active
-             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::bigint[], $6::bigint[], $7::boolean[])
-                 AS r (id, code, name, barcodes, price, rate, active)
+            "INSERT INTO products (product_id, code, name, barcodes, price_centi, tax_rate_bp, active, category, tax_class, picture, search)
+             SELECT id, code, name, ARRAY(SELECT jsonb_array_elements_text(barcodes)), price, rate, active, category, tax_class, picture,
+                 array_to_tsvector(ARRAY(SELECT jsonb_array_elements_text(search)))
+             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::bigint[], $6::bigint[], $7::boolean[], $8::text[],
+                 $9::uuid[], $10::uuid[], $11::jsonb[])
+                 AS r (id, code, name, barcodes, price, rate, active, category, tax_class, picture, search)
              ON CONFLICT (product_id) DO UPDATE SET code = excluded.code, name = excluded.name, barcodes = excluded.barcodes,
-                 price_centi = excluded.price_centi, tax_rate_bp = excluded.tax_rate_bp, active = excluded.active",
+                 price_centi = excluded.price_centi, tax_rate_bp = excluded.tax_rate_bp, active = excluded.active,
+                 category = excluded.category, tax_class = excluded.tax_class, picture = excluded.picture, search = excluded.search",
             &[
                 &col!(r, id),
                 &col!(r, code),
@@ -366,6 +369,10 @@ async fn documents(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError
                 &col!(r, price_centi),
                 &col!(r, tax_rate_bp),
                 &col!(r, active),
+                &col!(r, category),
+                &col!(r, tax_class),
+                &col!(r, picture),
+                &column(r, |p| serde_json::Value::from(p.search.clone())),
             ],
         )
         .await?;
@@ -374,12 +381,15 @@ async fn documents(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError
     if !r.is_empty() {
         run(
             tx,
-            "INSERT INTO stores (store_id, code, name, address, currency, tax_mode, receipt_footer)
-             SELECT id, code, name, ARRAY(SELECT jsonb_array_elements_text(address)), currency, mode, footer
-             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::text[])
-                 AS r (id, code, name, address, currency, mode, footer)
+            "INSERT INTO stores (store_id, code, name, address, currency, tax_mode, receipt_footer, receipt_header, languages, time_zone)
+             SELECT id, code, name, ARRAY(SELECT jsonb_array_elements_text(address)), currency, mode, footer,
+                 ARRAY(SELECT jsonb_array_elements_text(header)), ARRAY(SELECT jsonb_array_elements_text(languages)), zone
+             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::text[], $8::jsonb[], $9::jsonb[],
+                 $10::text[])
+                 AS r (id, code, name, address, currency, mode, footer, header, languages, zone)
              ON CONFLICT (store_id) DO UPDATE SET code = excluded.code, name = excluded.name, address = excluded.address,
-                 currency = excluded.currency, tax_mode = excluded.tax_mode, receipt_footer = excluded.receipt_footer",
+                 currency = excluded.currency, tax_mode = excluded.tax_mode, receipt_footer = excluded.receipt_footer,
+                 receipt_header = excluded.receipt_header, languages = excluded.languages, time_zone = excluded.time_zone",
             &[
                 &col!(r, id),
                 &col!(r, code),
@@ -388,7 +398,21 @@ async fn documents(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError
                 &col!(r, currency),
                 &col!(r, tax_mode),
                 &col!(r, receipt_footer),
+                &column(r, |s| serde_json::Value::from(s.receipt_header.clone())),
+                &column(r, |s| serde_json::Value::from(s.languages.clone())),
+                &col!(r, time_zone),
             ],
+        )
+        .await?;
+    }
+    let r = &rows.tax_classes;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO tax_classes (tax_class_id, name, rate_bp, active)
+             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::boolean[])
+             ON CONFLICT (tax_class_id) DO UPDATE SET name = excluded.name, rate_bp = excluded.rate_bp, active = excluded.active",
+            &[&col!(r, id), &col!(r, name), &col!(r, rate_bp), &col!(r, active)],
         )
         .await?;
     }

@@ -218,6 +218,9 @@ pub(crate) fn store_value(n: u64) -> DocumentValue {
         currency: gbp(),
         tax_mode: TaxMode::Inclusive,
         receipt_footer: "Thank you".into(),
+        receipt_header: Vec::new(),
+        languages: vec!["en".to_owned()],
+        time_zone: "UTC".to_owned(),
     })
 }
 
@@ -229,6 +232,9 @@ pub(crate) fn product_value(n: u64, price: &str) -> DocumentValue {
         barcodes: vec!["5012345678900".into(), "20001".into()],
         price: UnitPrice::parse_major(price, gbp()).expect("a price"),
         tax_rate_bp: 2_000,
+        category: String::new(),
+        tax_class: None,
+        picture: None,
         active: true,
     })
 }

@@ -1,0 +1,501 @@
+//! What is known of imports, and their pieces of work: compared, written and taken back, each in one transaction that also moves the
+//! import's place.
+
+use std::collections::BTreeSet;
+
+use domain::document::{DocumentKind, Product};
+use domain::ids::ProductId;
+use rusqlite::{OptionalExtension, Row as SqlRow, params};
+use sync_proto::documents::{ChangeHash, DocumentValue, Outcome};
+use sync_proto::env::{Env, random};
+use sync_proto::scopes;
+use uuid::Uuid;
+
+use super::author::{Prepared, product_of};
+use super::{AuthorError, Editor, ProductPatch, Region, TaxPatch};
+use crate::import::{ImportError, Row, RowTax};
+use crate::web_api::{FieldChange, ImportChange, ImportProblem, ImportState, ImportView};
+use crate::words::Words;
+
+/// Imports that are remembered; with one more, the oldest that rests is forgotten, and can no longer be undone.
+const IMPORTS_MAX: usize = 50;
+/// The first problems that are shown.
+const PROBLEMS_MAX: usize = 500;
+/// The first changes that are shown.
+const CHANGES_MAX: usize = 200;
+
+/// What a row would do.
+enum Compared {
+    /// It is not as it should be.
+    Wrong(ImportProblem),
+    /// Its product is there just so.
+    Unchanged,
+    /// It adds a product, or changes one.
+    Write { before: Option<Box<Product>>, after: Box<Product> },
+}
+
+impl From<rusqlite::Error> for ImportError {
+    fn from(e: rusqlite::Error) -> Self {
+        Self::Author(e.into())
+    }
+}
+
+impl From<super::RegionError> for ImportError {
+    fn from(e: super::RegionError) -> Self {
+        Self::Author(e.into())
+    }
+}
+
+impl Region {
+    /// Notes an import that is to be read, and answers the ids of old ones that were forgotten for it.
+    ///
+    /// # Errors
+    /// Too many imports that do not rest, or the log refuses.
+    pub(crate) fn import_begin(
+        &mut self,
+        id: Uuid,
+        name: &str,
+        who: Option<&Editor>,
+        now_ms: u64,
+    ) -> Result<Vec<Uuid>, ImportError> {
+        let (author, author_name) = who.map_or((None, "Sync server"), |who| (Some(who.id), who.name.as_str()));
+        self.in_transaction(|region| {
+            let mut resting: Vec<Uuid> = Vec::new();
+            let all = region.imports()?;
+            for view in all.iter().skip(IMPORTS_MAX - 1) {
+                if busy(view.state) {
+                    return Err(ImportError::Conflict("Too many imports wait: let them end, or take some away.".to_owned()));
+                }
+                resting.extend(view.id.parse::<Uuid>().ok());
+            }
+            for old in &resting {
+                region.import_forget(*old)?;
+            }
+            region.db.execute(
+                "INSERT INTO import (id, name, author, author_name, at_ms, state) VALUES (?1, ?2, ?3, ?4, ?5, 'reading')",
+                params![id.as_bytes(), name, author, author_name, now_ms],
+            )?;
+            Ok(resting)
+        })
+    }
+
+    /// All imports, the newest first.
+    pub fn imports(&self) -> Result<Vec<ImportView>, ImportError> {
+        let mut statement = self.db.prepare_cached(&format!("SELECT {COLUMNS} FROM import ORDER BY id DESC"))?;
+        let views = statement.query_map([], view)?.collect::<Result<_, _>>()?;
+        Ok(views)
+    }
+
+    /// One import.
+    pub fn import(&self, id: Uuid) -> Result<ImportView, ImportError> {
+        let mut statement = self.db.prepare_cached(&format!("SELECT {COLUMNS} FROM import WHERE id = ?1"))?;
+        statement.query_row([id.as_bytes()], view).optional()?.ok_or(ImportError::NotFound)
+    }
+
+    /// Takes an import away that wrote nothing.
+    pub(crate) fn import_delete(&mut self, id: Uuid) -> Result<(), ImportError> {
+        let state = self.import(id)?.state;
+        let written: i64 =
+            self.db.query_row("SELECT count(*) FROM import_write WHERE import = ?1", [id.as_bytes()], |row| row.get(0))?;
+        if matches!(state, ImportState::Applying | ImportState::Undoing) || (written > 0 && state != ImportState::Undone) {
+            return Err(ImportError::Conflict("This import has written products: undo it instead.".to_owned()));
+        }
+        self.in_transaction(|region| region.import_forget(id))
+    }
+
+    fn import_forget(&self, id: Uuid) -> Result<(), ImportError> {
+        self.db.execute("DELETE FROM import WHERE id = ?1", [id.as_bytes()])?;
+        self.db.execute("DELETE FROM import_write WHERE import = ?1", [id.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Begins to write, or to take back.
+    pub fn import_enter(&mut self, id: Uuid, to: ImportState) -> Result<ImportView, ImportError> {
+        let view = self.import(id)?;
+        let fits = match to {
+            ImportState::Applying => view.state == ImportState::Ready,
+            ImportState::Undoing => matches!(view.state, ImportState::Applied | ImportState::Failed),
+            _ => false,
+        };
+        if !fits {
+            return Err(ImportError::Conflict(match to {
+                ImportState::Applying => format!("Only an import that is ready can be applied. {}", view.message),
+                _ => format!("Only an import that was applied can be undone. {}", view.message),
+            }));
+        }
+        self.db.execute(
+            "UPDATE import SET state = ?2, done = 0, kept = 0, failure = '' WHERE id = ?1",
+            params![id.as_bytes(), word(to)],
+        )?;
+        self.import(id)
+    }
+
+    /// Notes that a step has ended well.
+    pub(crate) fn import_rest(&mut self, id: Uuid, state: ImportState) -> Result<ImportView, ImportError> {
+        self.db.execute("UPDATE import SET state = ?2 WHERE id = ?1", params![id.as_bytes(), word(state)])?;
+        self.import(id)
+    }
+
+    /// Notes that a step broke.
+    pub(crate) fn import_fail(&mut self, id: Uuid, sentence: &str) -> Result<ImportView, ImportError> {
+        self.db.execute("UPDATE import SET state = 'failed', failure = ?2 WHERE id = ?1", params![id.as_bytes(), sentence])?;
+        self.import(id)
+    }
+
+    /// Notes what reading the file itself came to; comparing begins.
+    pub(crate) fn import_read_begin(
+        &mut self,
+        id: Uuid,
+        rows: u64,
+        problems: &[ImportProblem],
+        wrong: u64,
+    ) -> Result<ImportView, ImportError> {
+        self.db.execute(
+            "UPDATE import SET state = 'reading', done = ?3, file_rows = ?2, added = 0, changed = 0, unchanged = 0, wrong = ?3,
+                 problems = ?4, changes = '[]'
+             WHERE id = ?1",
+            params![id.as_bytes(), rows, wrong, json(problems)],
+        )?;
+        self.import(id)
+    }
+
+    /// Compares rows with the catalogue. Nothing of it is written but the counts.
+    pub(crate) fn import_compare(&mut self, id: Uuid, rows: &[Row], codes: &BTreeSet<String>) -> Result<ImportView, ImportError> {
+        let mut view = self.import(id)?;
+        for row in rows {
+            match self.compare(row, codes)? {
+                Compared::Wrong(problem) => view.push_problem(problem),
+                Compared::Unchanged => view.unchanged += 1,
+                Compared::Write { before, after } => {
+                    *(if before.is_none() { &mut view.added } else { &mut view.changed }) += 1;
+                    if view.changes.len() < CHANGES_MAX {
+                        view.changes.push(self.change(row.number, before.as_deref(), &after)?);
+                    }
+                }
+            }
+        }
+        view.done += rows.len() as u64;
+        self.import_note(id, &view)?;
+        Ok(view)
+    }
+
+    /// Notes that a file was compared whole.
+    pub(crate) fn import_read_end(&mut self, id: Uuid) -> Result<ImportView, ImportError> {
+        let mut view = self.import(id)?;
+        view.problems.sort_by_key(|problem| problem.row);
+        self.import_note(id, &view)?;
+        self.import_rest(id, if view.wrong == 0 { ImportState::Ready } else { ImportState::Refused })
+    }
+
+    /// Writes rows and moves the import's place, in one transaction. A row that has become wrong since it was read is left out and shown.
+    pub(crate) fn import_apply(
+        &mut self,
+        id: Uuid,
+        rows: &[Row],
+        codes: &BTreeSet<String>,
+        env: &dyn Env,
+    ) -> Result<ImportView, ImportError> {
+        let mut view = self.import(id)?;
+        let who = self.import_author(id)?;
+        let at = self.clock.tick(env.unix_ms());
+        let (mut prepared, mut writes) = (Vec::new(), Vec::new());
+        for row in rows {
+            let (before, mut after) = match self.compare(row, codes)? {
+                Compared::Wrong(problem) => {
+                    view.push_problem(problem);
+                    continue;
+                }
+                Compared::Unchanged => continue,
+                Compared::Write { before, after } => (before, after),
+            };
+            if before.is_none() {
+                after.id = ProductId::new(env.unix_ms(), random(env));
+            }
+            let product = after.id;
+            let Some(one) = self.prepare(scopes::catalogue(), &DocumentValue::Product(*after), who.as_ref(), at)? else {
+                continue;
+            };
+            // Written on the newest state, so that it is the only newest change now.
+            writes.extend(one.document.heads().first().map(|change| (product, *change, before.is_none())));
+            prepared.push(one);
+        }
+        view.done += rows.len() as u64;
+        self.in_transaction(|region| {
+            if !prepared.is_empty() {
+                region.keep_all(prepared, who.as_ref(), env.unix_ms())?;
+            }
+            region.note_writes(id, &writes)?;
+            region.import_note(id, &view)
+        })?;
+        Ok(view)
+    }
+
+    fn note_writes(&self, id: Uuid, writes: &[(ProductId, ChangeHash, bool)]) -> Result<(), ImportError> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO import_write (import, place, product, change_hash, added)
+             VALUES (?1, (SELECT coalesce(max(place), 0) + 1 FROM import_write WHERE import = ?1), ?2, ?3, ?4)",
+        )?;
+        for (product, change, added) in writes {
+            insert.execute(params![id.as_bytes(), product.as_bytes(), change, added])?;
+        }
+        Ok(())
+    }
+
+    /// Takes back the next writes of an import, and says whether there were any.
+    pub(crate) fn import_undo(&mut self, id: Uuid, writes_max: usize, env: &dyn Env) -> Result<(ImportView, bool), ImportError> {
+        let mut view = self.import(id)?;
+        let who = self.import_author(id)?;
+        let writes = self.writes_after(id, view.done, writes_max)?;
+        let at = self.clock.tick(env.unix_ms());
+        let mut prepared = Vec::new();
+        for (product, change, added) in &writes {
+            let (one, kept) = self.prepare_undo(*product, *change, *added, who.as_ref(), at)?;
+            view.kept += kept as u64;
+            prepared.extend(one);
+        }
+        view.done += writes.len() as u64;
+        self.in_transaction(|region| {
+            if !prepared.is_empty() {
+                region.keep_all(prepared, who.as_ref(), env.unix_ms())?;
+            }
+            region.import_note(id, &view)
+        })?;
+        Ok((view, !writes.is_empty()))
+    }
+
+    fn writes_after(&self, id: Uuid, place: u64, most: usize) -> Result<Vec<([u8; 16], ChangeHash, bool)>, ImportError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT product, change_hash, added FROM import_write WHERE import = ?1 AND place > ?2 ORDER BY place LIMIT ?3",
+        )?;
+        let rows = statement.query_map(params![id.as_bytes(), place, most], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let writes = rows.collect::<Result<_, _>>()?;
+        Ok(writes)
+    }
+
+    /// What takes back a write: its fields that still say what it wrote get what they said before; a product that it added goes off sale.
+    /// With it, how many of its fields somebody else has written since.
+    fn prepare_undo(
+        &self,
+        product: [u8; 16],
+        change: ChangeHash,
+        added: bool,
+        who: Option<&Editor>,
+        at: journal::Hlc,
+    ) -> Result<(Option<Prepared>, usize), ImportError> {
+        let kind = DocumentKind::Product;
+        let mut document = self.existing(kind, product)?.ok_or(ImportError::NotFound)?;
+        let before = document.value().map_err(AuthorError::from)?;
+        let author = who.map_or(self.own.device, |who| who.id);
+        let (change, kept) = if added {
+            let (_, kept) = document.still_says(change);
+            let mut off = product_of(before.clone())?;
+            let stands =
+                document.history().iter().any(|w| w.change == change && w.field == "active" && w.outcome == Outcome::Current);
+            off.active &= !stands;
+            (document.write(&DocumentValue::Product(off), at, author, self.actor), kept)
+        } else {
+            let undone = document.undo(change, at, author, self.actor);
+            (undone.change, undone.kept)
+        };
+        let Some(change) = change else { return Ok((None, kept)) };
+        let after = document.value().map_err(AuthorError::from)?;
+        Ok((Some(Prepared { scope: scopes::catalogue(), document, change, before: Some(before), after }), kept))
+    }
+
+    fn import_author(&self, id: Uuid) -> Result<Option<Editor>, ImportError> {
+        let found = self
+            .db
+            .prepare_cached("SELECT author, author_name FROM import WHERE id = ?1")?
+            .query_row([id.as_bytes()], |row| Ok((row.get::<_, Option<[u8; 16]>>(0)?, row.get(1)?)))
+            .optional()?;
+        let (author, name) = found.ok_or(ImportError::NotFound)?;
+        Ok(author.map(|id| Editor { id, name }))
+    }
+
+    fn import_note(&self, id: Uuid, view: &ImportView) -> Result<(), ImportError> {
+        let changed = self
+            .db
+            .prepare_cached(
+                "UPDATE import SET done = ?2, added = ?3, changed = ?4, unchanged = ?5, wrong = ?6, kept = ?7, problems = ?8, changes = ?9
+                 WHERE id = ?1",
+            )?
+            .execute(params![
+                id.as_bytes(),
+                view.done,
+                view.added,
+                view.changed,
+                view.unchanged,
+                view.wrong,
+                view.kept,
+                json(&view.problems),
+                json(&view.changes),
+            ])?;
+        if changed == 1 { Ok(()) } else { Err(ImportError::NotFound) }
+    }
+
+    fn compare(&self, row: &Row, codes: &BTreeSet<String>) -> Result<Compared, ImportError> {
+        let wrong = |column: &str, value: &str, message: String| {
+            let (column, value) = (column.to_owned(), value.to_owned());
+            Ok(Compared::Wrong(ImportProblem { row: row.number, column, value, message }))
+        };
+        let tax = match &row.tax {
+            None => None,
+            Some(RowTax::Rate(rate_bp)) => Some(TaxPatch::Rate(*rate_bp)),
+            Some(RowTax::Class(name)) => match self.tax_class_by_name(name)? {
+                Some(class) => Some(TaxPatch::Class(class.id)),
+                None => return wrong("tax_class", name, "There is no tax class of this name: add it first.".to_owned()),
+            },
+        };
+        let patch = ProductPatch {
+            code: None,
+            name: Some(row.name.clone()),
+            barcodes: row.barcodes.clone(),
+            category: row.category.clone(),
+            price: Some(row.price),
+            tax,
+            picture: None,
+            active: row.active,
+        };
+        let before = match self.document_id(DocumentKind::Product, &row.code)? {
+            Some(id) => self.existing(DocumentKind::Product, id)?.map(|document| document.value()).transpose(),
+            None => Ok(None),
+        };
+        let before = before.map_err(AuthorError::from)?.map(product_of).transpose()?;
+        let patched = match &before {
+            Some(before) => {
+                let mut after = before.clone();
+                self.patch_product(&mut after, patch).map(|()| after)
+            }
+            None if patch.tax.is_none() => {
+                return wrong("tax_class", "", "A new product needs a tax class or a tax rate.".to_owned());
+            }
+            None => self.new_product(ProductId(Uuid::nil()), ProductPatch { code: Some(row.code.clone()), ..patch }),
+        };
+        let after = match patched {
+            Ok(after) => after,
+            Err(AuthorError::Refused(message)) => return wrong("", &row.code, message),
+            Err(error) => return Err(error.into()),
+        };
+        if before.as_ref() == Some(&after) {
+            return Ok(Compared::Unchanged);
+        }
+        if after.active {
+            let had = before.as_ref().filter(|before| before.active).map_or(&[][..], |before| &before.barcodes);
+            for barcode in after.barcodes.iter().filter(|barcode| !had.contains(barcode)) {
+                let Some(other) = self.other_with_barcode(after.id, barcode)? else { continue };
+                let document = self.existing(DocumentKind::Product, other)?.ok_or(ImportError::NotFound)?;
+                let other = product_of(document.value().map_err(AuthorError::from)?)?;
+                // What the file says of the other product counts, and it has each barcode once.
+                if !codes.contains(&other.code) {
+                    let message = format!("This barcode belongs to {} ({}), which is not in the file.", other.name, other.code);
+                    return wrong("barcodes", barcode, message);
+                }
+            }
+        }
+        Ok(Compared::Write { before: before.map(Box::new), after: Box::new(after) })
+    }
+
+    fn change(&self, row: u64, before: Option<&Product>, after: &Product) -> Result<ImportChange, ImportError> {
+        let class = |id| self.tax_class(domain::ids::TaxClassId(Uuid::from_bytes(id))).ok().flatten().map(|class| class.name);
+        let words = Words { currency: self.currency()?, tax_class: &class };
+        let old = before.map(|before| words.product(before));
+        let mut fields = Vec::new();
+        for (n, (field, new)) in words.product(after).into_iter().enumerate() {
+            let old = old.as_ref().and_then(|old| old[n].1.clone());
+            if old != new {
+                fields.push(FieldChange { field: field.to_owned(), old, new: new.unwrap_or_else(|| "none".to_owned()) });
+            }
+        }
+        Ok(ImportChange { row, code: after.code.clone(), name: after.name.clone(), added: before.is_none(), fields })
+    }
+}
+
+impl ImportView {
+    fn push_problem(&mut self, problem: ImportProblem) {
+        self.wrong += 1;
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+}
+
+const COLUMNS: &str =
+    "id, name, author_name, at_ms, state, done, file_rows, added, changed, unchanged, wrong, kept, failure, problems, changes";
+
+fn view(row: &SqlRow<'_>) -> rusqlite::Result<ImportView> {
+    let id: [u8; 16] = row.get(0)?;
+    let (state, failure): (String, String) = (row.get(4)?, row.get(12)?);
+    let (problems, changes): (String, String) = (row.get(13)?, row.get(14)?);
+    let mut view = ImportView {
+        id: Uuid::from_bytes(id).to_string(),
+        name: row.get(1)?,
+        by: row.get(2)?,
+        at_ms: row.get(3)?,
+        state: STATES.into_iter().find(|(_, word)| *word == state).map_or(ImportState::Failed, |(state, _)| state),
+        done: row.get(5)?,
+        rows: row.get(6)?,
+        added: row.get(7)?,
+        changed: row.get(8)?,
+        unchanged: row.get(9)?,
+        wrong: row.get(10)?,
+        kept: row.get(11)?,
+        problems: serde_json::from_str(&problems).unwrap_or_default(),
+        changes: serde_json::from_str(&changes).unwrap_or_default(),
+        message: String::new(),
+    };
+    view.message = message(&view, &failure);
+    Ok(view)
+}
+
+const STATES: [(ImportState, &str); 8] = [
+    (ImportState::Reading, "reading"),
+    (ImportState::Ready, "ready"),
+    (ImportState::Refused, "refused"),
+    (ImportState::Applying, "applying"),
+    (ImportState::Applied, "applied"),
+    (ImportState::Undoing, "undoing"),
+    (ImportState::Undone, "undone"),
+    (ImportState::Failed, "failed"),
+];
+
+fn word(state: ImportState) -> &'static str {
+    STATES.into_iter().find(|(known, _)| *known == state).map_or("failed", |(_, word)| word)
+}
+
+fn busy(state: ImportState) -> bool {
+    matches!(state, ImportState::Reading | ImportState::Applying | ImportState::Undoing)
+}
+
+/// One sentence that says how an import stands and what to do.
+fn message(view: &ImportView, failure: &str) -> String {
+    let ImportView { done, rows, added, changed, unchanged, wrong, kept, .. } = view;
+    match view.state {
+        ImportState::Reading => "The file is being read; nothing is written yet.".to_owned(),
+        ImportState::Ready if added + changed == 0 => {
+            "Every product of the file is there just so: there is nothing to apply.".to_owned()
+        }
+        ImportState::Ready => {
+            format!("{added} products to add, {changed} to change, {unchanged} just so. Nothing is written yet: apply it.")
+        }
+        ImportState::Refused => {
+            format!("{wrong} rows are not as they should be, and nothing is written: correct the file and bring it again.")
+        }
+        ImportState::Applying => format!("{done} of {rows} rows are written."),
+        ImportState::Applied if *wrong > 0 => {
+            format!("Written, but for {wrong} rows that no longer fitted the catalogue: look at them. It can be undone.")
+        }
+        ImportState::Applied => format!("{added} products added, {changed} changed. It can be undone."),
+        ImportState::Undoing => format!("{done} products are taken back."),
+        ImportState::Undone if *kept > 0 => {
+            format!(
+                "Taken back, but for {kept} fields that somebody else has written since. Products that it added are off sale."
+            )
+        }
+        ImportState::Undone => "Taken back. Products that it added are off sale.".to_owned(),
+        ImportState::Failed => format!("It broke: {failure}. What was written up to row {done} stays and can be undone."),
+    }
+}
+
+fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).expect("texts and numbers are JSON")
+}

@@ -115,7 +115,20 @@ impl Replica {
     /// A wrong key, a newer schema, a disk that cannot be made durable, or any failure of SQLite.
     pub fn open(path: &Path, key: &StoreKey, options: &StoreOptions) -> Result<Self, StoreError> {
         let db = open_file(path, key, options, Synchronous::Full, Some(REPLICA_MIGRATIONS))?;
-        Ok(Self { db, commits_since_checkpoint: 0 })
+        let replica = Self { db, commits_since_checkpoint: 0 };
+        replica.project_again()?;
+        Ok(replica)
+    }
+
+    /// Projects everything anew when a migration asked for it. Done again when it was interrupted.
+    fn project_again(&self) -> Result<(), StoreError> {
+        let asked = self.db.query_row("SELECT 1 FROM meta WHERE key = 'project_again'", [], |_| Ok(())).optional()?;
+        if asked.is_some() {
+            let entries = rebuild::rebuild(self)?;
+            self.db.execute("DELETE FROM meta WHERE key = 'project_again'", [])?;
+            tracing::info!(entries, "what an earlier program could not read has been taken in");
+        }
+        Ok(())
     }
 
     /// Opens the file named `db_uuid` again after a failure. Another file, or none, in its place is not taken for it.

@@ -183,7 +183,7 @@ pub async fn run(
     let draining = stop.clone();
     let state = WebState::with_readiness(central.clone(), desk, env, move || !*draining.borrow())
         .with_live(live)
-        .with_catalogue(hub.clone(), importer);
+        .with_catalogue(hub.clone(), importer.clone());
 
     // The order of stopping: `/readyz` says no, devices hear goodbye, the feed brings the last entries away, and only then do the rest
     // and the web page end, which until then say that the server is stopping.
@@ -229,6 +229,8 @@ pub async fn run(
     let ended = async { while tasks.join_next().await.is_some() {} };
     // Somebody who never ends a scrape does not keep the server.
     let _ = tokio::time::timeout(END_MAX, ended).await;
+    // The folder is given back when nobody writes in it any more.
+    importer.ended().await;
     tracing::info!(event = "stopped", "the server ended");
     // A panic of the page was printed where it happened.
     Ok(served.unwrap_or(Ok(()))?)

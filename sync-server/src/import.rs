@@ -153,6 +153,11 @@ impl Importer {
         Ok(())
     }
 
+    /// Returns when nothing is under way any more, after the order to stop.
+    pub async fn ended(&self) {
+        drop(self.turn.lock().await);
+    }
+
     /// Takes a file and begins to read it.
     ///
     /// # Errors
@@ -218,6 +223,9 @@ impl Importer {
         let this = self.clone();
         tokio::spawn(async move {
             let _turn = this.turn.lock().await;
+            if *this.stop.borrow() {
+                return;
+            }
             let work = this.clone();
             let done = tokio::task::spawn_blocking(move || work.run(id, step)).await;
             match done {

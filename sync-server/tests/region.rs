@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use domain::document::Store;
 use domain::ids::{DeviceId, StoreId};
@@ -12,7 +13,9 @@ use journal::{Body, Head, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Sc
 use sync_proto::batch::Run;
 use sync_proto::env::Env;
 use sync_proto::scopes;
-use sync_server::import;
+use sync_server::hub::Hub;
+use sync_server::import::run::Door;
+use sync_server::import::{self, ImportError};
 use sync_server::region::{AdmitError, DeskError, Region, Writer};
 use sync_server::web_api::{ImportState, ImportView};
 
@@ -256,6 +259,67 @@ fn products_are_written_only_when_they_differ() {
         (view.added, view.changed, view.unchanged, shop.region.last_seq() - before)
     };
     assert_eq!([import("1"), import("1.00"), import("2")], [(1, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1)]);
+}
+
+/// The way to a hub that counts what goes through it.
+struct Counted {
+    hub: Hub,
+    pieces: Arc<AtomicUsize>,
+}
+
+impl Door for Counted {
+    fn with<T: Send + 'static>(&mut self, work: impl FnOnce(&mut Region) -> T + Send + 'static) -> Result<T, ImportError> {
+        self.pieces.fetch_add(1, Ordering::SeqCst);
+        Door::with(&mut self.hub, work)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_till_is_answered_between_two_pieces_of_an_import() {
+    let mut shop = shop();
+    let mut till = shop.till(1);
+    till.sell(scopes::store(shop.store), 20);
+    let folder = shop._dir.path().join("imports");
+    let env: Arc<dyn Env> = Arc::new(Still);
+    let rows: String = (0..2_000).map(|n| format!("P{n},Product {n},1,0\n")).collect();
+    let file = format!("code,name,price,tax_rate_bp\n{rows}");
+    let hub = Hub::spawn(shop.region);
+    let pieces = Arc::new(AtomicUsize::new(0));
+    let mut door = Counted { hub: hub.clone(), pieces: pieces.clone() };
+    let runtime = tokio::runtime::Handle::current();
+    let importing = tokio::task::spawn_blocking(move || {
+        let id = import::begin(&mut door, &folder, "test.csv", file.as_bytes(), None, &*env).expect("begun");
+        let mut sent = 0;
+        let mut waits = Vec::new();
+        for to in [ImportState::Reading, ImportState::Applying] {
+            if to == ImportState::Applying {
+                door.with(move |region| region.import_enter(id, to)).expect("it runs").expect("ready");
+            }
+            // With every piece a till sends another sale, and notes how many pieces went before its answer.
+            let tell = |_: &ImportView| {
+                if sent < 20 {
+                    sent += 1;
+                    let (hub, run, sender, pieces) = (hub.clone(), till.run(sent, sent), till.id, pieces.clone());
+                    waits.push(runtime.spawn(async move {
+                        let before = pieces.load(Ordering::SeqCst);
+                        hub.admit(sender, run).await.expect("admitted");
+                        pieces.load(Ordering::SeqCst) - before
+                    }));
+                    // One after the other: a later sale must not overtake an earlier one.
+                    runtime.block_on(async { tokio::task::yield_now().await });
+                }
+                Ok(())
+            };
+            import::run::step(&mut door, &folder, id, to, &env, tell).expect("done");
+        }
+        (waits, sent)
+    });
+    let (waits, sent) = importing.await.expect("it ends");
+    assert_eq!(sent, 20);
+    for wait in waits {
+        let pieces = wait.await.expect("answered");
+        assert!(pieces <= 3, "a till waited for {pieces} pieces");
+    }
 }
 
 #[test]

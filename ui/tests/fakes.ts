@@ -28,7 +28,7 @@ export function tillView(lines: CartLineView[] = [], more: Partial<TillView> = {
   const total_minor = lines.reduce((sum, l) => sum + l.amount_minor, 0);
   const staff = { id: 'staff-1', name: 'Amara', role: 'cashier' as const };
   return {
-    store: { code: 'S01', name: 'Harbour Street', ...GBP, tax_included: true },
+    store: { code: 'S01', name: 'Harbour Street', ...GBP, tax_included: true, languages: ['en'] },
     till: { name: 'Till 3', series: 'S01-T03b' },
     staff: [staff],
     signed_in: {
@@ -105,6 +105,10 @@ export class FakeNode implements TillBackend {
     if (this.isGone) throw lost();
     const answers = { till: this.view, search: this.products, orders: [], order: null, ledger: null };
     return answers[query.type] as unknown as Answer<Q>;
+  }
+
+  async picture(id: string): Promise<Blob | null> {
+    return id === 'pic1' ? new Blob(['picture'], { type: 'image/png' }) : null;
   }
 
   subscribe(onEvent: (event: NodeEvent) => void): () => void {

@@ -1,5 +1,5 @@
 import { cleanup, fireEvent, render, screen, within } from '@testing-library/svelte';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Command, TillView } from '../src/lib/api/node.gen';
 import { Till } from '../src/lib/till.svelte';
 import TillApp from '../src/views/TillApp.svelte';
@@ -218,6 +218,7 @@ test('the search lists products and Enter adds the one that is highlighted', asy
     name: `Cake ${id}`,
     unit_price: 10_000,
     stock_milli: 5_000,
+    picture: null as string | null,
   });
   node.products = [product('p1'), product('p2')];
   const search = screen.getByTestId('search');
@@ -230,6 +231,25 @@ test('the search lists products and Enter adds the one that is highlighted', asy
   await press('Enter');
   expect(node.commands).toMatchObject([{ type: 'add_line', item: { by: 'product', product: 'p2' } }]);
   expect((search as HTMLInputElement).value).toBe('');
+});
+
+test('the search shows the pictures of its products, and a price that changes while it is open', async () => {
+  const node = await show(tillView());
+  const product = (id: string, picture: string | null) => ({
+    id,
+    code: id,
+    name: `Cake ${id}`,
+    unit_price: 10_000,
+    stock_milli: 5_000,
+    picture,
+  });
+  node.products = [product('p1', 'pic1'), product('p2', null), product('p3', 'gone')];
+  await fireEvent.input(screen.getByTestId('search'), { target: { value: 'cake' } });
+  await vi.waitFor(() => expect(screen.getAllByTestId('picture')).toHaveLength(1));
+  node.products = [{ ...product('p1', null), unit_price: 12_500 }];
+  node.announce({ type: 'catalogue_changed' });
+  await vi.waitFor(() => expect(screen.getByTestId('product').textContent).toContain('1.25'));
+  expect(screen.queryByTestId('picture')).toBeNull();
 });
 
 test('a question about an uncertain receipt is answered in place', async () => {

@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "a test program has no outside")]
 
 mod bad_input;
+mod catalogue;
 mod doctor;
 mod face;
 mod identity;

@@ -15,7 +15,7 @@ use sync_proto::scopes;
 
 use crate::shop::*;
 
-fn dump(till: &mut Till) -> String {
+pub fn dump(till: &mut Till) -> String {
     till.tidy().expect("tidied");
     rebuild::dump(till.db().expect("the database")).expect("a dump")
 }

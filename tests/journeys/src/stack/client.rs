@@ -88,6 +88,24 @@ impl TillClient {
         self.command(&Command::SignIn { staff, pin: pin.to_owned() })
     }
 
+    /// A product's picture, once it has arrived: its media type and its bytes.
+    pub fn picture(&self, id: domain::ids::PictureId) -> Result<Option<(String, Vec<u8>)>, TillError> {
+        let no_answer = |error: ureq::Error| TillError::NoAnswer(error.to_string());
+        let mut response = self
+            .agent
+            .get(format!("{}/picture/{id}", self.origin))
+            .header("authorization", format!("Bearer {}", self.token))
+            .call()
+            .map_err(no_answer)?;
+        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
+        let bytes = response.body_mut().read_to_vec().map_err(no_answer)?;
+        match response.status().as_u16() {
+            200 => Ok(Some((kind, bytes))),
+            404 => Ok(None),
+            status => Err(TillError::NoAnswer(format!("{status} for a picture"))),
+        }
+    }
+
     /// Sends any JSON to any path, and reads the answer as any type.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, TillError> {
         let no_answer = |error: ureq::Error| TillError::NoAnswer(error.to_string());

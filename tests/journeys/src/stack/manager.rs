@@ -54,10 +54,8 @@ impl ManagerClient {
 
     /// Sales from day to day, both included, `YYYY-MM-DD`.
     pub fn sales(&self, from: &str, to: &str, group_by: GroupBy) -> Result<SalesReport, ManagerError> {
-        let group_by = match group_by {
-            GroupBy::Day => "day",
-            GroupBy::Till => "till",
-        };
+        let group_by = serde_json::to_value(group_by).map_err(no_answer)?;
+        let group_by = group_by.as_str().unwrap_or_default();
         self.get(&format!("/api/v1/reports/sales?from={from}&to={to}&group_by={group_by}"))
     }
 
@@ -75,6 +73,31 @@ impl ManagerClient {
     /// Reads any path as any type.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ManagerError> {
         read(&mut self.send("GET", path, None::<&()>)?)
+    }
+
+    /// Sends any JSON to any path, and reads the answer as any type.
+    pub fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, body: &impl Serialize) -> Result<T, ManagerError> {
+        read(&mut self.send(method, path, Some(body))?)
+    }
+
+    /// Puts any bytes at any path, and reads the answer as any type.
+    pub fn put<T: DeserializeOwned>(&self, path: &str, bytes: &[u8]) -> Result<T, ManagerError> {
+        self.send_bytes("PUT", path, bytes)
+    }
+
+    /// Posts a file to any path, and reads the answer as any type.
+    pub fn upload<T: DeserializeOwned>(&self, path: &str, bytes: &[u8]) -> Result<T, ManagerError> {
+        self.send_bytes("POST", path, bytes)
+    }
+
+    fn send_bytes<T: DeserializeOwned>(&self, method: &str, path: &str, bytes: &[u8]) -> Result<T, ManagerError> {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.origin))
+            .header("origin", &self.origin)
+            .header("cookie", &self.cookie);
+        let request = request.body(bytes.to_vec()).map_err(no_answer)?;
+        read(&mut self.agent.run(request).map_err(no_answer)?)
     }
 
     fn send(&self, method: &str, path: &str, body: Option<&impl Serialize>) -> Result<Response, ManagerError> {

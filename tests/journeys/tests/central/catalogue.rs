@@ -124,7 +124,7 @@ impl Site {
             })
             .await
         });
-        let address = listening.await.expect("it listens");
+        let Ok(address) = listening.await else { panic!("it does not listen: {:?}", ended.await) };
         self.running = Some(Running { stop, ended, address });
     }
 

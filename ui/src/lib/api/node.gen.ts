@@ -14,7 +14,7 @@ export type Event = { "type": "till_changed", } | { "type": "link_changed", link
 
 export type TillView = { store: StoreView | null, till: TillIdentity, staff: Array<StaffView>, signed_in: SignedInView | null, shift: ShiftView | null, last_closed_shift: ClosedShiftView | null, cart: CartView, last_order: SettledView | null, link: LinkView, print_jobs: Array<PrintJobView>, };
 
-export type StoreView = { code: string, name: string, currency: string, exponent: number, tax_included: boolean, };
+export type StoreView = { code: string, name: string, currency: string, exponent: number, tax_included: boolean, languages: Array<string>, };
 
 export type TillIdentity = { name: string, series: string, };
 
@@ -46,7 +46,7 @@ export type PrintJobView = { id: string, title: string, state: PrintState, probl
 
 export type PrintState = "queued" | "sending" | "confirmed" | "sent_unconfirmed" | "uncertain" | "reprinted" | "accepted";
 
-export type ProductView = { id: string, code: string, name: string, unit_price: number, stock_milli: number, };
+export type ProductView = { id: string, code: string, name: string, unit_price: number, stock_milli: number, picture: string | null, };
 
 export type OrderSummary = { order: string, receipt: string, is_refund: boolean, at_ms: number, total_minor: number, lines: number, till: string, durability: Durability, };
 

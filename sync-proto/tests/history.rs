@@ -64,17 +64,23 @@ fn the_history_says_who_wrote_what_over_what() {
 
 #[test]
 fn two_edits_that_did_not_see_each_other_are_at_once_and_the_later_one_stands() {
-    for (bobs, expected) in [(21, [(26_000, Outcome::Outvoted), (27_000, Outcome::Current)]), (19, [(27_000, Outcome::Outvoted), (26_000, Outcome::Current)])] {
+    for (bobs, expected) in [
+        (21, [(26_000, Outcome::Outvoted), (27_000, Outcome::Current)]),
+        (19, [(27_000, Outcome::Outvoted), (26_000, Outcome::Current)]),
+    ] {
         let mut doc = begun();
         let seen = doc.heads();
         doc.write(&priced(26_000), Hlc(20), ADA, [1; 16]).expect("a change");
         // Bob saw the state before Ada's edit; his hands are the same process's, so he gets an actor of his own.
         let change = doc.at(&seen).expect("a state it had").write(&priced(27_000), Hlc(bobs), BOB, [9; 16]).expect("a change");
         doc.apply(&change).expect("applies");
-        let outcomes: Vec<_> = prices(&doc)[1..].iter().map(|(price, replaced, _, outcome)| {
-            assert_eq!(*replaced, Some(25_500), "both replaced what both saw");
-            (*price, *outcome)
-        }).collect();
+        let outcomes: Vec<_> = prices(&doc)[1..]
+            .iter()
+            .map(|(price, replaced, _, outcome)| {
+                assert_eq!(*replaced, Some(25_500), "both replaced what both saw");
+                (*price, *outcome)
+            })
+            .collect();
         assert_eq!(outcomes, expected);
         let conflicts = doc.conflicts();
         assert_eq!(conflicts.len(), 1);
@@ -83,7 +89,10 @@ fn two_edits_that_did_not_see_each_other_are_at_once_and_the_later_one_stands() 
         // Whoever sees both and writes again ends it; the loser stays a loser in the history.
         doc.write(&priced(28_000), Hlc(40), ADA, [1; 16]).expect("a change");
         assert!(doc.conflicts().is_empty());
-        assert_eq!(prices(&doc)[1..].iter().map(|p| p.3).collect::<Vec<_>>(), [Outcome::Outvoted, Outcome::Replaced, Outcome::Current]);
+        assert_eq!(
+            prices(&doc)[1..].iter().map(|p| p.3).collect::<Vec<_>>(),
+            [Outcome::Outvoted, Outcome::Replaced, Outcome::Current]
+        );
     }
 }
 
@@ -104,11 +113,13 @@ fn edits_of_different_fields_made_at_once_both_stand() {
 #[test]
 fn undo_takes_back_what_still_stands_and_leaves_the_rest() {
     let mut doc = begun();
-    let imported = DocumentValue::Product(Product { price: UnitPrice(1), category: "Hearts".into(), name: "H".into(), ..product() });
+    let imported =
+        DocumentValue::Product(Product { price: UnitPrice(1), category: "Hearts".into(), name: "H".into(), ..product() });
     doc.write(&imported, Hlc(20), ADA, [1; 16]).expect("a change");
     let change = doc.heads()[0];
     assert_eq!(doc.still_says(change), (3, 0));
-    let repriced = DocumentValue::Product(Product { price: UnitPrice(2), category: "Hearts".into(), name: "H".into(), ..product() });
+    let repriced =
+        DocumentValue::Product(Product { price: UnitPrice(2), category: "Hearts".into(), name: "H".into(), ..product() });
     doc.write(&repriced, Hlc(30), BOB, [2; 16]).expect("a change");
     let undone = doc.undo(change, Hlc(40), ADA, [1; 16]);
     assert_eq!((undone.restored, undone.kept, undone.change.is_some()), (2, 1, true));

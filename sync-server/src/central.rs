@@ -9,6 +9,7 @@
 //! * [`CentralStore`] is what the feed needs of the store. [`Postgres`] is the real one; a simulation puts a model in its place.
 //! * [`projector`] folds entries into the read model with the same `domain` code as the till's, under an advisory lock, so that any
 //!   number of servers share one database.
+//! * [`exceptions`]: what the projector flags.
 //! * [`reports`] answers from the read model, and [`coverage`] says what an answer covers.
 //! * [`catalogue`] answers what products there are.
 //! * [`dump`] writes the whole read model as text, to compare two ways of arriving at it.
@@ -21,6 +22,7 @@ mod backoff;
 pub mod catalogue;
 pub mod coverage;
 pub mod dump;
+pub mod exceptions;
 pub mod feed;
 pub mod lag;
 pub mod migrate;
@@ -71,6 +73,8 @@ pub struct Contact {
     pub commit: u64,
     /// When it was heard, by the server's clock, in Unix milliseconds.
     pub seen_at_ms: u64,
+    /// Its clock less the server's when it last greeted, in milliseconds; none when it did not say.
+    pub clock_drift_ms: Option<i64>,
 }
 
 /// What an append came to.
@@ -170,6 +174,14 @@ pub enum CentralError {
     EditedMigration {
         /// Its number.
         version: i32,
+    },
+    /// The read model was built by a newer program.
+    #[error("a newer server built the figures (shape {found}, this program knows {known}): run the newer program")]
+    NewerReadModel {
+        /// The shape of the rows.
+        found: i32,
+        /// The newest that this program knows.
+        known: i32,
     },
     /// A row that no entry can have.
     #[error("a row with {0} out of its range")]

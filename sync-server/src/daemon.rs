@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::hub::Hub;
 use crate::metrics::{Metrics, MetricsServer, Now};
 use crate::import::Importer;
-use crate::live::Live;
+use crate::live::{self, Live};
 use crate::quic::{Quic, QuicError};
 use crate::region::{AuthorError, Region, RegionError, Writer};
 use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState};
@@ -163,7 +163,9 @@ pub async fn run(
     let web = WebServer::bind(&config.web)?;
     let address = config.metrics.listen;
     let metrics_server = MetricsServer::bind(address).map_err(|source| DaemonError::Metrics { address, source })?;
-    let hub = Hub::spawn(region);
+    let live = Live::default();
+    let clock = env.clone();
+    let hub = Hub::spawn_live(region, live.clone(), move || clock.unix_ms());
     let web = web.counted_by(hub.metrics().clone());
     let quic = Quic::new(hub.clone(), authority.clone(), env.clone());
     let address = config.sync.listen;
@@ -175,14 +177,13 @@ pub async fn run(
     };
     let public = config.sync.public.clone().unwrap_or_else(|| listening.sync.to_string());
     let desk = Desk { hub: hub.clone(), authority, env: env.clone(), public };
-    let live = Live::default();
     let importer = Importer::new(hub.clone(), config.data.join(IMPORTS_FOLDER), env.clone(), live.clone(), stop.clone());
     if let Err(error) = importer.resume().await {
         tracing::error!(%error, "imports that were interrupted do not go on");
     }
     let draining = stop.clone();
     let state = WebState::with_readiness(central.clone(), desk, env, move || !*draining.borrow())
-        .with_live(live)
+        .with_live(live.clone())
         .with_catalogue(hub.clone(), importer.clone());
 
     // The order of stopping: `/readyz` says no, devices hear goodbye, the feed brings the last entries away, and only then do the rest
@@ -194,6 +195,7 @@ pub async fn run(
     let (grown, seen) = (hub.grown(), now_fed.clone());
     let now = move || Now { devices_connected: connected.connected().len(), log_entries: *grown.borrow(), fed: *seen.borrow() };
     tasks.spawn(metrics_server.run(hub.metrics().clone(), config.data.clone(), now, ending.clone()));
+    tasks.spawn(live::follow_figures(live, central.clone(), ending.clone()));
     tasks.spawn(follow_central(hub.clone(), central, fed, ending.clone()));
     let devices = tokio::spawn(quic.run(endpoint, stop.clone()));
     tracing::info!(
@@ -306,6 +308,7 @@ async fn tell_contacts(hub: &Hub, central: &Postgres) {
                 incarnation: heard.incarnation,
                 commit: heard.commit,
                 seen_at_ms: heard.at_ms,
+                clock_drift_ms: heard.clock_drift_ms,
             })
             .collect();
         if !news.is_empty() && central.seen(&news).await.is_ok() {

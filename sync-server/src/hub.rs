@@ -12,6 +12,7 @@ use journal::Origin;
 use sync_proto::batch::Run;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::live::{Live, SaleTeller};
 use crate::metrics::Metrics;
 use crate::region::{AdmitError, Region, RegionError};
 
@@ -51,6 +52,8 @@ pub struct Heard {
     pub commit: u64,
     /// When, Unix milliseconds.
     pub at_ms: u64,
+    /// Its clock less the server's when it last greeted; none when it did not say.
+    pub clock_drift_ms: Option<i64>,
 }
 
 /// The way to the log. Cheap to clone.
@@ -62,6 +65,7 @@ pub struct Hub {
     heard: Arc<Mutex<BTreeMap<DeviceId, Heard>>>,
     metrics: Metrics,
     region: [u8; 16],
+    live: Live,
 }
 
 impl std::fmt::Debug for Job {
@@ -79,16 +83,25 @@ impl Hub {
     /// # Panics
     /// When the system refuses a thread.
     pub fn spawn(region: Region) -> Self {
+        Self::spawn_live(region, Live::default(), || 0)
+    }
+
+    /// The same, telling whoever watches of every sale that was accepted, with the time that `now_ms` says.
+    ///
+    /// # Panics
+    /// When the system refuses a thread.
+    pub fn spawn_live(region: Region, live: Live, now_ms: impl Fn() -> u64 + Send + 'static) -> Self {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
         let (grown_tx, grown) = watch::channel(region.last_seq());
         let id = region.own().incarnation;
         let metrics = Metrics::default();
         let counted = metrics.clone();
+        let sales = SaleTeller::new(live.clone(), now_ms);
         std::thread::Builder::new()
             .name("region-log".to_owned())
-            .spawn(move || own(region, inbox, &grown_tx, &counted))
+            .spawn(move || own(region, inbox, &grown_tx, &counted, sales))
             .expect("the system gives a thread");
-        Self { jobs, grown, central: watch::Sender::default(), heard: Arc::default(), metrics, region: id }
+        Self { jobs, grown, central: watch::Sender::default(), heard: Arc::default(), metrics, region: id, live }
     }
 
     /// The metrics of this server.
@@ -99,6 +112,11 @@ impl Hub {
     /// The region's incarnation.
     pub fn region(&self) -> [u8; 16] {
         self.region
+    }
+
+    /// What happens in this server, for those who watch.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 
     /// Admits a run; the answer is the origin's last commit, synced to disk.
@@ -163,7 +181,8 @@ impl Hub {
         let mut all = self.heard();
         let last = all.entry(device).or_insert(heard);
         let commit = if last.incarnation == heard.incarnation { last.commit.max(heard.commit) } else { heard.commit };
-        *last = Heard { commit, ..heard };
+        let clock_drift_ms = heard.clock_drift_ms.or(last.clock_drift_ms);
+        *last = Heard { commit, clock_drift_ms, ..heard };
     }
 
     /// When every device was heard last.
@@ -177,7 +196,7 @@ impl Hub {
 }
 
 /// The owner's loop: takes what waits, admits it together, answers.
-fn own(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender<u64>, metrics: &Metrics) {
+fn own<F: Fn() -> u64>(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender<u64>, metrics: &Metrics, mut sales: SaleTeller<F>) {
     let mut waiting = Vec::with_capacity(GROUP_MAX);
     while let Some(first) = inbox.blocking_recv() {
         let mut job = Some(first);
@@ -185,7 +204,7 @@ fn own(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender
             match next {
                 Job::Admit { sender, run, done } => waiting.push((sender, run, done)),
                 Job::With(work) => {
-                    admit(&mut region, &mut waiting, metrics);
+                    admit(&mut region, &mut waiting, metrics, &mut sales);
                     work(&mut region);
                 }
             }
@@ -193,15 +212,16 @@ fn own(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender
                 job = inbox.try_recv().ok();
             }
         }
-        admit(&mut region, &mut waiting, metrics);
+        admit(&mut region, &mut waiting, metrics, &mut sales);
         grown.send_if_modified(|seq| std::mem::replace(seq, region.last_seq()) != region.last_seq());
     }
 }
 
-fn admit(region: &mut Region, waiting: &mut Vec<(DeviceId, Run, Admitted)>, metrics: &Metrics) {
+fn admit<F: Fn() -> u64>(region: &mut Region, waiting: &mut Vec<(DeviceId, Run, Admitted)>, metrics: &Metrics, sales: &mut SaleTeller<F>) {
     if waiting.is_empty() {
         return;
     }
+    sales.before(region);
     let entries = |run: &Run| run.commits.iter().map(|commit| commit.entries.len() as u64).sum::<u64>();
     let (runs, answers): (Vec<_>, Vec<_>) = waiting
         .drain(..)
@@ -221,6 +241,8 @@ fn admit(region: &mut Region, waiting: &mut Vec<(DeviceId, Run, Admitted)>, metr
                 }
                 let _ = done.send(result.map_err(HubError::from));
             }
+            // Whoever sells has the answer; whoever watches comes after.
+            sales.after(region);
         }
         Err(error) => {
             let error = Arc::new(error);

@@ -2,6 +2,9 @@
 //!
 //! [`Live`] carries [`LiveEvent`]s from wherever they happen to every watcher, and knows which devices are connected. It never
 //! waits for a watcher: what one has not taken after [`EVENTS_MAX`] more is lost to it, and it is told so.
+//!
+//! * `sales`: accepted sales, from the hub's own memory and not through the central database.
+//! * `figures`: news of the read model.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +13,12 @@ use domain::ids::DeviceId;
 use tokio::sync::broadcast;
 
 use crate::web_api::LiveEvent;
+
+mod figures;
+mod sales;
+
+pub use figures::follow_figures;
+pub(crate) use sales::SaleTeller;
 
 /// How many events may wait for the slowest watcher.
 pub const EVENTS_MAX: usize = 4_096;

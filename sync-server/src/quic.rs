@@ -185,6 +185,7 @@ impl Quic {
             older.close(VarInt::from_u32(3), b"another connection of this device took over");
         }
         tracing::info!(event = "device_connected", %device, name = enrolled.name, "device connected");
+        let _connected = self.hub.live().connect(device);
         let ended = chain_of(&replicate::serve(self, &connection, &enrolled, stop).await);
         tracing::info!(event = "device_disconnected", %device, name = enrolled.name, reason = ended, "device disconnected");
         let mut live = self.live();

@@ -20,11 +20,13 @@ mod desk;
 mod imports;
 mod outgoing;
 mod verify;
+mod watched;
 
 pub use author::{AuthorError, DocumentState, Editor, ProductPatch, StorePatch, TaxClassPatch, TaxPatch, staff_member};
 pub use desk::{DeskError, Pending};
 pub use outgoing::{LogRow, Outgoing};
 pub use verify::VerifyError;
+pub use watched::{AdmittedSale, SALES_KEPT_MAX};
 
 const MIGRATIONS: &[&str] =
     &[include_str!("../../migrations/region/0001_log.sql"), include_str!("../../migrations/region/0002_catalogue.sql")];
@@ -126,6 +128,10 @@ pub struct Region {
     devices: BTreeMap<DeviceId, Device>,
     last_seq: u64,
     commits_written: u64,
+    /// Sales and refunds admitted since they were asked for; none while nobody asks.
+    sales: Option<Vec<AdmittedSale>>,
+    /// Goes up with every change of a document.
+    document_changes: u64,
 }
 
 /// Who this server is, when its log is opened.
@@ -166,6 +172,8 @@ impl Region {
             devices: BTreeMap::new(),
             last_seq: 0,
             commits_written: 0,
+            sales: None,
+            document_changes: 0,
         };
         region.reload()?;
         if found == 1 {
@@ -223,6 +231,7 @@ impl Region {
             if !self.db.is_autocommit() {
                 self.db.execute_batch("ROLLBACK").map_err(sqlite)?;
             }
+            self.sales = None;
             self.reload().map_err(E::from)?;
         }
         done
@@ -327,6 +336,7 @@ impl Region {
                     seal.map(|s| &s[..]),
                 ])?;
             self.note_device(entry)?;
+            self.note_for_watchers(origin, entry);
         }
         Ok(())
     }

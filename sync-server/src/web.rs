@@ -3,8 +3,9 @@
 //! * [`WebServer`] binds and serves; [`WebState`] is what it needs: the central database, the desk that gives out enrolment
 //!   codes, a clock and random numbers.
 //! * [`accounts`]: who may sign in. `sessions`: who has. `attempts`: how often one may try.
-//! * `api`: the routes of `/api/v1`, shapes in [`crate::web_api`]. `page`: the built web app, from inside the program.
-//! * `catalogue`, `imports`: its routes for products, tax classes and stores, and for products from a file.
+//! * `api`: the routes of `/api/v1`, shapes in [`crate::web_api`]. `reports`: figures and lists, also as files. `live`: what happens while
+//!   one watches. `catalogue`, `imports`: products, tax classes and stores, and products from a file.
+//! * `page`: the built web app, from inside the program.
 //! * `guard`: headers, origins, limits in time.
 //!
 //! Whoever is signed in is a manager of everything; finer rights come with the people they are for.
@@ -20,7 +21,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sync_proto::env::Env;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::central::Postgres;
 use crate::config::WebConfig;
@@ -37,7 +38,9 @@ mod attempts;
 mod catalogue;
 mod guard;
 mod imports;
+mod live;
 mod page;
+mod reports;
 mod sessions;
 
 /// How long requests that are being answered may go on after the order to stop.
@@ -103,6 +106,14 @@ pub(crate) struct Shared {
     pub(crate) sessions: sessions::Sessions,
     pub(crate) attempts: attempts::Attempts,
     pub(crate) checks: accounts::Checks,
+    pub(crate) turns: Turns,
+}
+
+/// Turns at what takes a connection for long.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    pub(crate) files: Arc<Semaphore>,
+    pub(crate) watchers: Arc<Semaphore>,
 }
 
 impl WebState {
@@ -127,6 +138,10 @@ impl WebState {
                 sessions: sessions::Sessions::default(),
                 attempts: attempts::Attempts::default(),
                 checks: accounts::Checks::default(),
+                turns: Turns {
+                    files: Arc::new(Semaphore::new(reports::FILES_AT_ONCE)),
+                    watchers: Arc::new(Semaphore::new(live::WATCHERS_MAX)),
+                },
             }),
             live: Live::default(),
             catalogue: None,

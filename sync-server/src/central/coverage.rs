@@ -5,12 +5,25 @@ use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::CentralError;
+use super::projector::READ_MODEL;
 use crate::web_api::{Coverage, CoverageState, TillCoverage};
 
 /// A till that was not heard for longer than this is silent.
 pub const SILENT_AFTER_MS: u64 = 120_000;
 /// Most tills that the sentence names.
 const NAMED_MAX: usize = 5;
+
+/// A clock that is off by more than this is told of.
+pub const DRIFT_TOLD_MS: i64 = 120_000;
+
+/// What is missing from figures whatever the till.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gaps {
+    /// Orders that no business day has, because the opening of their shift has not arrived.
+    pub orders_without_day: u64,
+    /// Whether the figures are being built again after an update, so that some may be the old ones.
+    pub rebuilding: bool,
+}
 
 /// What is known of one till.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,21 +40,24 @@ pub struct TillFacts {
     pub seen_at_ms: Option<u64>,
     /// Commits it is known to have made that are not in the figures.
     pub missing_commits: u64,
+    /// Its clock less the server's when it last greeted.
+    pub clock_drift_ms: Option<i64>,
 }
 
-/// Reads what is known of every till, by name of store and till.
-pub(super) async fn till_facts(tx: &Transaction<'_>) -> Result<Vec<TillFacts>, CentralError> {
+/// Reads what is known of the tills of a store, or of every till, by name of store and till.
+async fn till_facts(tx: &Transaction<'_>, store: Option<Uuid>) -> Result<Vec<TillFacts>, CentralError> {
     let rows = tx
         .query(
             "SELECT d.device_id, d.name, COALESCE(s.code, ''), max(o.last_at_ms), max(o.seen_at_ms),
-                 COALESCE(sum(GREATEST(0, COALESCE(o.known_commit, 0) - COALESCE(o.commits, 0))), 0)::bigint
+                 COALESCE(sum(GREATEST(0, COALESCE(o.known_commit, 0) - COALESCE(o.commits, 0))), 0)::bigint,
+                 (array_agg(o.clock_drift_ms ORDER BY o.seen_at_ms DESC NULLS LAST))[1]
              FROM devices AS d
              LEFT JOIN stores AS s USING (store_id)
              LEFT JOIN (device_contact AS c FULL JOIN device_progress AS p USING (device_id, incarnation)) AS o USING (device_id)
-             WHERE d.kind = 'till'
+             WHERE d.kind = 'till' AND ($1::uuid IS NULL OR d.store_id = $1)
              GROUP BY d.device_id, d.name, s.code
              ORDER BY COALESCE(s.code, ''), d.name, d.device_id",
-            &[],
+            &[&store],
         )
         .await?;
     let of = |row: &tokio_postgres::Row| TillFacts {
@@ -51,44 +67,61 @@ pub(super) async fn till_facts(tx: &Transaction<'_>) -> Result<Vec<TillFacts>, C
         covers_to_ms: row.get::<_, Option<i64>>(3).map(i64::unsigned_abs),
         seen_at_ms: row.get::<_, Option<i64>>(4).map(i64::unsigned_abs),
         missing_commits: row.get::<_, i64>(5).unsigned_abs(),
+        clock_drift_ms: row.get(6),
     };
     Ok(rows.iter().map(of).collect())
 }
 
-/// How many orders have no business day yet, because the opening of their shift has not arrived.
-pub(super) async fn orders_without_day(tx: &Transaction<'_>) -> Result<u64, CentralError> {
-    let row = tx.query_one("SELECT count(*) FROM orders WHERE business_day IS NULL", &[]).await?;
-    Ok(row.get::<_, i64>(0).unsigned_abs())
+/// What is missing whatever the till.
+async fn gaps(tx: &Transaction<'_>, store: Option<Uuid>) -> Result<Gaps, CentralError> {
+    let row = tx
+        .query_one(
+            "SELECT (SELECT count(*) FROM orders WHERE business_day IS NULL AND ($2::uuid IS NULL OR store_id = $2)),
+                 EXISTS (SELECT FROM projector_cursor WHERE name = 'read_model' AND version < $1)",
+            &[&READ_MODEL, &store],
+        )
+        .await?;
+    Ok(Gaps { orders_without_day: row.get::<_, i64>(0).unsigned_abs(), rebuilding: row.get(1) })
 }
 
-/// The coverage of figures asked for at `now_ms`, from what is known of every till and the number of orders that no day has.
-pub fn coverage(now_ms: u64, tills: Vec<TillFacts>, orders_without_day: u64) -> Coverage {
+/// The coverage of what the transaction sees of a store, or of all.
+pub(super) async fn of(tx: &Transaction<'_>, store: Option<Uuid>, now_ms: u64) -> Result<Coverage, CentralError> {
+    Ok(coverage(now_ms, till_facts(tx, store).await?, gaps(tx, store).await?))
+}
+
+/// The coverage of figures asked for at `now_ms`, from what is known of every till and what is missing besides.
+pub fn coverage(now_ms: u64, tills: Vec<TillFacts>, gaps: Gaps) -> Coverage {
+    let drifts: Vec<Option<i64>> = tills.iter().map(|t| t.clock_drift_ms).collect();
     let tills: Vec<TillCoverage> = tills.into_iter().map(|t| till(now_ms, t)).collect();
-    let complete = orders_without_day == 0 && tills.iter().all(|t| t.state == CoverageState::Current);
-    let sentence = sentence(now_ms, &tills, orders_without_day);
+    let complete = gaps == Gaps::default() && tills.iter().all(|t| t.state == CoverageState::Current);
+    let sentence = sentence(now_ms, &tills, &drifts, gaps);
     Coverage { asked_at_ms: now_ms, complete, sentence, tills }
 }
 
-fn till(now_ms: u64, facts: TillFacts) -> TillCoverage {
-    let heard_lately = facts.seen_at_ms.is_some_and(|seen| now_ms.saturating_sub(seen) <= SILENT_AFTER_MS);
-    let state = match (heard_lately, facts.missing_commits) {
+/// How a device stands that was heard and has unsent commits so.
+pub(super) fn state(now_ms: u64, seen_at_ms: Option<u64>, covers_to_ms: Option<u64>, missing_commits: u64) -> CoverageState {
+    let heard_lately = seen_at_ms.is_some_and(|seen| now_ms.saturating_sub(seen) <= SILENT_AFTER_MS);
+    match (heard_lately, missing_commits) {
         (true, 0) => CoverageState::Current,
         (true, _) => CoverageState::Behind,
-        (false, _) if facts.seen_at_ms.is_none() && facts.covers_to_ms.is_none() => CoverageState::Never,
+        (false, _) if seen_at_ms.is_none() && covers_to_ms.is_none() => CoverageState::Never,
         (false, _) => CoverageState::Silent,
-    };
+    }
+}
+
+fn till(now_ms: u64, facts: TillFacts) -> TillCoverage {
     TillCoverage {
         device: facts.device.to_string(),
         name: facts.name,
         store: facts.store,
-        state,
+        state: state(now_ms, facts.seen_at_ms, facts.covers_to_ms, facts.missing_commits),
         covers_to_ms: facts.covers_to_ms,
         seen_at_ms: facts.seen_at_ms,
         missing_commits: facts.missing_commits,
     }
 }
 
-fn sentence(now_ms: u64, tills: &[TillCoverage], orders_without_day: u64) -> String {
+fn sentence(now_ms: u64, tills: &[TillCoverage], drifts: &[Option<i64>], gaps: Gaps) -> String {
     let current: Vec<&TillCoverage> = tills.iter().filter(|t| t.state == CoverageState::Current).collect();
     // Each of them had told everything when it was last heard; together they reach to the earliest of these moments.
     let to = current.iter().filter_map(|t| t.seen_at_ms).min().map(|ms| format!(" to {}", clock(ms, now_ms)));
@@ -115,6 +148,20 @@ fn sentence(now_ms: u64, tills: &[TillCoverage], orders_without_day: u64) -> Str
             if others.len() - NAMED_MAX == 1 { "till is" } else { "tills are" }
         ));
     }
+    let off = |drift: &Option<i64>| drift.filter(|ms| ms.abs() > DRIFT_TOLD_MS);
+    let drifting: Vec<(&TillCoverage, i64)> = tills.iter().zip(drifts).filter_map(|(t, d)| Some((t, off(d)?))).collect();
+    for (t, ms) in drifting.iter().take(NAMED_MAX) {
+        let way = if *ms > 0 { "fast" } else { "slow" };
+        parts.push(format!("the clock of {} is {} {way}", name(t), span(ms.unsigned_abs())));
+    }
+    if drifting.len() > NAMED_MAX {
+        let more = drifting.len() - NAMED_MAX;
+        parts.push(if more == 1 { "1 more clock is off".to_owned() } else { format!("{more} more clocks are off") });
+    }
+    if gaps.rebuilding {
+        parts.push("the figures are being built again after an update, some may be missing".to_owned());
+    }
+    let orders_without_day = gaps.orders_without_day;
     if orders_without_day > 0 {
         let wait = if orders_without_day == 1 { "waits" } else { "wait" };
         parts.push(format!("{orders_without_day} {} {wait} for the opening of their shift", plural(orders_without_day, "order")));
@@ -174,11 +221,12 @@ mod tests {
             covers_to_ms: seen_at_ms,
             seen_at_ms,
             missing_commits,
+            clock_drift_ms: Some(DRIFT_TOLD_MS),
         }
     }
 
     fn check(tills: Vec<TillFacts>, orders_without_day: u64, complete: bool, expected: Expect) {
-        let coverage = coverage(NOW, tills, orders_without_day);
+        let coverage = coverage(NOW, tills, Gaps { orders_without_day, rebuilding: false });
         expected.assert_eq(&coverage.sentence);
         assert_eq!(coverage.complete, complete);
     }
@@ -214,6 +262,20 @@ mod tests {
             false,
             expect!["Covers the one till to 14:33 UTC; 2 orders wait for the opening of their shift."],
         );
+    }
+
+    #[test]
+    fn clocks_and_rebuilds_are_told_of() {
+        let drifting = |name: &str, ms| TillFacts { clock_drift_ms: Some(ms), ..of(name, Some(0), 0) };
+        check(
+            vec![drifting("Till 1", 5 * 60_000 + 1), drifting("Till 2", -3 * 3_600_000), drifting("Till 3", -120_000)],
+            0,
+            true,
+            expect!["Covers all 3 tills to 14:33 UTC; the clock of Till 1 is 5 min fast; the clock of Till 2 is 3 h slow."],
+        );
+        let rebuilding = coverage(NOW, vec![], Gaps { rebuilding: true, ..Gaps::default() });
+        assert!(!rebuilding.complete);
+        assert!(rebuilding.sentence.contains("being built again"), "{}", rebuilding.sentence);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub const TABLES: &[&str] = &[
     "exceptions",
     "incarnations",
     "order_lines",
+    "order_taxes",
     "orders",
     "payments",
     "products",

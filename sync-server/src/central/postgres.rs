@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_postgres::{Client, Transaction};
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ const MIGRATE_WAIT: Duration = Duration::from_secs(3_600);
 pub struct Postgres {
     pool: Arc<Pool>,
     appended: Arc<Notify>,
+    projected: watch::Sender<i64>,
 }
 
 impl Postgres {
@@ -34,7 +35,7 @@ impl Postgres {
     /// # Errors
     /// A URL that makes no sense.
     pub fn new(url: &str) -> Result<Self, CentralError> {
-        Ok(Self { pool: Arc::new(Pool::new(url)?), appended: Arc::new(Notify::new()) })
+        Ok(Self { pool: Arc::new(Pool::new(url)?), appended: Arc::new(Notify::new()), projected: watch::Sender::default() })
     }
 
     /// Brings the schema up to date and answers how many migrations that took. Several servers may do it at once.
@@ -71,6 +72,16 @@ impl Postgres {
     pub(crate) fn appended(&self) -> impl Future<Output = ()> + '_ {
         self.appended.notified()
     }
+
+    /// Notes that this process projected entries up to here.
+    pub(crate) fn note_projected(&self, central_seq: i64) {
+        self.projected.send_replace(central_seq);
+    }
+
+    /// How far this process projected, as it goes on.
+    pub(crate) fn projected(&self) -> watch::Receiver<i64> {
+        self.projected.subscribe()
+    }
 }
 
 impl CentralStore for Postgres {
@@ -97,25 +108,29 @@ impl CentralStore for Postgres {
 
     async fn seen(&self, contacts: &[Contact]) -> Result<(), CentralError> {
         // One row may be updated once per statement: the latest news of each incarnation.
-        let mut latest = BTreeMap::<(Uuid, Uuid), (i64, i64)>::new();
+        let mut latest = BTreeMap::<(Uuid, Uuid), (i64, i64, Option<i64>)>::new();
         for contact in contacts {
             let key = (Uuid::from_bytes(contact.device), Uuid::from_bytes(contact.incarnation));
             let (commit, seen) = (to_i64(contact.commit, "a commit")?, to_i64(contact.seen_at_ms, "a time")?);
-            let known = latest.entry(key).or_insert((commit, seen));
-            *known = (known.0.max(commit), known.1.max(seen));
+            let known = latest.entry(key).or_insert((commit, seen, None));
+            *known = (known.0.max(commit), known.1.max(seen), contact.clock_drift_ms.or(known.2));
         }
         let (keys, values): (Vec<_>, Vec<_>) = latest.into_iter().unzip();
         let (devices, incarnations): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
-        let (commits, seen): (Vec<_>, Vec<_>) = values.into_iter().unzip();
+        let commits: Vec<_> = values.iter().map(|v| v.0).collect();
+        let seen: Vec<_> = values.iter().map(|v| v.1).collect();
+        let drifts: Vec<_> = values.iter().map(|v| v.2).collect();
         let loan = self.get().await?;
         in_time("note which devices were heard", ANSWER_WAIT, async {
             loan.execute(
-                "INSERT INTO device_contact AS c (device_id, incarnation, known_commit, seen_at_ms)
-                 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
+                "INSERT INTO device_contact AS c (device_id, incarnation, known_commit, seen_at_ms, clock_drift_ms)
+                 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
                  ON CONFLICT (device_id, incarnation) DO UPDATE SET
                      known_commit = GREATEST(c.known_commit, excluded.known_commit),
-                     seen_at_ms = GREATEST(c.seen_at_ms, excluded.seen_at_ms)",
-                &[&devices, &incarnations, &commits, &seen],
+                     seen_at_ms = GREATEST(c.seen_at_ms, excluded.seen_at_ms),
+                     clock_drift_ms = CASE WHEN c.seen_at_ms > excluded.seen_at_ms THEN c.clock_drift_ms
+                         ELSE COALESCE(excluded.clock_drift_ms, c.clock_drift_ms) END",
+                &[&devices, &incarnations, &commits, &seen, &drifts],
             )
             .await?;
             Ok(())

@@ -10,12 +10,14 @@
 //! * `documents`: changes applied to documents.
 //! * `write`: rows into tables.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_postgres::Transaction;
 
 use super::backoff::Backoff;
+use super::exceptions::ExceptionKind;
 use super::feed::stopped;
 use super::migrate::locks;
 use super::pool::in_time;
@@ -28,6 +30,10 @@ mod rebuild;
 mod write;
 
 pub use rebuild::{Rebuilt, reproject};
+
+/// Which shape of the read model this program writes. It becomes one more with every change after which the same entries give other
+/// rows: the first projector that knows it builds the rows again, and older programs then leave them alone.
+pub const READ_MODEL: i32 = 2;
 
 /// Most entries of one batch.
 const BATCH_ROWS_MAX: usize = 4_000;
@@ -99,15 +105,29 @@ pub async fn project_once(central: &Postgres) -> Result<Projected, CentralError>
     let mut loan = central.get().await?;
     let projected = in_time("project a batch", BATCH_WAIT, async {
         let mut tx = loan.transaction().await?;
-        let Some(cursor) = lock(&tx, false).await? else {
-            return Ok(Projected { entries: 0, cursor: 0, elsewhere: true });
-        };
-        let projected = advance(&mut tx, cursor, i64::MAX).await?;
+        let elsewhere = Some(Projected { entries: 0, cursor: 0, elsewhere: true });
+        let Some(position) = lock(&tx, false).await? else { return Ok(elsewhere) };
+        match position.version.cmp(&READ_MODEL) {
+            Ordering::Less => return Ok(None),
+            Ordering::Equal => {}
+            Ordering::Greater => {
+                tracing::warn!("a newer server builds the figures now; bring this one up to date");
+                return Ok(elsewhere);
+            }
+        }
+        let projected = advance(&mut tx, position.cursor, i64::MAX).await?;
         tx.commit().await?;
-        Ok(projected)
+        Ok(Some(projected))
     })
     .await?;
     central.give_back(loan);
+    let projected = match projected {
+        Some(projected) => projected,
+        None => rebuild::renew(central).await?,
+    };
+    if projected.entries > 0 {
+        central.note_projected(projected.cursor);
+    }
     Ok(projected)
 }
 
@@ -142,8 +162,11 @@ async fn pass_over(tx: &Transaction<'_>, cursor: i64, detail: &str) -> Result<Pr
     let entry: i64 = tx.query_one(next, &[&cursor]).await?.get(0);
     tracing::error!(central_seq = entry, detail, "an entry cannot be projected; it is kept and flagged");
     tx.execute(
-        "INSERT INTO exceptions (central_seq, place, kind, detail) VALUES ($1, 1, 'not_projected', $2)",
-        &[&entry, &detail],
+        "INSERT INTO exceptions (central_seq, place, kind, detail, device_id, at_ms)
+         SELECT central_seq, 1, $2, $3, device, at_ms
+         FROM (SELECT central_seq, device, at_ms FROM entries UNION ALL SELECT central_seq, device, at_ms FROM forked_entries) AS e
+         WHERE central_seq = $1",
+        &[&entry, &ExceptionKind::NotProjected.as_str(), &detail],
     )
     .await?;
     move_cursor(tx, entry).await?;
@@ -152,7 +175,7 @@ async fn pass_over(tx: &Transaction<'_>, cursor: i64, detail: &str) -> Result<Pr
 
 /// Takes the projector's lock until the end of the transaction and reads the cursor; nothing when another server has it and
 /// `wait` is not wished.
-async fn lock(tx: &Transaction<'_>, wait: bool) -> Result<Option<i64>, CentralError> {
+async fn lock(tx: &Transaction<'_>, wait: bool) -> Result<Option<Position>, CentralError> {
     if wait {
         tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&locks::CLASS, &locks::PROJECT]).await?;
     } else {
@@ -161,8 +184,15 @@ async fn lock(tx: &Transaction<'_>, wait: bool) -> Result<Option<i64>, CentralEr
             return Ok(None);
         }
     }
-    let row = tx.query_one("SELECT central_seq FROM projector_cursor WHERE name = 'read_model'", &[]).await?;
-    Ok(Some(row.get(0)))
+    let row = tx.query_one("SELECT central_seq, version FROM projector_cursor WHERE name = 'read_model'", &[]).await?;
+    Ok(Some(Position { cursor: row.get(0), version: row.get(1) }))
+}
+
+/// How far the read model is, and in which shape.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    cursor: i64,
+    version: i32,
 }
 
 async fn move_cursor(tx: &Transaction<'_>, to: i64) -> Result<(), CentralError> {

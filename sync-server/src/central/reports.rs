@@ -1,35 +1,47 @@
 //! Answers for managers, from the read model. Each says what it covers.
+//!
+//! A question is checked when it is made ([`ReportError::Question`] says what to ask instead) and answered within one snapshot of the
+//! database, so that its figures, its rows and its coverage are of one moment.
+//!
+//! * [`sales`]: figures, cut in eight ways. * [`list`]: the sales behind a figure. * [`detail`]: one sale.
+//! * [`stock`]: levels and movements. * [`devices`]. * [`exceptions`], and that somebody looked at one.
+//! * [`export`]: every table as a file. * [`zone`]: days and hours by the clock.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::money::Currency;
 use domain::record::BusinessDay;
 use jiff::civil::Date;
 use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::coverage::{coverage, orders_without_day, till_facts};
 use super::dump::snapshot;
 use super::pool::in_time;
 use super::{CentralError, Postgres};
-use crate::web_api::{Basis, CoverageState, DeviceView, GroupBy, SalesReport, SalesRow};
+use crate::web_api::Basis;
 
-/// Most days of one report: ten years.
+pub mod csv;
+pub mod detail;
+pub mod devices;
+pub mod exceptions;
+pub mod export;
+pub mod list;
+pub mod sales;
+pub mod stock;
+pub mod zone;
+
+use zone::Zone;
+
+/// Most days of one question: ten years.
 pub const DAYS_MAX: i32 = 3_700;
+/// Most rows of one page of a list.
+pub const LIMIT_MAX: i64 = 500;
+/// Rows of a page when the question does not say.
+pub const LIMIT_DEFAULT: i64 = 50;
+/// Longest text in a question, in bytes.
+pub const TEXT_BYTES_MAX: usize = 200;
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(27);
-
-/// Which sales are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SalesQuestion {
-    from: BusinessDay,
-    to: BusinessDay,
-    /// How the answer is cut.
-    pub group_by: GroupBy,
-    /// In which currency; needed only when stores count in several.
-    pub currency: Option<Currency>,
-}
 
 /// Why a report is not given.
 #[derive(Debug, thiserror::Error)]
@@ -37,214 +49,229 @@ pub enum ReportError {
     /// The question makes no sense; the sentence says what to ask.
     #[error("{0}")]
     Question(String),
+    /// There is no such thing; the sentence says so.
+    #[error("{0}")]
+    NotFound(String),
     /// The database did not answer.
     #[error(transparent)]
     Central(#[from] CentralError),
 }
 
-impl SalesQuestion {
-    /// Asks for the days from `from` to `to`, both included, written as `YYYY-MM-DD`.
+impl From<tokio_postgres::Error> for ReportError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Central(error.into())
+    }
+}
+
+fn ask(sentence: impl Into<String>) -> ReportError {
+    ReportError::Question(sentence.into())
+}
+
+/// The days of a question, both included, by which clock, and of which store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Period {
+    from: BusinessDay,
+    to: BusinessDay,
+    basis: Basis,
+    time_zone: Option<Zone>,
+    store: Option<String>,
+}
+
+impl Period {
+    /// The days from `from` to `to`, written as `YYYY-MM-DD`. Without a time zone it is the store's.
     ///
     /// # Errors
-    /// Days that are none, the wrong way round, or too many.
-    pub fn new(from: &str, to: &str, group_by: GroupBy, currency: Option<&str>) -> Result<Self, ReportError> {
-        let ask = |what: String| ReportError::Question(what);
+    /// Days that are none, the wrong way round, or too many, and a time zone that nobody knows.
+    pub fn new(
+        from: &str,
+        to: &str,
+        basis: Option<Basis>,
+        time_zone: Option<&str>,
+        store: Option<&str>,
+    ) -> Result<Self, ReportError> {
         let day = |name: &str, text: &str| match Date::strptime("%Y-%m-%d", text) {
-            Ok(date) if text.len() == 10 && (1900..=9999).contains(&date.year()) => Ok(BusinessDay::from_date(date)),
+            Ok(date) if text.len() == 10 && (1900..=9998).contains(&date.year()) => Ok(BusinessDay::from_date(date)),
             _ => Err(ask(format!("Write `{name}` as a day such as 2026-01-31."))),
         };
         let (from, to) = (day("from", from)?, day("to", to)?);
         if from > to {
-            return Err(ask("Let `from` be the earlier day and `to` the later one.".into()));
+            return Err(ask("Let `from` be the earlier day and `to` the later one."));
         }
         if to.0 - from.0 >= DAYS_MAX {
             return Err(ask(format!("Ask for at most {DAYS_MAX} days at once.")));
         }
-        let currency = match currency {
-            None => None,
-            Some(code) => {
-                Some(Currency::new(code).ok_or_else(|| ask("Write `currency` as three capital letters such as EUR.".into()))?)
+        let zone = |name: &str| {
+            Zone::new(name).ok_or_else(|| ask("Write `time_zone` as a name of the IANA database, such as Europe/Berlin."))
+        };
+        let time_zone = time_zone.map(zone).transpose()?;
+        let store = bounded("store", store)?;
+        Ok(Self { from, to, basis: basis.unwrap_or(Basis::BusinessDay), time_zone, store })
+    }
+}
+
+/// A [`Period`] with what the database knows of it.
+#[derive(Debug, Clone)]
+struct Within {
+    period: Period,
+    zone: Zone,
+    store: Option<Uuid>,
+}
+
+impl Within {
+    async fn new(tx: &Transaction<'_>, period: &Period) -> Result<Self, ReportError> {
+        let store = named_store(tx, period.store.as_deref()).await?;
+        let zone = match &period.time_zone {
+            Some(zone) => zone.clone(),
+            None => zone_of(tx, store).await?,
+        };
+        Ok(Self { period: period.clone(), zone, store })
+    }
+
+    /// Asks `o`, a row of `orders`, to be of these days and of this store.
+    fn filter(&self, filter: &mut Filter) {
+        let Period { from, to, basis, .. } = self.period;
+        match basis {
+            Basis::BusinessDay => {
+                let (from, to) = (filter.takes(from.0), filter.takes(to.0));
+                filter.wants(format!("o.business_day BETWEEN date '1970-01-01' + {from}::int AND date '1970-01-01' + {to}::int"));
             }
-        };
-        Ok(Self { from, to, group_by, currency })
+            Basis::Clock => {
+                let from = filter.takes(self.zone.day_start_ms(from));
+                let end = filter.takes(self.zone.day_start_ms(BusinessDay(to.0 + 1)));
+                filter.wants(format!("o.at_ms >= {from}::bigint AND o.at_ms < {end}::bigint"));
+            }
+        }
+        if let Some(store) = self.store {
+            let store = filter.takes(store);
+            filter.wants(format!("o.store_id = {store}::uuid"));
+        }
+    }
+
+    /// The hour of the day of `o`, by the clock of the zone, as SQL.
+    fn hour(&self, filter: &mut Filter) -> String {
+        let offsets = self.zone.offsets(self.period.from, self.period.to);
+        let (from, offset) = (filter.takes(offsets.from_ms), filter.takes(offsets.offset_ms));
+        format!("((o.at_ms + ({offset}::bigint[])[GREATEST(1, width_bucket(o.at_ms, {from}::bigint[]))]) / 3600000 % 24)")
     }
 }
 
-/// Sales and refunds of some business days.
-///
-/// # Errors
-/// When stores count in several currencies and the question names none, or when the database does not answer.
-pub async fn sales(central: &Postgres, question: SalesQuestion, now_ms: u64) -> Result<SalesReport, ReportError> {
-    let mut loan = central.get().await?;
-    let (report, currencies) = in_time("answer a report", ANSWER_WAIT, async {
-        // Figures and coverage of one moment.
-        let tx = snapshot(&mut loan).await?;
-        let currencies = currencies(&tx, question).await?;
-        let report = match currencies.as_slice() {
-            [] => Some(sales_in(&tx, question, "XXX", now_ms).await?),
-            [one] => Some(sales_in(&tx, question, one, now_ms).await?),
-            _ => None,
-        };
-        tx.rollback().await?;
-        Ok((report, currencies))
-    })
-    .await?;
-    central.give_back(loan);
-    report.ok_or_else(|| {
-        ReportError::Question(format!(
-            "The stores count in {}; add one of them, such as currency={}.",
-            currencies.join(", "),
-            currencies[0]
-        ))
-    })
-}
-
-/// The currencies that an answer would be in: the one asked for, or all that stores or their orders have.
-async fn currencies(tx: &Transaction<'_>, question: SalesQuestion) -> Result<Vec<String>, CentralError> {
-    if let Some(currency) = question.currency {
-        return Ok(vec![currency.code().to_owned()]);
-    }
-    let rows = tx
-        .query(
-            "SELECT currency::text FROM stores
-             UNION SELECT currency::text FROM orders WHERE business_day BETWEEN date '1970-01-01' + $1::int AND date '1970-01-01' + $2::int
-             ORDER BY 1",
-            &[&question.from.0, &question.to.0],
-        )
+/// The store that a code calls; its id is taken, too.
+async fn store_by_code(tx: &Transaction<'_>, code: &str) -> Result<Uuid, ReportError> {
+    let found = tx
+        .query_opt("SELECT store_id FROM stores WHERE code = $1 OR store_id::text = $1 ORDER BY store_id LIMIT 1", &[&code])
         .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
-async fn sales_in(
-    tx: &Transaction<'_>,
-    question: SalesQuestion,
-    currency: &str,
-    now_ms: u64,
-) -> Result<SalesReport, CentralError> {
-    let mut by_key = match question.group_by {
-        GroupBy::Day => by_day(tx, question, currency).await?,
-        _ => by_till(tx, question, currency).await?,
-    };
-    let mut total = SalesRow { key: "total".into(), label: "Total".into(), ..SalesRow::default() };
-    for row in &mut by_key {
-        row.net_minor = row.sales_minor - row.refunds_minor;
-        total.sales += row.sales;
-        total.sales_minor += row.sales_minor;
-        total.refunds += row.refunds;
-        total.refunds_minor += row.refunds_minor;
-        total.net_minor += row.net_minor;
-        total.tax_minor = Some(total.tax_minor.unwrap_or_default() + row.tax_minor.unwrap_or_default());
-    }
-    let day = |d: BusinessDay| d.to_date().map(|d| d.to_string()).unwrap_or_default();
-    Ok(SalesReport {
-        from: day(question.from),
-        to: day(question.to),
-        basis: Basis::BusinessDay,
-        time_zone: "UTC".into(),
-        store: None,
-        truncated: false,
-        group_by: question.group_by,
-        exponent: Currency::new(currency).map_or(2, |c| c.exponent()),
-        currency: currency.to_owned(),
-        rows: by_key,
-        total,
-        coverage: coverage(now_ms, till_facts(tx).await?, orders_without_day(tx).await?),
-    })
-}
-
-/// Sums of sales and of refunds, by a column of `orders`.
-const SUMS: &str = "count(*) FILTER (WHERE o.kind = 'sale'),
-    COALESCE(sum(o.total_minor) FILTER (WHERE o.kind = 'sale'), 0)::bigint,
-    count(*) FILTER (WHERE o.kind = 'refund'),
-    (-COALESCE(sum(o.total_minor) FILTER (WHERE o.kind = 'refund'), 0))::bigint,
-    COALESCE(sum(o.tax_minor), 0)::bigint";
-const ASKED: &str =
-    "o.business_day BETWEEN date '1970-01-01' + $1::int AND date '1970-01-01' + $2::int AND o.currency = $3::text";
-
-fn sums(row: &tokio_postgres::Row, key: String, label: String) -> SalesRow {
-    SalesRow {
-        key,
-        label,
-        sales: row.get(1),
-        sales_minor: row.get(2),
-        refunds: row.get(3),
-        refunds_minor: row.get(4),
-        net_minor: 0,
-        tax_minor: Some(row.get(5)),
-        detail: String::new(),
-        quantity_milli: None,
+    match (found, Uuid::try_parse(code)) {
+        (Some(row), _) => Ok(row.get(0)),
+        // A store whose own document has not arrived is called by its id.
+        (None, Ok(id)) => Ok(id),
+        (None, Err(_)) => Err(ask(format!("No store has the code {code}. Choose one that is set up."))),
     }
 }
 
-async fn by_day(tx: &Transaction<'_>, question: SalesQuestion, currency: &str) -> Result<Vec<SalesRow>, CentralError> {
-    let sql = format!("SELECT o.business_day - date '1970-01-01', {SUMS} FROM orders AS o WHERE {ASKED} GROUP BY o.business_day");
-    let found = tx.query(&sql, &[&question.from.0, &question.to.0, &currency]).await?;
-    let found: BTreeMap<i32, &tokio_postgres::Row> = found.iter().map(|row| (row.get(0), row)).collect();
-    let days = (question.from.0..=question.to.0).filter_map(|day| Some((day, BusinessDay(day).to_date()?.to_string())));
-    Ok(days
-        .map(|(day, text)| match found.get(&day) {
-            Some(row) => sums(row, text.clone(), text),
-            None => SalesRow { key: text.clone(), label: text, ..SalesRow::default() },
+/// The store that a question names, when it names one.
+async fn named_store(tx: &Transaction<'_>, code: Option<&str>) -> Result<Option<Uuid>, ReportError> {
+    match code {
+        Some(code) => Ok(Some(store_by_code(tx, code).await?)),
+        None => Ok(None),
+    }
+}
+
+/// The time zone of a store, or of the first one.
+async fn zone_of(tx: &Transaction<'_>, store: Option<Uuid>) -> Result<Zone, CentralError> {
+    let sql = "SELECT time_zone FROM stores WHERE $1::uuid IS NULL OR store_id = $1 ORDER BY code, store_id LIMIT 1";
+    let name = tx.query_opt(sql, &[&store]).await?.map(|row| row.get::<_, String>(0));
+    Ok(name.and_then(|name| Zone::new(&name)).unwrap_or_else(Zone::utc))
+}
+
+/// Conditions of a question and the values in them.
+#[derive(Default)]
+struct Filter {
+    values: Vec<Box<dyn ToSql + Sync + Send>>,
+    wanted: Vec<String>,
+}
+
+impl Filter {
+    /// A place for a value, such as `$3`.
+    fn takes(&mut self, value: impl ToSql + Sync + Send + 'static) -> String {
+        self.values.push(Box::new(value));
+        format!("${}", self.values.len())
+    }
+
+    fn wants(&mut self, condition: impl Into<String>) {
+        self.wanted.push(condition.into());
+    }
+
+    /// All conditions at once.
+    fn all(&self) -> String {
+        if self.wanted.is_empty() { "true".to_owned() } else { self.wanted.join(" AND ") }
+    }
+
+    fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect()
+    }
+}
+
+/// How many rows a page has.
+fn limit(asked: Option<i64>) -> Result<i64, ReportError> {
+    match asked {
+        None => Ok(LIMIT_DEFAULT),
+        Some(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
+        Some(_) => Err(ask(format!("Let `limit` be 1 to {LIMIT_MAX}."))),
+    }
+}
+
+/// A text of a question, within its bound.
+fn bounded(name: &str, text: Option<&str>) -> Result<Option<String>, ReportError> {
+    match text {
+        Some(text) if text.len() > TEXT_BYTES_MAX || text.contains('\0') => {
+            Err(ask(format!("Let `{name}` have at most {TEXT_BYTES_MAX} bytes of text.")))
+        }
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+/// An id of a question.
+fn id(name: &str, text: Option<&str>) -> Result<Option<Uuid>, ReportError> {
+    let read = |text: &str| Uuid::try_parse(text).map_err(|_| ask(format!("Let `{name}` be an id, as the lists give it.")));
+    text.map(read).transpose()
+}
+
+/// A pattern that finds `text` anywhere, whatever signs it has.
+fn anywhere(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
+fn bad_after() -> ReportError {
+    ask("Give as `after` what the page before said as `next`.")
+}
+
+fn unsigned(ms: i64) -> u64 {
+    ms.max(0).unsigned_abs()
+}
+
+/// Answers a question within one snapshot and the time it may take.
+macro_rules! answer {
+    ($central:expr, $what:literal, |$tx:ident| $work:expr) => {{
+        let mut loan = $central.get().await?;
+        // A question that makes no sense is an answer, too: the connection is as good as before.
+        let answered = in_time($what, ANSWER_WAIT, async {
+            let $tx = snapshot(&mut loan).await?;
+            let answered: Result<_, ReportError> = $work.await;
+            match answered {
+                Err(ReportError::Central(error)) => Err(error),
+                answered => {
+                    $tx.rollback().await?;
+                    Ok(answered)
+                }
+            }
         })
-        .collect())
+        .await?;
+        $central.give_back(loan);
+        answered
+    }};
 }
-
-/// Every till, those without business too, and whatever else has orders.
-async fn by_till(tx: &Transaction<'_>, question: SalesQuestion, currency: &str) -> Result<Vec<SalesRow>, CentralError> {
-    let sql = format!(
-        "SELECT device_id, COALESCE(s.sales, 0), COALESCE(s.sales_minor, 0), COALESCE(s.refunds, 0), COALESCE(s.refunds_minor, 0),
-             COALESCE(s.tax_minor, 0), COALESCE(d.name, device_id::text), COALESCE(st.code, '')
-         FROM (SELECT * FROM devices WHERE kind = 'till') AS d
-         FULL JOIN (SELECT o.device_id, {SUMS} FROM orders AS o WHERE {ASKED} GROUP BY o.device_id)
-             AS s (device_id, sales, sales_minor, refunds, refunds_minor, tax_minor) USING (device_id)
-         LEFT JOIN stores AS st ON st.store_id = d.store_id
-         ORDER BY COALESCE(st.code, ''), COALESCE(d.name, ''), device_id"
-    );
-    let found = tx.query(&sql, &[&question.from.0, &question.to.0, &currency]).await?;
-    let several_stores = found.iter().any(|row| row.get::<_, &str>(7) != found[0].get::<_, &str>(7));
-    let label = |name: &str, store: &str| match (several_stores, store) {
-        (true, store) if !store.is_empty() => format!("{store} · {name}"),
-        _ => name.to_owned(),
-    };
-    Ok(found.iter().map(|row| sums(row, row.get::<_, Uuid>(0).to_string(), label(row.get(6), row.get(7)))).collect())
-}
-
-/// Every device, by store and name.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn devices(central: &Postgres) -> Result<Vec<DeviceView>, CentralError> {
-    let loan = central.get().await?;
-    let rows = in_time("list devices", ANSWER_WAIT, async {
-        Ok(loan
-            .query(
-                "SELECT d.device_id, d.name, d.kind, s.code,
-                     (SELECT max(c.seen_at_ms) FROM device_contact AS c WHERE c.device_id = d.device_id)
-                 FROM devices AS d LEFT JOIN stores AS s USING (store_id)
-                 ORDER BY s.code NULLS FIRST, d.name, d.device_id",
-                &[],
-            )
-            .await?)
-    })
-    .await?;
-    central.give_back(loan);
-    let view = |row: &tokio_postgres::Row| DeviceView {
-        device: row.get::<_, Uuid>(0).to_string(),
-        name: row.get(1),
-        kind: row.get(2),
-        store: row.get(3),
-        seen_at_ms: row.get::<_, Option<i64>>(4).map(i64::unsigned_abs),
-        series: String::new(),
-        software: String::new(),
-        enrolled_at_ms: 0,
-        state: CoverageState::Current,
-        connected: false,
-        last_entry_at_ms: None,
-        unsent_commits: 0,
-        clock_drift_ms: None,
-    };
-    Ok(rows.iter().map(view).collect())
-}
+use answer;
 
 #[cfg(test)]
 mod tests {
@@ -252,8 +279,8 @@ mod tests {
 
     #[test]
     fn days_that_make_no_sense_are_refused() {
-        let ask = |from, to| SalesQuestion::new(from, to, GroupBy::Day, None).is_ok();
-        assert!(ask("2026-01-01", "2026-01-01") && ask("2016-01-01", "2026-02-16"));
+        let question = |from, to| Period::new(from, to, None, None, None).is_ok();
+        assert!(question("2026-01-01", "2026-01-01") && question("2016-01-01", "2026-02-16"));
         for (from, to) in [
             ("2026-01-02", "2026-01-01"),
             ("2016-01-01", "2026-02-17"),
@@ -261,12 +288,25 @@ mod tests {
             ("2026-1-1", "2026-01-02"),
             ("", "2026-01-02"),
             ("1899-12-31", "1900-01-02"),
+            ("9999-12-31", "9999-12-31"),
             ("2026-01-01", "2026-01-02T00:00"),
             ("2026-01-01'--", "2026-01-02"),
             ("-2026-01-01", "2026-01-02"),
         ] {
-            assert!(!ask(from, to), "{from} {to}");
+            assert!(!question(from, to), "{from} {to}");
         }
-        assert!(SalesQuestion::new("2026-01-01", "2026-01-01", GroupBy::Day, Some("eur")).is_err());
+        let with = |zone: &str, store: &str| Period::new("2026-01-01", "2026-01-01", None, Some(zone), Some(store));
+        assert!(with("Europe/Berlin", "S01").is_ok());
+        assert!(with("Berlin", "S01").is_err() && with("UTC", &"x".repeat(201)).is_err());
+    }
+
+    #[test]
+    fn pages_and_texts_have_bounds() {
+        assert_eq!(limit(None).ok(), Some(LIMIT_DEFAULT));
+        for (asked, fine) in [(1, true), (500, true), (0, false), (501, false), (-1, false)] {
+            assert_eq!(limit(Some(asked)).is_ok(), fine, "{asked}");
+        }
+        assert!(bounded("search", Some("a\0")).is_err());
+        assert_eq!(anywhere(r"50%_\"), r"%50\%\_\\%");
     }
 }

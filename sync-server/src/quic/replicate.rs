@@ -1,6 +1,7 @@
 //! One replicating connection: the driver around [`ServerSession`].
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use journal::{Origin, Scope};
 use quinn::Connection;
@@ -18,7 +19,7 @@ use crate::region::{AdmitError, Device, RegionError};
 /// Frames that may wait on their way in or out before the peer is slowed down.
 const FRAMES_WAITING_MAX: usize = 4;
 /// How often a connected device counts as heard although it says nothing.
-const HEARD_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+const HEARD_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,8 @@ struct Driver<'a> {
     origin: Option<Origin>,
     /// The region sequence up to which the device has what it follows; known from the greeting on.
     sent_to: u64,
+    /// How long a round trip to the device takes.
+    rtt: Duration,
     inbox: mpsc::Receiver<Result<Frame, StreamError>>,
     control: mpsc::Sender<Frame>,
     down: mpsc::Sender<Frame>,
@@ -112,7 +115,7 @@ impl<'a> Driver<'a> {
         let hub_device = device.clone();
         let followed = quic.hub.with(move |region| region.followed_by(&hub_device)).await?;
         let session = ServerSession::new();
-        Ok(Self { quic, device, session, followed, origin: None, sent_to: 0, inbox, control, down })
+        Ok(Self { quic, device, session, followed, origin: None, sent_to: 0, rtt: connection.rtt(), inbox, control, down })
     }
 
     async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<std::convert::Infallible, Ended> {
@@ -142,7 +145,7 @@ impl<'a> Driver<'a> {
                     self.send_down().await?;
                 }
                 _ = grown.changed(), if ready && *grown.borrow() <= self.sent_to => {}
-                _ = heard.tick() => self.note_heard(0),
+                _ = heard.tick() => self.note_heard(0, None),
             }
         }
     }
@@ -177,7 +180,8 @@ impl<'a> Driver<'a> {
         let cursor_of = |scope: &Scope| hello.cursors.iter().find(|c| c.scope.0 == *scope).map_or(0, |c| c.region_seq);
         self.sent_to = if same_region { self.followed.iter().map(cursor_of).min().unwrap_or(0) } else { 0 };
         self.origin = Some(origin);
-        self.note_heard(hello.commit);
+        self.note_heard(hello.commit, hello.unix_ms.map(|theirs| clock_drift_ms(theirs, self.quic.env.unix_ms(), self.rtt)));
+        self.quic.hub.live().device_news(self.device.device);
         Ok(())
     }
 
@@ -188,7 +192,7 @@ impl<'a> Driver<'a> {
         let arrived = tokio::time::Instant::now();
         let commit = self.quic.hub.admit(self.device.device, run).await?;
         self.quic.hub.metrics().acknowledged(arrived.elapsed());
-        self.note_heard(commit);
+        self.note_heard(commit, None);
         self.session.stored(Ack { regional: commit, central: 0 });
         Ok(())
     }
@@ -213,9 +217,30 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn note_heard(&self, commit: u64) {
+    fn note_heard(&self, commit: u64, clock_drift_ms: Option<i64>) {
         let Some(origin) = self.origin else { return };
         let at_ms = self.quic.env.unix_ms();
-        self.quic.hub.note_heard(self.device.device, Heard { incarnation: origin.incarnation, commit, at_ms });
+        self.quic.hub.note_heard(self.device.device, Heard { incarnation: origin.incarnation, commit, at_ms, clock_drift_ms });
+    }
+}
+
+/// A device's clock less the server's: its greeting says what its clock showed half a round trip ago.
+fn clock_drift_ms(theirs_ms: u64, now_ms: u64, round_trip: Duration) -> i64 {
+    let half_ms = i64::try_from(round_trip.as_millis() / 2).unwrap_or(i64::MAX);
+    let clock = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    clock(theirs_ms).saturating_add(half_ms).saturating_sub(clock(now_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_compared_with_half_a_round_trip_allowed_for() {
+        let drift = |theirs, now, round_trip_ms| clock_drift_ms(theirs, now, Duration::from_millis(round_trip_ms));
+        assert_eq!(drift(1_000, 1_020, 40), 0, "in step, over a link of 20 ms each way");
+        assert_eq!(drift(301_000, 1_020, 40), 300_000);
+        assert_eq!(drift(1_000, 181_020, 40), -180_000);
+        assert_eq!(drift(u64::MAX, 0, u64::MAX), i64::MAX, "a clock that is no clock");
     }
 }

@@ -19,9 +19,15 @@ pub(super) enum Refusal {
     TooLarge(String),
     NotSignedIn,
     WrongPassword,
-    TryLater { wait_ms: u64 },
+    TryLater {
+        wait_ms: u64,
+    },
     ForeignOrigin,
     NotFound,
+    /// There is nothing of the kind; the sentence says of which.
+    Nothing(String),
+    /// Too many are at it; the sentence says at what.
+    Busy(String),
     CentralAway,
     Internal,
 }
@@ -42,6 +48,8 @@ impl IntoResponse for Refusal {
                 (StatusCode::FORBIDDEN, "bad_request", "Another site asked for this. Open the manager page itself.".into())
             }
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.".into()),
+            Self::Nothing(sentence) => (StatusCode::NOT_FOUND, "not_found", sentence.clone()),
+            Self::Busy(sentence) => (StatusCode::SERVICE_UNAVAILABLE, "try_later", sentence.clone()),
             Self::CentralAway => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "central_away",
@@ -116,6 +124,7 @@ impl From<ReportError> for Refusal {
     fn from(error: ReportError) -> Self {
         match error {
             ReportError::Question(sentence) => Self::BadRequest(sentence),
+            ReportError::NotFound(sentence) => Self::Nothing(sentence),
             ReportError::Central(error) => error.into(),
         }
     }

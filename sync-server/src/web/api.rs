@@ -2,21 +2,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, Request, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::accounts::{AccountError, Manager};
 use super::answer::Refusal;
-use super::{IssueError, Shared, WebState, catalogue, guard, imports, page, sessions};
-use crate::central::reports::{self, SalesQuestion};
-use crate::web_api::{DeviceView, EnrolmentCode, EnrolmentCodeRequest, GroupBy, SalesReport, SessionView, SignInRequest};
+use super::{IssueError, Shared, WebState, catalogue, guard, imports, live, page, reports, sessions};
+use crate::web_api::{EnrolmentCode, EnrolmentCodeRequest, SessionView, SignInRequest};
 
 /// How long Postgres may take to answer before `/readyz` calls it away: whoever asks does not wait for a database that hangs.
 const READY_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -30,8 +28,15 @@ struct Secure(bool);
 pub(super) fn router(state: WebState, secure: bool) -> Router {
     let inside = Router::new()
         .route("/session", get(who))
-        .route("/reports/sales", get(sales))
-        .route("/devices", get(devices))
+        .route("/reports/sales", get(reports::sales))
+        .route("/sales", get(reports::sales_list))
+        .route("/sales/{store}/{order}", get(reports::sale))
+        .route("/stock", get(reports::stock))
+        .route("/stock/{store}/{product}/movements", get(reports::movements))
+        .route("/devices", get(reports::devices))
+        .route("/exceptions", get(reports::exceptions))
+        .route("/exceptions/{id}/review", post(reports::review))
+        .route("/live", get(live::watch))
         .route("/enrolment-codes", post(enrolment_code))
         .merge(catalogue::routes())
         .merge(imports::routes())
@@ -119,29 +124,6 @@ async fn sign_out(
 
 async fn who(axum::Extension(manager): axum::Extension<Manager>) -> Json<SessionView> {
     Json(SessionView { name: manager.name })
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SalesQuery {
-    from: String,
-    to: String,
-    group_by: GroupBy,
-    currency: Option<String>,
-}
-
-async fn sales(
-    State(state): State<WebState>,
-    query: Result<Query<SalesQuery>, QueryRejection>,
-) -> Result<Json<SalesReport>, Refusal> {
-    let Query(query) = query
-        .map_err(|_| Refusal::BadRequest("Ask with from=YYYY-MM-DD, to=YYYY-MM-DD and group_by=day or group_by=till.".into()))?;
-    let question = SalesQuestion::new(&query.from, &query.to, query.group_by, query.currency.as_deref())?;
-    Ok(Json(reports::sales(&state.shared.central, question, state.shared.env.unix_ms()).await?))
-}
-
-async fn devices(State(state): State<WebState>) -> Result<Json<Vec<DeviceView>>, Refusal> {
-    Ok(Json(reports::devices(&state.shared.central).await?))
 }
 
 async fn enrolment_code(

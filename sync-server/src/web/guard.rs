@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -40,16 +40,17 @@ pub(super) async fn headers_and_time(request: Request, next: Next) -> Response {
 /// hold no cookie that they were not given.
 pub(super) async fn same_origin(request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes && !is_own(&request) {
+    if changes && !is_own(request.headers(), request.uri()) {
         return Refusal::ForeignOrigin.into_response();
     }
     next.run(request).await
 }
 
-fn is_own(request: &Request) -> bool {
-    let text = |name| request.headers().get(name).map(|v| v.to_str().unwrap_or("?"));
+/// Whether a request comes from a page of ours, or from a program that says no origin.
+pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
+    let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
     let Some(origin) = text(header::ORIGIN) else { return true };
-    let host = text(header::HOST).or_else(|| request.uri().authority().map(|a| a.as_str()));
+    let host = text(header::HOST).or_else(|| uri.authority().map(|a| a.as_str()));
     let authority = origin.split_once("://").map(|(_, authority)| authority);
     matches!((authority, host), (Some(a), Some(h)) if a.eq_ignore_ascii_case(h))
 }
@@ -76,7 +77,7 @@ mod tests {
                 request = request.header(header::ORIGIN, origin);
             }
             let request = request.body(axum::body::Body::empty()).expect("a request");
-            assert_eq!(is_own(&request), own, "{origin:?}");
+            assert_eq!(is_own(request.headers(), request.uri()), own, "{origin:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use sync_proto::env::{Env, random};
+use tokio::sync::watch;
 
 use super::accounts::Manager;
 
@@ -26,6 +27,7 @@ struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     by_token: Mutex<BTreeMap<[u8; 32], Session>>,
+    ended: watch::Sender<()>,
 }
 
 impl Sessions {
@@ -38,6 +40,7 @@ impl Sessions {
         if sessions.len() >= SESSIONS_MAX {
             let oldest = sessions.iter().min_by_key(|(_, s)| s.ends_at_ms).map(|(token, _)| *token);
             oldest.map(|token| sessions.remove(&token));
+            self.ended.send_replace(());
         }
         sessions.insert(hash(&token), Session { manager: manager.clone(), ends_at_ms: now_ms + LASTS_MS });
         token
@@ -54,7 +57,13 @@ impl Sessions {
     pub(super) fn end(&self, headers: &HeaderMap) {
         if let Some(token) = token(headers) {
             self.by_token.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash(token));
+            self.ended.send_replace(());
         }
+    }
+
+    /// Changes whenever some session was ended; when one ends with its time, nothing says so.
+    pub(super) fn ended(&self) -> watch::Receiver<()> {
+        self.ended.subscribe()
     }
 }
 

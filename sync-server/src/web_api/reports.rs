@@ -73,8 +73,8 @@ pub struct SalesReport {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct SalesRow {
-    /// What it is cut by: the day, the hour (`0` to `23`), the id of the till, cashier or product, the category, the way of paying, the rate in
-    /// basis points; `total` in the last row.
+    /// What it is cut by: the day, the hour (`0` to `23`), the id of the till, cashier (`none` where nobody is named) or product, the category
+    /// (empty for none), the way of paying, the rate in basis points; `total` in the last row.
     pub key: String,
     /// What people call it.
     pub label: String,
@@ -146,8 +146,8 @@ pub enum CoverageState {
 }
 
 /// `GET /api/v1/sales?from=&to=[&basis=][&time_zone=][&store=][&hour=][&till=][&cashier=][&product=][&category=][&tender=][&tax_rate_bp=]
-/// [&kind=][&search=][&after=][&limit=]`: the sales and refunds behind a figure, newest first. The parameters are the keys of a report's
-/// rows; `search` finds receipt numbers and amounts; `limit` is 1 to 500, 50 when absent.
+/// [&kind=][&currency=][&search=][&after=][&limit=]`: the sales and refunds behind a figure, newest first. The parameters are the keys of a
+/// report's rows; `search` finds receipt numbers and amounts; `limit` is 1 to 500, 50 when absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct SalesPage {

@@ -10,9 +10,17 @@ mod world;
 mod append;
 #[path = "central/catalogue.rs"]
 mod catalogue;
+#[path = "central/lists.rs"]
+mod lists;
+#[path = "central/live.rs"]
+mod live;
 #[path = "central/project.rs"]
 mod project;
+#[path = "central/reports.rs"]
+mod reports;
 #[path = "central/schema.rs"]
 mod schema;
+#[path = "central/trade.rs"]
+mod trade;
 #[path = "central/web.rs"]
 mod web;

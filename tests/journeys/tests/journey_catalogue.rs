@@ -51,7 +51,11 @@ fn a_new_price_reaches_an_open_cart_at_the_next_scan() -> Result<()> {
 
     let view = cashier::add(&till, "85123A", 1)?;
     let lines: Vec<i64> = view.cart.lines.iter().map(|line| line.unit_price).collect();
-    assert_eq!((lines, view.cart.total_minor), (vec![29_500, 35_000], 645), "the line in the cart keeps the price that was shown");
+    assert_eq!(
+        (lines, view.cart.total_minor),
+        (vec![29_500, 35_000], 645),
+        "the line in the cart keeps the price that was shown"
+    );
     cashier::settle(&till, &view)?;
     let receipt = stack::until("the receipt", PATIENCE, || Ok(stack.printers[0].receipts()?.pop()))?;
     let paper = std::fs::read_to_string(receipt.with_extension("json"))?;

@@ -49,6 +49,7 @@ fn a_day_at_the_till_in_a_browser_then_in_the_managers_report() -> Result<()> {
     stack.server.start()?;
     cashier::wait_for_link(&till, LinkState::Online)?;
     cashier::wait_until_sent(&till)?;
+    look_at_the_device(&stack)?;
     let today = stack::until("the report to be complete", PATIENCE, || complete_day(&stack))?;
     assert_eq!((today.sales, today.sales_minor, today.refunds, today.refunds_minor), (1, 4_120, 1, 1_275));
     let seen: Value = browse(
@@ -59,6 +60,19 @@ fn a_day_at_the_till_in_a_browser_then_in_the_managers_report() -> Result<()> {
         }),
     )?;
     eprintln!("{seen}");
+    Ok(())
+}
+
+/// The manager's list knows of the till what it said when it greeted.
+fn look_at_the_device(stack: &Stack) -> Result<()> {
+    let heard = || {
+        let devices = stack.manager()?.devices()?;
+        Ok(devices.into_iter().find(|d| d.name == "Till 1" && d.clock_drift_ms.is_some() && !d.series.is_empty()))
+    };
+    let till = stack::until("the till to be heard", PATIENCE, heard)?;
+    assert!(till.connected && till.software.starts_with("evertill-node "), "{till:?}");
+    // One machine, one clock: what is left is the way of the greeting.
+    assert!(till.clock_drift_ms.is_some_and(|ms| ms.abs() < 60_000), "{till:?}");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::facts::{ChangeFact, DocumentRow, ProductRow, Rows, StaffRow, StoreRow, TaxClassRow, tax_mode, text};
 use crate::central::CentralError;
 use crate::central::catalogue::search_words;
+use crate::central::exceptions::ExceptionKind;
 use crate::words::Words;
 
 /// A document that this batch changes.
@@ -48,7 +49,7 @@ pub(super) async fn apply(tx: &Transaction<'_>, changes: Vec<ChangeFact>, rows: 
         match apply_one(&mut open, &saved, &change) {
             Ok(conflicts) if conflicts.is_empty() => {}
             Ok(conflicts) => at_once.push(note_at_once(&open, &change, conflicts)),
-            Err(error) => rows.flag(change.central_seq, change.store, "document", error),
+            Err(error) => rows.flag(change.central_seq, change.store, ExceptionKind::Document, error),
         }
     }
     flag_at_once(tx, at_once, rows).await?;
@@ -170,7 +171,7 @@ async fn flag_at_once(tx: &Transaction<'_>, at_once: Vec<AtOnce>, rows: &mut Row
                 noted.name,
                 wrote.join(" and ")
             );
-            rows.flag(noted.central_seq, noted.store, "edited_at_once", detail);
+            rows.flag(noted.central_seq, noted.store, ExceptionKind::EditedAtOnce, detail);
         }
     }
     Ok(())

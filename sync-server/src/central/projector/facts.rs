@@ -10,6 +10,7 @@ use journal::{Body, Entry};
 use uuid::Uuid;
 
 use super::commits::CentralEntry;
+use crate::central::exceptions::ExceptionKind;
 
 /// What entries say and this build understands, in order.
 #[derive(Debug, Default)]
@@ -69,6 +70,7 @@ impl RecordFact {
 pub(super) struct Rows {
     pub(super) orders: Vec<OrderRow>,
     pub(super) lines: Vec<LineRow>,
+    pub(super) taxes: Vec<TaxRow>,
     pub(super) payments: Vec<PaymentRow>,
     pub(super) refunds: Vec<RefundRow>,
     pub(super) movements: Vec<MovementRow>,
@@ -108,6 +110,8 @@ rows! {
         store: Uuid, order: Uuid, line: i32, product: Uuid, name: String, quantity_milli: i64, unit_price_centi: i64,
         tax_rate_bp: i64, amount_minor: i64, original_line: Option<i64>,
     }
+    /// A row of `order_taxes`.
+    TaxRow { store: Uuid, order: Uuid, place: i32, rate_bp: i64, net_minor: i64, tax_minor: i64 }
     /// A row of `payments`.
     PaymentRow {
         store: Uuid, order: Uuid, payment: i32, method: &'static str, amount_minor: i64, tendered_minor: Option<i64>,
@@ -165,8 +169,8 @@ rows! {
     TaxClassRow { id: Uuid, name: String, rate_bp: i64, active: bool }
     /// A row of `staff`.
     StaffRow { store: Uuid, id: Uuid, name: String, role: &'static str, active: bool }
-    /// A row of `exceptions`, but for its place.
-    ExceptionRow { central_seq: i64, store: Option<Uuid>, kind: &'static str, detail: String }
+    /// A row of `exceptions`, but for its place and for what the entry itself says.
+    ExceptionRow { central_seq: i64, store: Option<Uuid>, order: Option<Uuid>, kind: &'static str, detail: String }
 }
 
 impl Rows {
@@ -185,8 +189,18 @@ impl Rows {
     }
 
     /// Flags an entry.
-    pub(super) fn flag(&mut self, central_seq: i64, store: Option<Uuid>, kind: &'static str, detail: impl Into<String>) {
-        self.exceptions.push(ExceptionRow { central_seq, store, kind, detail: text(&detail.into()) });
+    pub(super) fn flag(&mut self, central_seq: i64, store: Option<Uuid>, kind: ExceptionKind, detail: impl Into<String>) {
+        self.exceptions.push(ExceptionRow { central_seq, store, order: None, kind: kind.as_str(), detail: text(&detail.into()) });
+    }
+
+    /// Flags what a record says, and with it the sale or refund that it is.
+    pub(super) fn flag_record(&mut self, fact: &RecordFact, kind: ExceptionKind, detail: impl Into<String>) {
+        let order = match &fact.record {
+            Record::SaleCompleted(o) | Record::RefundGiven(o) => Some(o.id.0),
+            _ => None,
+        };
+        let (central_seq, store) = (fact.central_seq, fact.store);
+        self.exceptions.push(ExceptionRow { central_seq, store, order, kind: kind.as_str(), detail: text(&detail.into()) });
     }
 }
 
@@ -194,11 +208,16 @@ impl Rows {
 pub(super) fn read(from: &CentralEntry, facts: &mut Facts, rows: &mut Rows) {
     let store = store_of(&from.scope);
     if from.forked {
-        rows.flag(from.central_seq, store, "fork", "another entry has the same place in its device's chain; both are kept");
+        rows.flag(
+            from.central_seq,
+            store,
+            ExceptionKind::Fork,
+            "another entry has the same place in its device's chain; both are kept",
+        );
     }
     let entry = match &from.entry {
         Ok(entry) => entry,
-        Err(error) => return rows.flag(from.central_seq, store, "unreadable_entry", error.to_string()),
+        Err(error) => return rows.flag(from.central_seq, store, ExceptionKind::UnreadableEntry, error.to_string()),
     };
     match &entry.body {
         Body::Record { kind, version, bytes } => match Record::decode(*kind, *version, bytes) {
@@ -212,7 +231,7 @@ pub(super) fn read(from: &CentralEntry, facts: &mut Facts, rows: &mut Rows) {
                 at_ms: at_ms(entry),
             }),
             Ok(None) => rows.skip("record", *kind, *version),
-            Err(error) => rows.flag(from.central_seq, store, "unreadable_record", error.to_string()),
+            Err(error) => rows.flag(from.central_seq, store, ExceptionKind::UnreadableRecord, error.to_string()),
         },
         Body::Change { document, kind, bytes } => match DocumentKind::from_number(*kind) {
             Some(kind) => facts.changes.push(ChangeFact {
@@ -269,16 +288,16 @@ pub(super) fn fold(fact: &RecordFact, rows: &mut Rows) {
         }),
         // They are in the entries; no table asks for them yet.
         (Record::DrawerOpened(_) | Record::SignedIn(_), _) => {}
-        (_, None) => rows.flag(fact.central_seq, None, "no_store", "its scope is of no store, so it is in no store's figures"),
+        (_, None) => rows.flag_record(fact, ExceptionKind::NoStore, "its scope is of no store, so it is in no store's figures"),
     }
 }
 
 fn order(fact: &RecordFact, store: Uuid, o: &Order, kind: &'static str, rows: &mut Rows) {
     if let Err(error) = o.check_sums() {
-        rows.flag(fact.central_seq, Some(store), "sums", error.to_string());
+        rows.flag_record(fact, ExceptionKind::Sums, error.to_string());
     }
     let receipt_number = i64::try_from(o.receipt_number).unwrap_or_else(|_| {
-        rows.flag(fact.central_seq, Some(store), "receipt_number", format!("{} is no receipt number", o.receipt_number));
+        rows.flag_record(fact, ExceptionKind::ReceiptNumber, format!("{} is no receipt number", o.receipt_number));
         0
     });
     let id = o.id.0;
@@ -326,6 +345,10 @@ fn order(fact: &RecordFact, store: Uuid, o: &Order, kind: &'static str, rows: &m
                 amount_minor: -l.amount_minor,
             });
         }
+    }
+    for (place, t) in (0..).zip(&o.taxes) {
+        let (rate_bp, net_minor, tax_minor) = (t.rate_bp.into(), t.net_minor, t.tax_minor);
+        rows.taxes.push(TaxRow { store, order: id, place, rate_bp, net_minor, tax_minor });
     }
     for (payment, p) in (0..).zip(&o.payments) {
         rows.payments.push(PaymentRow {
@@ -400,7 +423,7 @@ fn opening(fact: &RecordFact, store: Uuid, s: &ShiftOpening, rows: &mut Rows) {
     // Postgres' calendar is wider than this and `domain`'s is another; no shop opened before 1900.
     let day = s.business_day.to_date().filter(|d| (1900..=9999).contains(&d.year())).map(|_| s.business_day.0);
     if day.is_none() {
-        rows.flag(fact.central_seq, Some(store), "business_day", format!("day {} is no business day", s.business_day.0));
+        rows.flag_record(fact, ExceptionKind::BusinessDay, format!("day {} is no business day", s.business_day.0));
     }
     rows.openings.push(OpeningRow {
         store,

@@ -3,10 +3,14 @@
 //! One transaction empties the tables and projects every entry again. Rows are deleted and not truncated, so that readers go on
 //! seeing the old figures until the moment it commits; the price is that the tables take about twice their space until Postgres has
 //! cleaned up. Other projectors wait. `device_contact` is what servers heard and not a fold of entries: it stays.
+//!
+//! A program that writes another shape of the read model than the one it finds does this by itself ([`renew`]) before it projects
+//! on. Whoever asks meanwhile reads the old rows, and the coverage of the answer says so. A server that stops in the middle leaves
+//! everything as it was; the next one begins again.
 
 use tokio_postgres::Transaction;
 
-use super::{advance, lock};
+use super::{Position, Projected, READ_MODEL, advance, lock};
 use crate::central::dump::{self, TABLES, TableDigest};
 use crate::central::{CentralError, Postgres};
 
@@ -33,19 +37,12 @@ pub async fn reproject(central: &Postgres, only_check: bool) -> Result<Rebuilt, 
     let mut loan = central.get().await?;
     let mut tx = loan.transaction().await?;
     tx.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await?;
-    let Some(upto) = lock(&tx, true).await? else { return Ok(Rebuilt { entries: 0, differing: Vec::new() }) };
-    let before = dump::digests(&tx).await?;
-    empty(&tx).await?;
-    let (mut cursor, mut entries) = (0, 0);
-    loop {
-        let projected = advance(&mut tx, cursor, upto).await?;
-        if projected.entries == 0 {
-            break;
-        }
-        cursor = projected.cursor;
-        entries += projected.entries as u64;
-        tracing::info!(entries, cursor, upto, "rebuilding the read model");
+    let Some(position) = lock(&tx, true).await? else { return Ok(Rebuilt { entries: 0, differing: Vec::new() }) };
+    if position.version > READ_MODEL {
+        return Err(CentralError::NewerReadModel { found: position.version, known: READ_MODEL });
     }
+    let before = dump::digests(&tx).await?;
+    let entries = refold(&mut tx, position.cursor).await?;
     let after = dump::digests(&tx).await?;
     if only_check {
         tx.rollback().await?;
@@ -55,6 +52,42 @@ pub async fn reproject(central: &Postgres, only_check: bool) -> Result<Rebuilt, 
     central.give_back(loan);
     let differs = |(a, b): (&TableDigest, &TableDigest)| (a != b).then(|| b.table.to_owned());
     Ok(Rebuilt { entries, differing: before.iter().zip(&after).filter_map(differs).collect() })
+}
+
+/// Rebuilds the read model when it has an older shape than this program's.
+pub(super) async fn renew(central: &Postgres) -> Result<Projected, CentralError> {
+    let mut loan = central.get().await?;
+    let mut tx = loan.transaction().await?;
+    tx.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await?;
+    let mut done = Projected { entries: 0, cursor: 0, elsewhere: false };
+    if let Some(Position { cursor, version }) = lock(&tx, true).await?
+        && version < READ_MODEL
+    {
+        tracing::info!(from = version, to = READ_MODEL, "the figures are built again from the entries after an update");
+        let entries = refold(&mut tx, cursor).await?;
+        tracing::info!(entries, "the figures are built");
+        done = Projected { entries: usize::try_from(entries).unwrap_or(usize::MAX), cursor, elsewhere: false };
+    }
+    tx.commit().await?;
+    central.give_back(loan);
+    Ok(done)
+}
+
+/// Empties the read model, projects the entries up to `upto` again, and notes the shape.
+async fn refold(tx: &mut Transaction<'_>, upto: i64) -> Result<u64, CentralError> {
+    empty(tx).await?;
+    let (mut cursor, mut entries) = (0, 0);
+    loop {
+        let projected = advance(tx, cursor, upto).await?;
+        if projected.entries == 0 {
+            break;
+        }
+        cursor = projected.cursor;
+        entries += projected.entries as u64;
+        tracing::info!(entries, cursor, upto, "rebuilding the read model");
+    }
+    tx.execute("UPDATE projector_cursor SET version = $1 WHERE name = 'read_model'", &[&READ_MODEL]).await?;
+    Ok(entries)
 }
 
 async fn empty(tx: &Transaction<'_>) -> Result<(), CentralError> {

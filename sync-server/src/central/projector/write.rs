@@ -8,6 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use super::facts::{AdjustmentColumns, Key, RecordFact, Rows};
 use crate::central::CentralError;
+use crate::central::exceptions::ExceptionKind;
 
 /// Takes the keys of records, and answers those records that are the first of theirs. The same record twice is one record; another
 /// one under the same id is flagged.
@@ -68,7 +69,7 @@ async fn flag_unlike(
     for (fact, first) in pairs {
         if bodies.get(&fact.central_seq) != bodies.get(&first) {
             let detail = format!("its id was used before, by entry {first}, for something else; only that one counts");
-            rows.flag(fact.central_seq, fact.store, "duplicate_id", detail);
+            rows.flag_record(fact, ExceptionKind::DuplicateId, detail);
         }
     }
     Ok(())
@@ -193,6 +194,16 @@ async fn order_parts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralErr
                 &col!(r, store), &col!(r, order), &col!(r, line), &col!(r, product), &col!(r, name), &col!(r, quantity_milli),
                 &col!(r, unit_price_centi), &col!(r, tax_rate_bp), &col!(r, amount_minor), &col!(r, original_line),
             ],
+        )
+        .await?;
+    }
+    let r = &rows.taxes;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO order_taxes (store_id, order_id, place, rate_bp, net_minor, tax_minor)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])",
+            &[&col!(r, store), &col!(r, order), &col!(r, place), &col!(r, rate_bp), &col!(r, net_minor), &col!(r, tax_minor)],
         )
         .await?;
     }
@@ -477,9 +488,13 @@ async fn counts_and_flags(tx: &Transaction<'_>, rows: &Rows) -> Result<(), Centr
             .collect();
         run(
             tx,
-            "INSERT INTO exceptions (central_seq, place, store_id, kind, detail)
-             SELECT * FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[])",
-            &[&col!(r, central_seq), &places, &col!(r, store), &col!(r, kind), &col!(r, detail)],
+            "INSERT INTO exceptions (central_seq, place, store_id, order_id, kind, detail, device_id, at_ms)
+             SELECT central_seq, r.place, r.store_id, r.order_id, r.kind, r.detail, e.device, e.at_ms
+             FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::uuid[], $5::text[], $6::text[])
+                 AS r (central_seq, place, store_id, order_id, kind, detail)
+             JOIN (SELECT central_seq, device, at_ms FROM entries UNION ALL SELECT central_seq, device, at_ms FROM forked_entries)
+                 AS e USING (central_seq)",
+            &[&col!(r, central_seq), &places, &col!(r, store), &col!(r, order), &col!(r, kind), &col!(r, detail)],
         )
         .await?;
     }

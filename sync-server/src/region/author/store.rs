@@ -14,6 +14,7 @@ use sync_proto::scopes;
 
 use super::catalogue::line;
 use super::{AuthorError, DocumentState, Edit, Editor, Region};
+use crate::central::reports::zone::Zone;
 use crate::region::RegionError;
 
 /// Longest line of an address, a receipt's header or its footer, in bytes: what a receipt printer is given at most.
@@ -162,7 +163,7 @@ fn checked_languages(languages: Vec<String>) -> Result<Vec<String>, AuthorError>
 }
 
 fn checked_time_zone(zone: String) -> Result<String, AuthorError> {
-    let known = zone.len() <= TIME_ZONE_BYTES_MAX && (zone == "UTC" || jiff::tz::TimeZone::get(&zone).is_ok());
+    let known = zone.len() <= TIME_ZONE_BYTES_MAX && Zone::new(&zone).is_some();
     match known {
         true => Ok(zone),
         false => {

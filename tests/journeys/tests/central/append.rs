@@ -182,7 +182,8 @@ async fn batches_that_no_feed_sends_are_refused() {
 #[tokio::test]
 async fn older_news_of_a_device_changes_nothing() {
     let world = World::new().await;
-    let contact = |commit, seen_at_ms| Contact { device: [1; 16], incarnation: [2; 16], commit, seen_at_ms };
+    let contact =
+        |commit, seen_at_ms| Contact { device: [1; 16], incarnation: [2; 16], commit, seen_at_ms, clock_drift_ms: None };
     world.central.seen(&[contact(5, 1_000), contact(7, 900)]).await.expect("seen");
     world.central.seen(&[contact(6, 800)]).await.expect("seen");
     world.central.seen(&[]).await.expect("nothing seen");

@@ -328,7 +328,11 @@ async fn what_cannot_be_is_refused_in_words() {
     for (answer, code, words) in [
         (ada.patch(&others, json!({ "code": "A1" })), "conflict", "belongs to Tea (A1)"),
         (ada.patch(&others, json!({ "barcodes": ["1", "4006381333931"] })), "conflict", "belongs to Tea (A1)"),
-        (ada.post("/products", json!({ "code": "A1", "name": "x", "price_centi": 1, "tax_rate_bp": 0 })), "conflict", "belongs to"),
+        (
+            ada.post("/products", json!({ "code": "A1", "name": "x", "price_centi": 1, "tax_rate_bp": 0 })),
+            "conflict",
+            "belongs to",
+        ),
         (ada.post("/products", json!({ "code": "A3", "name": "x", "price_centi": 1 })), "bad_request", "needs a code"),
         (ada.patch(&path, json!({ "price_centi": -1 })), "bad_request", "below zero"),
         (ada.patch(&path, json!({ "price_centi": i64::MAX })), "bad_request", "price"),
@@ -423,7 +427,10 @@ async fn a_store_is_edited_with_its_history() {
         .ok();
     assert_eq!(edited["receipt_header"], json!(["VAT 123", "Open daily"]));
     assert_eq!(edited["receipt_footer"], json!(["Thank you", "Come again"]));
-    assert_eq!((&edited["currency"], &edited["time_zone"], &edited["tax_mode"]), (&json!("EUR"), &json!("Europe/London"), &json!("exclusive")));
+    assert_eq!(
+        (&edited["currency"], &edited["time_zone"], &edited["tax_mode"]),
+        (&json!("EUR"), &json!("Europe/London"), &json!("exclusive"))
+    );
     assert_eq!(writings(&edited, "tax_mode")[0], row("exclusive", "inclusive", "Ada", "current"));
     assert_eq!(writings(&edited, "languages")[0], row("de, en", "-", "Ada", "current"));
     let listed = ada.get("/stores").ok();
@@ -441,7 +448,11 @@ async fn a_file_is_read_shown_written_and_taken_back() {
     ada.patch(&format!("/products/{}", id(&other)), json!({ "barcodes": ["77"] })).ok();
 
     let refused = ada.import(&format!("{GOOD}Bad;T3;1,10;standard;77;;maybe\n;T1;1;;;;\nNew;T4;1;;;;\n"));
-    assert_eq!((&refused["state"], &refused["wrong"], &refused["rows"]), (&json!("refused"), &json!(4), &json!(5)), "{refused:#}");
+    assert_eq!(
+        (&refused["state"], &refused["wrong"], &refused["rows"]),
+        (&json!("refused"), &json!(4), &json!(5)),
+        "{refused:#}"
+    );
     let problems: Vec<(u64, String)> = refused["problems"]
         .as_array()
         .expect("problems")
@@ -472,7 +483,10 @@ async fn a_file_is_read_shown_written_and_taken_back() {
     assert_eq!((&tea["product"]["name"], &tea["product"]["price_centi"]), (&json!("Tea"), &json!(11_000)));
     assert_eq!(writings(&tea, "name")[0], row("Tea", "Old tea", "Ada", "current"));
     let green = ada.until("/products?search=green", |page| page["total"] == 1);
-    assert_eq!((&green["rows"][0]["active"], &green["rows"][0]["tax_rate_bp"], &green["rows"][0]["price_centi"]), (&json!(false), &json!(2000), &json!(25_550)));
+    assert_eq!(
+        (&green["rows"][0]["active"], &green["rows"][0]["tax_rate_bp"], &green["rows"][0]["price_centi"]),
+        (&json!(false), &json!(2000), &json!(25_550))
+    );
     let again = ada.post(&format!("/imports/{}/apply", applied["id"].as_str().expect("an id")), json!({}));
     assert_eq!(again.code(), (409, "conflict".into()));
 
@@ -481,7 +495,10 @@ async fn a_file_is_read_shown_written_and_taken_back() {
     let undone = ada.step(&applied, "undo");
     assert_eq!((&undone["state"], &undone["kept"]), (&json!("undone"), &json!(1)), "{undone:#}");
     let tea = ada.get(&format!("/products/{}", id(&t1))).ok();
-    assert_eq!((&tea["product"]["name"], &tea["product"]["price_centi"], &tea["product"]["category"]), (&json!("Old tea"), &json!(12_000), &json!("")));
+    assert_eq!(
+        (&tea["product"]["name"], &tea["product"]["price_centi"], &tea["product"]["category"]),
+        (&json!("Old tea"), &json!(12_000), &json!(""))
+    );
     assert_eq!(ada.get("/imports").ok().as_array().expect("imports").len(), 2);
     let forgotten = ada.send("DELETE", &format!("/imports/{}", undone["id"].as_str().expect("an id")), None, Vec::new());
     assert_eq!(forgotten.status, 204);
@@ -493,7 +510,15 @@ async fn an_export_is_an_import_that_changes_nothing() {
     let ada = site.manager("Ada");
     ada.post("/tax-classes", json!({ "name": "Standard", "rate_bp": 2000 })).ok();
     let rows: String = (0..40)
-        .map(|n| format!("P{n},\"Name {n}, \"\"quoted\"\" é\",{n}.0{n:02},{},{},{},{}\n", if n % 2 == 0 { "" } else { "550" }, if n % 2 == 0 { "Standard" } else { "" }, if n % 3 == 0 { format!("50{n}|60{n}") } else { String::new() }, n % 5 != 0))
+        .map(|n| {
+            format!(
+                "P{n},\"Name {n}, \"\"quoted\"\" é\",{n}.0{n:02},{},{},{},{}\n",
+                if n % 2 == 0 { "" } else { "550" },
+                if n % 2 == 0 { "Standard" } else { "" },
+                if n % 3 == 0 { format!("50{n}|60{n}") } else { String::new() },
+                n % 5 != 0
+            )
+        })
         .collect();
     let ready = ada.import(&format!("code,name,price,tax_rate_bp,tax_class,barcodes,active\n{rows}"));
     assert_eq!(ready["state"], "ready", "{:#}", ready["problems"]);
@@ -529,7 +554,11 @@ async fn an_import_survives_a_stop_in_its_middle() {
     site.start().await;
     let ada = site.manager("Ada");
     let applied = ada.resting(&id);
-    assert_eq!((&applied["state"], &applied["done"], &applied["wrong"]), (&json!("applied"), &json!(2_000), &json!(0)), "{midway:#}");
+    assert_eq!(
+        (&applied["state"], &applied["done"], &applied["wrong"]),
+        (&json!("applied"), &json!(2_000), &json!(0)),
+        "{midway:#}"
+    );
     ada.until("/products", |page| page["total"] == 2_000);
     let undone = ada.step(&applied, "undo");
     assert_eq!((&undone["state"], &undone["kept"]), (&json!("undone"), &json!(0)));

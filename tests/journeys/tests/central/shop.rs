@@ -48,6 +48,10 @@ pub(crate) fn order_id(n: u64) -> OrderId {
     OrderId(uuid(3, n))
 }
 
+pub(crate) fn staff_id(n: u64) -> StaffId {
+    StaffId(uuid(6, n))
+}
+
 pub(crate) fn shift_id(n: u64) -> ShiftId {
     ShiftId(uuid(4, n))
 }
@@ -61,13 +65,20 @@ pub(crate) fn record_id(n: u64) -> RecordId {
 pub(crate) struct Writer {
     chain: OriginChain,
     key: SigningKey,
-    now_ms: u64,
+    pub(crate) now_ms: u64,
+    /// Who is signed in.
+    pub(crate) staff: Option<StaffId>,
 }
 
 impl Writer {
     pub(crate) fn new(n: u8) -> Self {
         let origin = Origin { device: *uuid(9, n.into()).as_bytes(), incarnation: [n; 16] };
-        Self { chain: OriginChain::new(origin), key: SigningKey::from_bytes(&[n; 32]), now_ms: MORNING_MS }
+        Self {
+            chain: OriginChain::new(origin),
+            key: SigningKey::from_bytes(&[n; 32]),
+            now_ms: MORNING_MS,
+            staff: Some(StaffId(Uuid::from_bytes([7; 16]))),
+        }
     }
 
     pub(crate) fn device(&self) -> DeviceId {
@@ -82,7 +93,7 @@ impl Writer {
     pub(crate) fn commit(&mut self, parts: Vec<(Scope, Body)>) -> Vec<FeedRow> {
         self.now_ms += 1_000;
         let new = parts.into_iter().map(|(scope, body)| NewEntry { scope, body }).collect();
-        let sealed = self.chain.append(&self.key, Hlc::new(self.now_ms, 0), Some([7; 16]), new);
+        let sealed = self.chain.append(&self.key, Hlc::new(self.now_ms, 0), self.staff.map(|s| *s.as_bytes()), new);
         let row = |e: journal::ChainedEntry| FeedRow {
             region_seq: 0,
             device: self.chain.origin.device,
@@ -240,9 +251,13 @@ pub(crate) fn product_value(n: u64, price: &str) -> DocumentValue {
 }
 
 pub(crate) fn staff_value() -> DocumentValue {
+    staff_member(1, "Ana")
+}
+
+pub(crate) fn staff_member(n: u64, name: &str) -> DocumentValue {
     DocumentValue::StaffMember(StaffMember {
-        id: StaffId(uuid(6, 1)),
-        name: "Ana".into(),
+        id: staff_id(n),
+        name: name.into(),
         role: Role::Cashier,
         pin_hash: "$argon2id$".into(),
         active: true,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sync_proto::scopes;
 use sync_server::central::{CentralStore, Contact};
 use sync_server::config::WebConfig;
+use sync_server::live::{Live, follow_figures};
 use sync_server::web::accounts::{self, AccountError};
 use sync_server::web::{EnrolmentDesk, IssueError, WebServer, WebState};
 use sync_server::web_api::EnrolmentCode;
@@ -18,8 +19,8 @@ use ureq::{Agent, Body};
 use crate::shop::{DAY, MORNING_MS, Still, Writer, enrolment, line, morning, opening, order, sale, store};
 use crate::world::{World, feed_all, project_all};
 
-const NOON_MS: u64 = MORNING_MS + 3 * 3_600_000;
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const NOON_MS: u64 = MORNING_MS + 3 * 3_600_000;
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 struct Desk;
 
@@ -34,16 +35,17 @@ impl EnrolmentDesk for Desk {
     }
 }
 
-struct Site {
-    world: World,
-    env: Arc<Still>,
-    address: SocketAddr,
+pub(crate) struct Site {
+    pub(crate) world: World,
+    pub(crate) env: Arc<Still>,
+    pub(crate) address: SocketAddr,
+    pub(crate) live: Live,
     agent: Agent,
     _stop: watch::Sender<bool>,
 }
 
 /// A served page with one manager, Ada.
-async fn site() -> Site {
+pub(crate) async fn site() -> Site {
     let world = World::new().await;
     let env = Still::at(NOON_MS);
     accounts::add_manager(&world.central, &*env, "Ada", PASSWORD).await.expect("a manager");
@@ -51,34 +53,37 @@ async fn site() -> Site {
     let server = WebServer::bind(&config).expect("bind");
     let address = server.local_addr().expect("an address");
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(server.run(WebState::new(world.central.clone(), Desk, env.clone()), stopping));
+    let live = Live::default();
+    let state = WebState::new(world.central.clone(), Desk, env.clone()).with_live(live.clone());
+    tokio::spawn(server.run(state, stopping.clone()));
+    tokio::spawn(follow_figures(live.clone(), world.central.clone(), stopping));
     let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
-    Site { world, env, address, agent, _stop: stop }
+    Site { world, env, address, live, agent, _stop: stop }
 }
 
 /// Status, headers and JSON of an answer.
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     response: Response<Body>,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 
-    fn code(&self) -> (u16, String) {
+    pub(crate) fn code(&self) -> (u16, String) {
         (self.status, self.json()["code"].as_str().unwrap_or_default().to_owned())
     }
 
-    fn header(&self, name: &str) -> String {
+    pub(crate) fn header(&self, name: &str) -> String {
         self.response.headers().get(name).map(|v| v.to_str().expect("text").to_owned()).unwrap_or_default()
     }
 }
 
 impl Site {
-    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -92,16 +97,16 @@ impl Site {
         Answer { status: response.status().as_u16(), response, body }
     }
 
-    fn sign_in(&self, name: &str, password: &str) -> Answer {
+    pub(crate) fn sign_in(&self, name: &str, password: &str) -> Answer {
         let body = json!({ "name": name, "password": password }).to_string();
         self.ask("POST", "/api/v1/session", &[("content-type", "application/json")], Some(&body))
     }
 
-    fn cookie(&self) -> String {
+    pub(crate) fn cookie(&self) -> String {
         self.sign_in("ada", PASSWORD).header("set-cookie").split(';').next().expect("a cookie").to_owned()
     }
 
-    fn get(&self, path: &str, cookie: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str, cookie: &str) -> Answer {
         self.ask("GET", path, &[("cookie", cookie)], None)
     }
 }
@@ -229,22 +234,23 @@ async fn sales_by_day_and_till_with_what_they_cover() {
         incarnation: writer.origin().incarnation,
         commit,
         seen_at_ms: NOON_MS - ago_ms,
+        clock_drift_ms: None,
     };
     let (first, second) = (Writer::new(1), Writer::new(2));
     let heard = [contact(&first, 25, 60_000), contact(&second, 23, 47 * 60_000)];
     site.world.central.seen(&heard).await.expect("seen");
 
     let days = site.get(&format!("/api/v1/reports/sales?from=2026-03-01&to={DAY}&group_by=day"), &cookie).json();
-    let row = |key: &str, label: &str, sales: i64| {
+    let row = |key: &str, label: &str, detail: &str, sales: i64| {
         json!({
-            "key": key, "label": label, "sales": sales, "sales_minor": 849 * sales, "refunds": i64::from(sales > 20),
+            "key": key, "label": label, "detail": detail, "quantity_milli": null, "sales": sales, "sales_minor": 849 * sales, "refunds": i64::from(sales > 20),
             "refunds_minor": if sales > 20 { 255 } else { 0 },
             "net_minor": 849 * sales - if sales > 20 { 255 } else { 0 },
             "tax_minor": 142 * sales - if sales > 20 { 43 } else { 0 },
         })
     };
-    assert_eq!(days["rows"], json!([row("2026-03-01", "2026-03-01", 0), row(DAY, DAY, 41)]));
-    assert_eq!(days["total"], row("total", "Total", 41));
+    assert_eq!(days["rows"], json!([row("2026-03-01", "2026-03-01", "", 0), row(DAY, DAY, "", 41)]));
+    assert_eq!(days["total"], row("total", "Total", "", 41));
     assert_eq!((&days["currency"], &days["exponent"], &days["from"]), (&json!("GBP"), &json!(2), &json!("2026-03-01")));
     let coverage = &days["coverage"];
     assert_eq!(coverage["sentence"], "Covers 1 of 2 tills to 11:59 UTC; Till 2 silent for 47 min, 3 commits missing.");
@@ -258,7 +264,8 @@ async fn sales_by_day_and_till_with_what_they_cover() {
     );
 
     let tills = site.get(&format!("/api/v1/reports/sales?from={DAY}&to={DAY}&group_by=till"), &cookie).json();
-    let expected = [row(&first.device().to_string(), "Till 1", 21), row(&second.device().to_string(), "Till 2", 20)];
+    let expected =
+        [row(&first.device().to_string(), "Till 1", "S01", 21), row(&second.device().to_string(), "Till 2", "S01", 20)];
     assert_eq!(tills["rows"], json!(expected));
     assert_eq!(tills["total"], days["total"]);
 

@@ -1,0 +1,145 @@
+//! What the projector flags, and what to tell a manager about it.
+
+/// A kind of exception. A fact is never refused; what does not add up is taken and flagged with one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExceptionKind {
+    /// Two entries at one place of a device's chain.
+    Fork,
+    /// Bytes that are no entry.
+    UnreadableEntry,
+    /// An entry whose record does not read.
+    UnreadableRecord,
+    /// A record of a shop that names none.
+    NoStore,
+    /// An order whose amounts do not add up.
+    Sums,
+    /// An order whose number is none.
+    ReceiptNumber,
+    /// A shift whose day is none.
+    BusinessDay,
+    /// One id for two different things.
+    DuplicateId,
+    /// A change that does not fit its document.
+    Document,
+    /// One field of a document written by two people who did not see each other's words.
+    EditedAtOnce,
+    /// An entry that the central database does not take.
+    NotProjected,
+}
+
+impl ExceptionKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Fork,
+        Self::UnreadableEntry,
+        Self::UnreadableRecord,
+        Self::NoStore,
+        Self::Sums,
+        Self::ReceiptNumber,
+        Self::BusinessDay,
+        Self::DuplicateId,
+        Self::Document,
+        Self::EditedAtOnce,
+        Self::NotProjected,
+    ];
+
+    /// The stable code, as in rows and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fork => "fork",
+            Self::UnreadableEntry => "unreadable_entry",
+            Self::UnreadableRecord => "unreadable_record",
+            Self::NoStore => "no_store",
+            Self::Sums => "sums",
+            Self::ReceiptNumber => "receipt_number",
+            Self::BusinessDay => "business_day",
+            Self::DuplicateId => "duplicate_id",
+            Self::Document => "document",
+            Self::EditedAtOnce => "edited_at_once",
+            Self::NotProjected => "not_projected",
+        }
+    }
+
+    /// The kind of a code, when this build knows it.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == code)
+    }
+
+    /// What it is, in a few words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Fork => "A device has two histories",
+            Self::UnreadableEntry => "An entry cannot be read",
+            Self::UnreadableRecord => "A record cannot be read",
+            Self::NoStore => "A record belongs to no store",
+            Self::Sums => "The amounts of a receipt do not add up",
+            Self::ReceiptNumber => "A receipt has no proper number",
+            Self::BusinessDay => "A shift has no proper business day",
+            Self::DuplicateId => "One id was used twice",
+            Self::Document => "An edit does not fit",
+            Self::EditedAtOnce => "Two people edited one field at once",
+            Self::NotProjected => "An entry is missing from the figures",
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Fork => {
+                "The device was cloned or restored from a backup. Its sales all count; see that only one copy of its disk is in use."
+            }
+            Self::UnreadableEntry | Self::UnreadableRecord => {
+                "It is kept as it was signed but is in no figure. Bring the server up to date, then run `reproject`; if it stays, have the device looked at."
+            }
+            Self::NoStore => "It is kept but is in no store's figures. Have the device that wrote it looked at.",
+            Self::Sums => {
+                "The total that the till showed counts. Compare the receipt with its lines and have the till looked at."
+            }
+            Self::ReceiptNumber => "The sale counts. Look for it by its time and have the till looked at.",
+            Self::BusinessDay => "Sales of this shift are in no business day; ask for days by the clock to see them.",
+            Self::DuplicateId => "Only the first counts. Compare both with the paper receipts and enter what is missing.",
+            Self::Document => "The edit is left out. Make it once more on the manager page.",
+            Self::EditedAtOnce => "Look at its history, and edit it again if the other one was right.",
+            Self::NotProjected => "It is kept but is in no figure. Bring the server up to date, then run `reproject`.",
+        }
+    }
+}
+
+/// What an exception says to a manager: what happened, and what to do. A kind of a newer program is shown as it is.
+pub(crate) fn words(code: &str, happened: &str) -> (String, String) {
+    let mut letters = happened.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let happened = format!("{first}{}", letters.as_str().trim_end_matches('.'));
+    match ExceptionKind::from_code(code) {
+        Some(kind) => (kind.title().to_owned(), format!("{happened}. {}", kind.advice())),
+        None => (code.to_owned(), format!("{happened}. A newer server flagged this; bring this one up to date to read more.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_code_of_its_own_and_words() {
+        let codes: BTreeSet<_> = ExceptionKind::ALL.iter().map(|k| k.as_str()).collect();
+        let titles: BTreeSet<_> = ExceptionKind::ALL.iter().map(|k| k.title()).collect();
+        assert_eq!((codes.len(), titles.len()), (ExceptionKind::ALL.len(), ExceptionKind::ALL.len()));
+        for kind in ExceptionKind::ALL {
+            assert_eq!(ExceptionKind::from_code(kind.as_str()), Some(kind));
+            assert!(kind.advice().ends_with('.') && kind.title().len() <= 60, "{kind:?}");
+        }
+        // `ALL` holds every variant: the last one's place says how many there are.
+        assert_eq!(ExceptionKind::NotProjected as usize + 1, ExceptionKind::ALL.len());
+    }
+
+    #[test]
+    fn what_happened_and_what_to_do_are_sentences() {
+        let (title, detail) = words("sums", "the payments come to 5 and not to 6");
+        assert_eq!(title, "The amounts of a receipt do not add up");
+        assert!(detail.starts_with("The payments come to 5 and not to 6. The total that the till showed counts."), "{detail}");
+        assert_eq!(words("of_tomorrow", "x").0, "of_tomorrow");
+    }
+}

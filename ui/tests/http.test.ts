@@ -107,7 +107,9 @@ test('the manager is told from the status and code what went wrong', async () =>
   answering(401, { code: 'not_signed_in', message: 'Sign in.' });
   expect(await server.session()).toBeNull();
   const calls = answering(503, { code: 'central_away', message: 'Away.' });
-  const thrown = await server.sales('2026-11-01', '2026-11-21', 'till').catch((error: unknown) => error);
+  const thrown = await server
+    .report({ from: '2026-11-01', to: '2026-11-21', group_by: 'till' })
+    .catch((error: unknown) => error);
   expect(thrown).toBeInstanceOf(ManagerError);
   expect((thrown as ManagerError).code).toBe('central_away');
   expect(calls[0]!.url).toBe(`${ORIGIN}/api/v1/reports/sales?from=2026-11-01&to=2026-11-21&group_by=till`);

@@ -1,24 +1,118 @@
 /** The one seam to the sync server's manager API. */
 import type {
+  Basis,
   DeviceView,
   EnrolmentCode,
   EnrolmentCodeRequest,
+  ExceptionRow,
+  ExceptionsPage,
   GroupBy,
+  ImportView,
+  MovementsPage,
+  PictureAnswer,
+  ProductEdit,
+  ProductsPage,
+  ProductView,
+  ReviewRequest,
+  SaleDetail,
+  SalesPage,
   SalesReport,
   SessionView,
   SignInRequest,
+  StockPage,
+  StoreEdit,
+  StoreView,
+  TaxClassEdit,
+  TaxClassView,
   WebError,
 } from './api/server.gen';
+import { address } from './router.svelte';
+
+/** Which days, of which stores. Both days included, `YYYY-MM-DD`. */
+export interface Span {
+  from: string;
+  to: string;
+  basis?: Basis;
+  time_zone?: string;
+  store?: string;
+}
+
+export interface ReportQuestion extends Span {
+  group_by: GroupBy;
+}
+
+/** What a list of sales is narrowed by: the keys of a report's rows. */
+export const SALE_FILTERS = [
+  'hour',
+  'till',
+  'cashier',
+  'product',
+  'category',
+  'tender',
+  'tax_rate_bp',
+  'kind',
+  'search',
+] as const;
+export type SaleFilter = (typeof SALE_FILTERS)[number];
+export type SalesQuestion = Span & Partial<Record<SaleFilter, string>>;
+
+export interface StockQuestion {
+  store?: string;
+  search?: string;
+  category?: string;
+  below_milli?: string;
+}
+
+export interface ProductsQuestion {
+  search?: string;
+  category?: string;
+  active?: string;
+}
+
+export interface ExceptionsQuestion {
+  state: 'open' | 'all';
+  kind?: string;
+  store?: string;
+}
+
+/** Which part of a list: what its last page called `next`, and how many rows. */
+export interface PageOf {
+  after?: string;
+  limit?: string;
+}
 
 export interface ManagerBackend {
   /** Null when nobody is signed in. */
   session(): Promise<SessionView | null>;
   signIn(request: SignInRequest): Promise<SessionView>;
   signOut(): Promise<void>;
-  /** Both days included, `YYYY-MM-DD`. */
-  sales(from: string, to: string, groupBy: GroupBy): Promise<SalesReport>;
+  report(question: ReportQuestion): Promise<SalesReport>;
+  sales(question: SalesQuestion, page: PageOf): Promise<SalesPage>;
+  sale(store: string, order: string): Promise<SaleDetail>;
+  stock(question: StockQuestion, page: PageOf): Promise<StockPage>;
+  movements(store: string, product: string, page: PageOf): Promise<MovementsPage>;
   devices(): Promise<DeviceView[]>;
   enrolmentCode(request: EnrolmentCodeRequest): Promise<EnrolmentCode>;
+  exceptions(question: ExceptionsQuestion, page: PageOf): Promise<ExceptionsPage>;
+  review(exception: string, request: ReviewRequest): Promise<ExceptionRow>;
+  products(question: ProductsQuestion, page: PageOf): Promise<ProductsPage>;
+  product(id: string): Promise<ProductView>;
+  createProduct(edit: Partial<ProductEdit>): Promise<ProductView>;
+  editProduct(id: string, edit: Partial<ProductEdit>): Promise<ProductView>;
+  setPicture(id: string, picture: Blob): Promise<PictureAnswer>;
+  removePicture(id: string): Promise<PictureAnswer>;
+  taxClasses(): Promise<TaxClassView[]>;
+  createTaxClass(edit: Partial<TaxClassEdit>): Promise<TaxClassView>;
+  editTaxClass(id: string, edit: Partial<TaxClassEdit>): Promise<TaxClassView>;
+  stores(): Promise<StoreView[]>;
+  store(code: string): Promise<StoreView>;
+  editStore(code: string, edit: Partial<StoreEdit>): Promise<StoreView>;
+  imports(): Promise<ImportView[]>;
+  import(id: string): Promise<ImportView>;
+  beginImport(file: File): Promise<ImportView>;
+  applyImport(id: string): Promise<void>;
+  undoImport(id: string): Promise<void>;
+  forgetImport(id: string): Promise<void>;
 }
 
 /** Every way a call to the server fails. `code` is one of the server's stable codes, or `unreachable`. */
@@ -32,7 +126,20 @@ export class ManagerError extends Error {
   }
 }
 
+const API = '/api/v1';
 const ANSWER_MS_MAX = 30_000;
+/** A large file over a slow line. */
+const UPLOAD_MS_MAX = 10 * 60_000;
+
+/** A part of a path: ids come from addresses that anybody may have written. */
+const part = (text: string) => encodeURIComponent(text);
+
+export const pictureUrl = (id: string) => `${API}/pictures/${part(id)}`;
+
+/** The same table as a file. */
+export function csvUrl(path: string, question: object): string {
+  return address(API + path, { ...(question as Record<string, string>), format: 'csv' });
+}
 
 export class HttpManagerBackend implements ManagerBackend {
   #origin: string;
@@ -43,44 +150,83 @@ export class HttpManagerBackend implements ManagerBackend {
 
   async session(): Promise<SessionView | null> {
     try {
-      return await this.#call<SessionView>('GET', '/api/v1/session');
+      return await this.#get<SessionView>('/session');
     } catch (error) {
       if (error instanceof ManagerError && error.code === 'not_signed_in') return null;
       throw error;
     }
   }
 
-  signIn(request: SignInRequest): Promise<SessionView> {
-    return this.#call('POST', '/api/v1/session', request);
+  signIn = (request: SignInRequest) => this.#send<SessionView>('POST', '/session', request);
+  signOut = () => this.#send<void>('DELETE', '/session');
+
+  report = (question: ReportQuestion) => this.#get<SalesReport>('/reports/sales', question);
+  sales = (question: SalesQuestion, page: PageOf) => this.#get<SalesPage>('/sales', { ...question, ...page });
+  sale = (store: string, order: string) => this.#get<SaleDetail>(`/sales/${part(store)}/${part(order)}`);
+  stock = (question: StockQuestion, page: PageOf) => this.#get<StockPage>('/stock', { ...question, ...page });
+  movements = (store: string, product: string, page: PageOf) =>
+    this.#get<MovementsPage>(`/stock/${part(store)}/${part(product)}/movements`, page);
+
+  devices = () => this.#get<DeviceView[]>('/devices');
+  enrolmentCode = (request: EnrolmentCodeRequest) =>
+    this.#send<EnrolmentCode>('POST', '/enrolment-codes', request);
+  exceptions = (question: ExceptionsQuestion, page: PageOf) =>
+    this.#get<ExceptionsPage>('/exceptions', { ...question, ...page });
+  review = (exception: string, request: ReviewRequest) =>
+    this.#send<ExceptionRow>('POST', `/exceptions/${part(exception)}/review`, request);
+
+  products = (question: ProductsQuestion, page: PageOf) =>
+    this.#get<ProductsPage>('/products', { ...question, ...page });
+  product = (id: string) => this.#get<ProductView>(`/products/${part(id)}`);
+  createProduct = (edit: Partial<ProductEdit>) => this.#send<ProductView>('POST', '/products', edit);
+  editProduct = (id: string, edit: Partial<ProductEdit>) =>
+    this.#send<ProductView>('PATCH', `/products/${part(id)}`, edit);
+  setPicture = (id: string, picture: Blob) =>
+    this.#call<PictureAnswer>('PUT', `/products/${part(id)}/picture`, picture, picture.type);
+  removePicture = (id: string) => this.#send<PictureAnswer>('DELETE', `/products/${part(id)}/picture`);
+
+  taxClasses = () => this.#get<TaxClassView[]>('/tax-classes');
+  createTaxClass = (edit: Partial<TaxClassEdit>) => this.#send<TaxClassView>('POST', '/tax-classes', edit);
+  editTaxClass = (id: string, edit: Partial<TaxClassEdit>) =>
+    this.#send<TaxClassView>('PATCH', `/tax-classes/${part(id)}`, edit);
+  stores = () => this.#get<StoreView[]>('/stores');
+  store = (code: string) => this.#get<StoreView>(`/stores/${part(code)}`);
+  editStore = (code: string, edit: Partial<StoreEdit>) =>
+    this.#send<StoreView>('PATCH', `/stores/${part(code)}`, edit);
+
+  imports = () => this.#get<ImportView[]>('/imports');
+  import = (id: string) => this.#get<ImportView>(`/imports/${part(id)}`);
+  beginImport = (file: File) =>
+    this.#call<ImportView>('POST', address('/imports', { name: file.name }), file, 'text/csv', UPLOAD_MS_MAX);
+  applyImport = (id: string) => this.#send<void>('POST', `/imports/${part(id)}/apply`);
+  undoImport = (id: string) => this.#send<void>('POST', `/imports/${part(id)}/undo`);
+  forgetImport = (id: string) => this.#send<void>('DELETE', `/imports/${part(id)}`);
+
+  #get<T>(path: string, question: object = {}): Promise<T> {
+    return this.#call('GET', address(path, { ...(question as Record<string, string>) }));
   }
 
-  async signOut(): Promise<void> {
-    await this.#call('DELETE', '/api/v1/session');
+  #send<T>(method: string, path: string, body?: unknown): Promise<T> {
+    if (body === undefined) return this.#call(method, path);
+    return this.#call(method, path, JSON.stringify(body), 'application/json');
   }
 
-  sales(from: string, to: string, groupBy: GroupBy): Promise<SalesReport> {
-    const asked = new URLSearchParams({ from, to, group_by: groupBy });
-    return this.#call('GET', `/api/v1/reports/sales?${asked}`);
-  }
-
-  devices(): Promise<DeviceView[]> {
-    return this.#call('GET', '/api/v1/devices');
-  }
-
-  enrolmentCode(request: EnrolmentCodeRequest): Promise<EnrolmentCode> {
-    return this.#call('POST', '/api/v1/enrolment-codes', request);
-  }
-
-  async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  async #call<T>(
+    method: string,
+    path: string,
+    body: BodyInit | null = null,
+    type?: string,
+    waitMs = ANSWER_MS_MAX,
+  ): Promise<T> {
     let response: Response;
     let text: string;
     try {
-      response = await fetch(new URL(path, this.#origin), {
+      response = await fetch(new URL(API + path, this.#origin), {
         method,
         credentials: 'same-origin',
-        headers: body === undefined ? {} : { 'content-type': 'application/json' },
-        body: body === undefined ? null : JSON.stringify(body),
-        signal: AbortSignal.timeout(ANSWER_MS_MAX),
+        headers: type ? { 'content-type': type } : {},
+        body,
+        signal: AbortSignal.timeout(waitMs),
       });
       text = await response.text();
     } catch {

@@ -1,5 +1,7 @@
+import type { ManagerWords } from './messages/manager';
+
 /**
- * Every word the app says. One table a language; a key missing in a language is a type error. `{name}` is filled in,
+ * Every word the app says; those of the back office are in messages/manager.ts and come with it. One table a language; a key missing in a language is a type error. `{name}` is filled in,
  * and keys ending in `_one` and `_other` are chosen by the count.
  */
 
@@ -300,114 +302,19 @@ const en = {
   'error.no_such_print_job': 'That receipt needs no answer any more.',
   'error.storage': 'The till’s disk is full or broken. Nothing was recorded: call for help.',
   'error.in_doubt': 'It is not known whether that was recorded. Look at the screen before going on.',
-
-  'manager.title': 'Sign in',
-  'manager.name': 'Name',
-  'manager.password': 'Password',
-  'manager.sign_in': 'Sign in',
-  'manager.sign_out': 'Sign out',
-  'manager.nav': 'Pages',
-  'manager.nav.sales': 'Sales',
-  'manager.nav.devices': 'Devices',
-
-  'sales.title': 'Sales',
-  'sales.from': 'From',
-  'sales.to': 'To',
-  'sales.presets': 'Periods',
-  'sales.preset.today': 'Today',
-  'sales.preset.week': '7 days',
-  'sales.preset.month': '30 days',
-  'sales.preset.year': '12 months',
-  'sales.preset.decade': '10 years',
-  'sales.group': 'Rows',
-  'sales.group.day': 'By day',
-  'sales.group.till': 'By till',
-  'sales.net': 'Sales less refunds',
-  'sales.sales': 'Sales',
-  'sales.refunds': 'Refunds',
-  'sales.tax': 'Tax in it',
-  'sales.sales_count_one': '{count} sale',
-  'sales.sales_count_other': '{count} sales',
-  'sales.refunds_count_one': '{count} refund',
-  'sales.refunds_count_other': '{count} refunds',
-  'sales.column.day': 'Business day',
-  'sales.column.till': 'Till',
-  'sales.column.sales': 'Sales',
-  'sales.column.sales_minor': 'Sold',
-  'sales.column.refunds': 'Refunds',
-  'sales.column.refunds_minor': 'Refunded',
-  'sales.column.net': 'Net',
-  'sales.column.tax': 'Tax',
-  'sales.total': 'Total',
-  'sales.table': 'Sales in figures',
-  'sales.chart_day': 'Net sales by business day, {from} to {to}. The same figures are in the table below.',
-  'sales.chart_month': 'Net sales by month, {from} to {to}. The figures by day are in the table below.',
-  'sales.chart_till': 'Net sales by till, {from} to {to}. The same figures are in the table below.',
-  'sales.none': 'No sales in this period',
-  'sales.none_body': 'Choose a longer one, or look which tills have been heard.',
-  'sales.quiet_days_one': '{count} day without business is left out.',
-  'sales.quiet_days_other': '{count} days without business are left out.',
-  'sales.bad_range': 'The first day is after the last.',
-  'sales.loading': 'Adding up…',
-  'sales.stale': 'These figures are from {time}. {reason}',
-
-  'coverage.complete': 'Complete',
-  'coverage.incomplete': 'Incomplete',
-  'coverage.details': 'Till by till',
-  'coverage.till': 'Till',
-  'coverage.store': 'Store',
-  'coverage.state': 'State',
-  'coverage.covers_to': 'Covers to',
-  'coverage.seen': 'Last heard',
-  'coverage.missing': 'Missing',
-  'coverage.missing_none': 'nothing',
-  'coverage.missing_one': '{count} commit',
-  'coverage.missing_other': '{count} commits',
-  'coverage.nothing_yet': 'nothing yet',
-  'coverage.never_heard': 'never',
-  'coverage.state.current': 'Current',
-  'coverage.state.behind': 'Behind',
-  'coverage.state.silent': 'Silent',
-  'coverage.state.never': 'Never heard',
-
-  'devices.title': 'Devices',
-  'devices.none': 'No devices yet',
-  'devices.none_body': 'Enrol the first till: it gets its store, its catalogue and its staff from here.',
-  'devices.name': 'Name',
-  'devices.kind': 'Kind',
-  'devices.store': 'Store',
-  'devices.seen': 'Last heard',
-  'devices.kind.till': 'Till',
-  'devices.kind.handheld': 'Handheld',
-  'devices.kind.server': 'Server',
-  'devices.enrol': 'Enrol a till',
-  'devices.enrol_body': 'Makes a link that works once. Give it to the new till.',
-  'devices.enrol_store': 'Store code',
-  'devices.enrol_name': 'Name of the till',
-  'devices.enrol_submit': 'Make the link',
-  'devices.link': 'Link for the new till',
-  'devices.copy': 'Copy',
-  'devices.copied': 'Copied',
-  'devices.copy_by_hand': 'Select the link and copy it.',
-  'devices.expires': 'Works until {time}.',
-  'devices.another': 'Make another',
-
-  'web.bad_request': 'The server did not understand that. {message}',
-  'web.not_signed_in': 'Sign in again.',
-  'web.wrong_password': 'Name or password is not right.',
-  'web.try_later': 'Too many attempts. Wait a little.',
-  'web.not_found': 'The server does not know that. {message}',
-  'web.central_away': 'The central database does not answer. Trying again…',
-  'web.unreachable': 'The server does not answer. Trying again…',
-  'web.internal': 'The server failed. Trying again…',
 } as const;
 
-type Table = Record<keyof typeof en, string>;
-export type MessageKey = keyof Table;
+type Words = Record<string, string>;
+export type MessageKey = keyof typeof en | keyof ManagerWords;
 type Counted<K> = K extends `${infer Base}_other` ? Base : never;
 export type CountedKey = Counted<MessageKey>;
 
-const tables: Record<string, Table> = { en };
+const tables: Record<string, Words> = { en: { ...en } };
+
+/** Words that come with a part of the app, one table a language. */
+export function addWords(more: Record<string, Words>): void {
+  for (const [language, words] of Object.entries(more)) Object.assign((tables[language] ??= {}), words);
+}
 
 function chooseLocale(): string {
   const wanted = typeof navigator === 'undefined' ? [] : navigator.languages;
@@ -416,11 +323,11 @@ function chooseLocale(): string {
 
 /** The locale of words, numbers and dates. */
 export const locale = chooseLocale();
-const table = tables[locale.split('-')[0]!] ?? en;
+const table = tables[locale.split('-')[0]!] ?? tables['en']!;
 const plurals = new Intl.PluralRules(locale);
 
 export function t(key: MessageKey, values: Record<string, string | number> = {}): string {
-  return table[key].replace(/\{(\w+)\}/g, (hole, name: string) => String(values[name] ?? hole));
+  return (table[key] ?? key).replace(/\{(\w+)\}/g, (hole, name: string) => String(values[name] ?? hole));
 }
 
 /** The message for a count; `count` is filled in as written for people. */

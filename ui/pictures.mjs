@@ -1,5 +1,5 @@
 /**
- * Takes a picture of every view, light and dark, and lets axe look at each: `npm run pictures [-- FOLDER] [-- --only=NAME]`.
+ * Takes a picture of every view, light and dark, and lets axe look at each: `npm run pictures [-- FOLDER] [-- --only=NAME] [-- --theme=dark]`.
  * Ends with failure on a serious or critical finding of axe, or on anything the browser's console calls an error.
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
@@ -7,8 +7,10 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { runnerImport } from 'vite';
 import * as f from './pictures/fixtures.mjs';
-import { managerScenes, tillScenes } from './pictures/scenes.mjs';
+import { managerScenes } from './pictures/manager-scenes.mjs';
+import { tillScenes } from './pictures/scenes.mjs';
 import { serve } from './pictures/serve.mjs';
 import { windowProgram, windowScenes } from './pictures/window-scenes.mjs';
 
@@ -31,7 +33,8 @@ const BROWSER = {
     '--disable-sync',
   ],
 };
-const THEMES = ['light', 'dark'];
+const theme = given.find((arg) => arg.startsWith('--theme='))?.slice('--theme='.length);
+const THEMES = theme ? [theme] : ['light', 'dark'];
 const findings = [];
 
 /** What the browser is right to call an error in these scenes: refusals and a till that is gone are what they show. */
@@ -52,26 +55,30 @@ function tillAnswer(scene) {
   };
 }
 
+/** The server of the tests, a new one for each picture. */
+const { module: manager } = await runnerImport('./tests/manager/server.ts');
+const { module: shop } = await runnerImport('./tests/manager/shop.ts');
+
 function managerAnswer(scene) {
-  return (method, path, body, asked) => {
-    const wrong = (code) => [401, { code, message: 'In words.' }];
-    if (path === '/api/face') return [200, { face: 'manager' }];
-    if (path === '/api/v1/session' && method === 'POST') return wrong('wrong_password');
-    if (path === '/api/v1/session') return scene.session ? [200, scene.session] : wrong('not_signed_in');
-    if (path === '/api/v1/devices') return [200, scene.devices ?? f.devices];
-    if (path === '/api/v1/enrolment-codes') return [200, f.enrolment];
-    if (scene.never) return null;
-    if (scene.fails) return [503, { code: 'central_away', message: 'In words.' }];
-    const question = Object.fromEntries(asked);
-    const report = f.reports[scene.report ?? question.group_by](question);
-    return [200, scene.complete ? { ...report, coverage: f.completeCoverage } : report];
+  const server = new manager.ShopServer();
+  scene.server?.(server, shop);
+  return (method, path, body, query) => {
+    const reply = server.answer({ method, path, query, body });
+    return reply && [reply.status, reply.value];
   };
 }
 
-async function picture(browser, scene, colorScheme, { answer, size, address }) {
+async function picture(browser, scene, colorScheme, { answer, size, address, isManager = false }) {
   const served = await serve(dist, answer);
-  const context = await browser.newContext({ viewport: scene.size ?? size, colorScheme, locale: 'en-GB' });
+  const context = await browser.newContext({
+    viewport: scene.size ?? size,
+    colorScheme,
+    locale: 'en-GB',
+    timezoneId: 'Europe/London',
+    deviceScaleFactor: scene.scale ?? 1,
+  });
   const page = await context.newPage();
+  if (isManager) await page.clock.setFixedTime(shop.NOW);
   const say = (text) => findings.push(`${scene.name} ${colorScheme}: ${text}`);
   page.on('pageerror', (error) => say(`page error: ${error.message}`));
   page.on('console', (message) => {
@@ -79,13 +86,21 @@ async function picture(browser, scene, colorScheme, { answer, size, address }) {
   });
   if (scene.shown) await page.addInitScript(windowProgram, { shown: scene.shown, refuse: scene.refuse });
   await page.routeWebSocket('**/api/events', () => {});
+  await page.routeWebSocket('**/api/v1/live', (socket) => {
+    if (scene.isNotLive) return void socket.close();
+    socket.send(JSON.stringify({ type: 'hello', at_ms: shop.NOW }));
+    for (const event of scene.events?.(shop) ?? []) setTimeout(() => socket.send(JSON.stringify(event)), 600);
+  });
   await page.goto(served.origin + address);
   await page.locator('#app > *').first().waitFor();
   await settle(page);
   if (scene.goesSilent) served.stop();
   await scene.steps?.(page);
   await settle(page);
-  await page.screenshot({ path: join(folder, `${scene.name}-${colorScheme}.png`), fullPage: false });
+  await page.screenshot({
+    path: join(folder, `${scene.name}-${colorScheme}.png`),
+    fullPage: scene.isWhole ?? false,
+  });
   await judge(page, say);
   await context.close();
   served.stop();
@@ -119,6 +134,14 @@ async function judge(page, say) {
 if (!existsSync(join(dist, 'index.html'))) throw new Error('Build the app first: npm run build');
 mkdirSync(folder, { recursive: true });
 const browser = await chromium.launch(BROWSER);
+/** A manager's page is looked at on a desk and on a telephone, unless the scene is about a size. */
+const sizesOf = (scene) =>
+  scene.size
+    ? [['', scene.size]]
+    : [
+        ['', { width: 1440, height: 960 }],
+        ['-390', { width: 390, height: 844 }],
+      ];
 const wanted = (scene) => !only || scene.name.includes(only);
 let taken = 0;
 for (const colorScheme of THEMES) {
@@ -140,12 +163,15 @@ for (const colorScheme of THEMES) {
     taken += 1;
   }
   for (const scene of managerScenes.filter(wanted)) {
-    await picture(browser, scene, colorScheme, {
-      answer: managerAnswer(scene),
-      size: { width: 1280, height: 900 },
-      address: `/${scene.hash ?? ''}`,
-    });
-    taken += 1;
+    for (const [suffix, size] of sizesOf(scene)) {
+      await picture(browser, { ...scene, name: scene.name + suffix }, colorScheme, {
+        answer: managerAnswer(scene),
+        size,
+        address: scene.path ?? '/',
+        isManager: true,
+      });
+      taken += 1;
+    }
   }
 }
 await browser.close();

@@ -1,7 +1,6 @@
 /**
- * What the pictures show: a view and, where needed, the steps to get there.
- * Till scenes: `view`, `orders`, `refuse` (an error for every command), `silent` (the node is gone after loading).
- * Manager scenes: `session`, `report`, `devices`, `fails`, `never`.
+ * What the pictures of the till show: a view and, where needed, the steps to get there.
+ * Scenes have `view`, `orders`, `refuse` (an error for every command), `silent` (the node is gone after loading).
  */
 import * as f from './fixtures.mjs';
 
@@ -181,59 +180,4 @@ export const tillScenes = [
     },
   },
   { name: 'narrow', view: f.till({ cart }), size: { width: 600, height: 900 } },
-];
-
-const signedIn = { name: 'Dana Levi' };
-
-export const managerScenes = [
-  { name: 'manager-sign-in', session: null },
-  {
-    name: 'manager-sign-in-wrong',
-    session: null,
-    async steps(page) {
-      await id(page, 'manager-name').fill('dana');
-      await id(page, 'manager-password').fill('nonsense');
-      await id(page, 'manager-sign-in').click();
-      await id(page, 'manager-error').waitFor();
-    },
-  },
-  { name: 'manager-sales-day', session: signedIn },
-  {
-    name: 'manager-sales-month-coverage',
-    session: signedIn,
-    async steps(page) {
-      await page.getByRole('button', { name: '30 days' }).click();
-      await id(page, 'coverage').click();
-    },
-  },
-  {
-    name: 'manager-sales-decade',
-    session: signedIn,
-    steps: (page) => page.getByRole('button', { name: '10 years' }).click(),
-  },
-  {
-    name: 'manager-sales-till',
-    session: signedIn,
-    steps: (page) => page.getByRole('button', { name: 'By till' }).click(),
-  },
-  { name: 'manager-sales-complete', session: signedIn, complete: true },
-  { name: 'manager-sales-huge', session: signedIn, report: 'huge' },
-  { name: 'manager-sales-empty', session: signedIn, report: 'empty' },
-  { name: 'manager-sales-loading', session: signedIn, never: true },
-  { name: 'manager-sales-failed', session: signedIn, fails: true },
-  { name: 'manager-devices', session: signedIn, hash: '#/devices' },
-  { name: 'manager-devices-empty', session: signedIn, hash: '#/devices', devices: [] },
-  { name: 'manager-enrol', session: signedIn, hash: '#/devices', steps: (page) => id(page, 'enrol').click() },
-  {
-    name: 'manager-enrol-link',
-    session: signedIn,
-    hash: '#/devices',
-    async steps(page) {
-      await id(page, 'enrol').click();
-      await id(page, 'enrol-name').fill('Till 5');
-      await id(page, 'enrol-submit').click();
-      await id(page, 'enrolment-link').waitFor();
-    },
-  },
-  { name: 'manager-narrow', session: signedIn, size: { width: 600, height: 900 } },
 ];

@@ -5,6 +5,9 @@ import { extname, join, normalize } from 'node:path';
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 const CSP = "default-src 'self'; style-src 'self' 'unsafe-inline'";
+/** Stands for a product's picture. */
+const PICTURE = (hue) =>
+  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64"><rect width="64" height="64" fill="hsl(${hue} 45% 82%)"/><circle cx="32" cy="36" r="16" fill="hsl(${hue} 40% 48%)"/></svg>`;
 
 /**
  * `answer(method, path, body, url)` gives `[status, value]` for a call below /api, or null to never answer.
@@ -14,12 +17,17 @@ export async function serve(dist, answer) {
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, 'http://localhost');
     if (!url.pathname.startsWith('/api/')) return file(dist, url.pathname, response);
+    if (url.pathname.startsWith('/api/v1/pictures/')) {
+      response.writeHead(200, { 'content-type': TYPES['.svg'] });
+      response.end(PICTURE((Number(url.pathname.at(-1)) * 67) % 360));
+      return;
+    }
     let text = '';
     for await (const chunk of request) text += chunk;
     const answered = await answer(
       request.method,
       url.pathname,
-      text ? JSON.parse(text) : null,
+      text && request.headers['content-type']?.includes('json') ? JSON.parse(text) : null,
       url.searchParams,
     );
     if (!answered) return;
@@ -36,8 +44,10 @@ export async function serve(dist, answer) {
   };
 }
 
+/** A path without an ending is one of the app's own, as in the sync server. */
 function file(dist, path, response) {
-  const wanted = join(dist, normalize(path === '/' ? '/index.html' : path));
+  const isOfTheApp = !path.slice(path.lastIndexOf('/')).includes('.');
+  const wanted = join(dist, normalize(isOfTheApp ? '/index.html' : path));
   if (!wanted.startsWith(dist) || !existsSync(wanted) || !statSync(wanted).isFile()) {
     response.writeHead(404).end();
     return;

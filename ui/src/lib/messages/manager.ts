@@ -479,7 +479,7 @@ const en = {
     'Every field that this file wrote goes back to what it said before, except what somebody has written since. Products that it added go off sale.',
   'import.stop': 'Stop reading',
   'import.forget': 'Forget this file',
-  'import.row': 'Row',
+  'import.row': 'In the file',
   'import.row_number': 'Row {row}',
   'import.problem': 'What is wrong',
   'import.column': 'Column',

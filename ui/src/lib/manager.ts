@@ -35,6 +35,8 @@ export interface Span {
   basis?: Basis;
   time_zone?: string;
   store?: string;
+  /** The only currency in it; the first store's when absent. */
+  currency?: string;
 }
 
 export interface ReportQuestion extends Span {

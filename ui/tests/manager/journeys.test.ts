@@ -82,7 +82,7 @@ test('a report says in its address what is asked, and every row leads to its sal
   const row = rows.find((one) => one.textContent!.includes('Till 2'))!;
   await fireEvent.click(within(row).getByRole('link', { name: 'Till 2' }));
   expect(where()).toBe(
-    `/sales?from=2026-11-20&to=2026-11-21&basis=business_day&till=${id(4, 2)}&till_name=Till+2`,
+    `/sales?from=2026-11-20&to=2026-11-21&basis=business_day&currency=GBP&till=${id(4, 2)}&till_name=Till+2`,
   );
   const sales = await findAll('sale');
   const behind = server.made.filter(

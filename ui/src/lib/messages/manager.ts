@@ -61,6 +61,7 @@ const en = {
   'filter.clear': 'Remove all',
   'filter.store': 'Store',
   'filter.all_stores': 'All stores',
+  'filter.currency': 'Currency',
 
   'range.presets': 'Usual spans',
   'range.today': 'Today',
@@ -322,6 +323,8 @@ const en = {
   'field.tax': 'Tax',
   'field.tax_class': 'Tax class',
   'field.tax_rate': 'Tax rate',
+  'field.tax_rate_bp': 'Tax rate',
+  'field.rate_bp': 'Rate',
   'field.category': 'Category',
   'field.barcodes': 'Barcodes',
   'field.picture': 'Picture',

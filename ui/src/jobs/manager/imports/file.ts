@@ -9,17 +9,17 @@ export const COLUMNS = [
   'price',
   'tax_rate_bp',
   'tax_class',
-  'category',
   'barcodes',
+  'category',
   'active',
 ] as const;
 export const NEEDED = new Set<string>(['code', 'name', 'price']);
 
 export const SAMPLE = [
   COLUMNS.join(','),
-  '85123A,White hanging heart T-light holder,2.55,2000,,Candles,4006381333931|85123,true',
-  '22423,"Cakestand, 3 tiers",12.75,2000,,Kitchen,5012345678900,true',
-  'TEA-LOOSE,Loose leaf tea by weight,24.80,0,,Food,,true',
+  '85123A,White hanging heart T-light holder,2.55,2000,,4006381333931|85123,Candles,true',
+  '22423,"Cakestand, 3 tiers",12.75,,Standard rate,5012345678900,Kitchen,true',
+  'TEA-LOOSE,Loose leaf tea by weight,24.80,0,,,Food,true',
   '',
 ].join('\r\n');
 

@@ -14,7 +14,7 @@ const FILTERS: Record<Exclude<GroupBy, 'day'>, SaleFilter> = {
   tax_rate: 'tax_rate_bp',
 };
 
-type Asked = Pick<SalesReport, 'from' | 'to' | 'basis' | 'time_zone' | 'store' | 'group_by'>;
+type Asked = Pick<SalesReport, 'from' | 'to' | 'basis' | 'time_zone' | 'store' | 'currency' | 'group_by'>;
 
 /** The filters whose keys mean nothing to people carry their name along in the address. */
 export const nameOf = (filter: SaleFilter) => `${filter}_name`;
@@ -25,6 +25,7 @@ export function salesBehind(report: Asked, row: SalesRow | null, kind?: 'sale' |
   const query: Record<string, string> = { from: report.from, to: report.to, basis: report.basis };
   if (report.basis === 'clock' || report.group_by === 'hour') query['time_zone'] = report.time_zone;
   if (report.store) query['store'] = report.store;
+  query['currency'] = report.currency;
   if (row && report.group_by === 'day') query['from'] = query['to'] = row.key;
   else if (row && report.group_by !== 'day') {
     const filter = FILTERS[report.group_by];

@@ -21,6 +21,8 @@ export function readSpan(query: URLSearchParams, timeZone: string, nowMs: number
   if (zone) more.time_zone = zone;
   const store = query.get('store');
   if (store) more.store = store;
+  const currency = query.get('currency');
+  if (currency) more.currency = currency;
 
   const today = dayIn(zone ?? timeZone, nowMs);
   const [from, to] = [query.get('from') ?? '', query.get('to') ?? ''];

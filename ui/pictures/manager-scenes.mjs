@@ -144,7 +144,7 @@ export const managerScenes = [
   { name: 'products-none', path: '/products?search=xylophone', size: desk },
   {
     name: 'product',
-    path: '/products?search=cake',
+    path: '/products?search=cakestand',
     server: (server, shop) => {
       const product = server.catalogue.find((one) => one.code === '22423').product;
       server.write(product, 'price', '£11.95', '£12.75', 'Ben Whitaker');

@@ -196,7 +196,13 @@ impl Hub {
 }
 
 /// The owner's loop: takes what waits, admits it together, answers.
-fn own<F: Fn() -> u64>(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown: &watch::Sender<u64>, metrics: &Metrics, mut sales: SaleTeller<F>) {
+fn own<F: Fn() -> u64>(
+    mut region: Region,
+    mut inbox: mpsc::Receiver<Job>,
+    grown: &watch::Sender<u64>,
+    metrics: &Metrics,
+    mut sales: SaleTeller<F>,
+) {
     let mut waiting = Vec::with_capacity(GROUP_MAX);
     while let Some(first) = inbox.blocking_recv() {
         let mut job = Some(first);
@@ -217,7 +223,12 @@ fn own<F: Fn() -> u64>(mut region: Region, mut inbox: mpsc::Receiver<Job>, grown
     }
 }
 
-fn admit<F: Fn() -> u64>(region: &mut Region, waiting: &mut Vec<(DeviceId, Run, Admitted)>, metrics: &Metrics, sales: &mut SaleTeller<F>) {
+fn admit<F: Fn() -> u64>(
+    region: &mut Region,
+    waiting: &mut Vec<(DeviceId, Run, Admitted)>,
+    metrics: &Metrics,
+    sales: &mut SaleTeller<F>,
+) {
     if waiting.is_empty() {
         return;
     }

@@ -25,10 +25,10 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::central::Postgres;
 use crate::config::WebConfig;
-use crate::metrics::Metrics;
 use crate::hub::Hub;
 use crate::import::Importer;
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::web_api::EnrolmentCode;
 
 pub mod accounts;

@@ -107,15 +107,7 @@ fn a_first_hour_in_the_window() -> Result<()> {
         scan(&page, code)?;
     }
     page.wait_for_text("[data-testid=total]", "£28.45")?;
-    page.fill("[data-testid=search]", "heart")?;
-    page.wait_for("[data-testid=product]")?;
     keep("3-cart", &page)?;
-    // As the machine, light, dark, and round.
-    page.click("[data-testid=theme]")?;
-    page.click("[data-testid=theme]")?;
-    keep("3-cart-dark", &page)?;
-    page.click("[data-testid=theme]")?;
-    page.fill("[data-testid=search]", "")?;
 
     page.press(&key::F9.to_string())?;
     page.wait_for_text("label", "Cash received")?;
@@ -269,7 +261,6 @@ fn sales(stack: &Stack, day: &str) -> Result<Option<sync_server::web_api::SalesR
 fn keep(name: &str, page: &Page) -> Result<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("journey-window");
     std::fs::create_dir_all(&folder)?;
-    page.run("return Promise.all(document.getAnimations().map((motion) => motion.finished)).then(() => true)")?;
     let painted = || Ok(Some(page.picture()?).filter(|picture| colours(picture).is_ok_and(|colours| colours > 8)));
     let picture = until(&format!("a picture of {name} with more than one colour"), PATIENCE, painted)?;
     Ok(std::fs::write(folder.join(format!("{name}.png")), picture)?)

@@ -57,8 +57,11 @@ fn a_new_price_reaches_an_open_cart_at_the_next_scan() -> Result<()> {
         "the line in the cart keeps the price that was shown"
     );
     cashier::settle(&till, &view)?;
-    let receipt = stack::until("the receipt", PATIENCE, || Ok(stack.printers[0].receipts()?.pop()))?;
-    let paper = std::fs::read_to_string(receipt.with_extension("json"))?;
+    // The printer's folder and the transcript beside the picture come with the first paper.
+    let paper = stack::until("the receipt", PATIENCE, || {
+        let receipt = stack.printers[0].receipts().ok().and_then(|mut receipts| receipts.pop());
+        Ok(receipt.and_then(|receipt| std::fs::read_to_string(receipt.with_extension("json")).ok()))
+    })?;
     for part in ["2.95", "3.50", "6.45", "VAT 123 456", "Open daily"] {
         ensure!(paper.contains(part), "the receipt has no {part}: {paper}");
     }

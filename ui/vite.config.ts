@@ -17,5 +17,6 @@ export default defineConfig({
   server: {
     proxy: { '/api': { target: behind, changeOrigin: true, ws: true, headers: { origin: behind } } },
   },
-  test: { environment: 'happy-dom', include: ['tests/**/*.test.ts'] },
+  // A machine that does everything at once is slow; a test that takes longer than this is stuck.
+  test: { environment: 'happy-dom', include: ['tests/**/*.test.ts'], testTimeout: 60_000 },
 });

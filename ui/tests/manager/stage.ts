@@ -81,10 +81,10 @@ export function open(path: string, server = new ShopServer()): Stage {
   return { server, feeds, feed: () => feeds.at(-1)! };
 }
 
-export const find = (testid: string) => screen.findByTestId(testid, {}, { timeout: 5_000 });
-export const findAll = (testid: string) => screen.findAllByTestId(testid, {}, { timeout: 5_000 });
+export const find = (testid: string) => screen.findByTestId(testid, {}, { timeout: 20_000 });
+export const findAll = (testid: string) => screen.findAllByTestId(testid, {}, { timeout: 20_000 });
 
 /** Until it holds: what comes over `fetch` takes a few turns. */
-export const until = (holds: () => void) => vi.waitFor(holds, { timeout: 5_000, interval: 10 });
+export const until = (holds: () => void) => vi.waitFor(holds, { timeout: 20_000, interval: 10 });
 
 export const where = () => window.location.pathname + window.location.search;

@@ -15,7 +15,7 @@ UI_SOURCES := $(shell find ui/src ui/public -type f) ui/index.html ui/package-lo
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check ui reconcile pictures window package fmt clean-demo bins shop-bins \
+.PHONY: help demo test check bench ui reconcile pictures window package fmt clean-demo bins shop-bins \
 	bootstrap-demo bootstrap-test bootstrap-check bootstrap-window
 
 help: ## this list
@@ -29,6 +29,10 @@ test: bootstrap-test ui bins package ## everything that CI runs
 
 check: bootstrap-check ui/dist/index.html ## format, lints, layering, dead links, licences, advisories
 	scripts/check.sh $(LOCKED)
+
+bench: bootstrap-demo ui/dist/index.html ## every budget beside what this machine can do at best; BENCH_ARGS="--quick --only sale" for some of it
+	cargo build --profile optimised -p load $(LOCKED)
+	@exec $(CARGO_TARGET_DIR)/optimised/evertill-bench $(BENCH_ARGS)
 
 ui: ## check, test and build the app in the browser
 	cd ui && npm run check && npm test

@@ -35,7 +35,7 @@ use crate::catalogue::{self, Names};
 pub const STORE_CODE: &str = "S01";
 const PIN: &str = "1234";
 /// How long anything may take before the bench gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Makes the data folder of a region with one store, one cashier and so many products, and hands it over open, before it listens.
 ///

@@ -246,7 +246,7 @@ impl LinkedTill {
         let replicating = node.clone();
         let link = runtime.spawn(async move {
             if let Err(error) = replication::run(replicating, net, link, Arc::new(SystemEnv), stopping).await {
-                tracing_error(&error);
+                eprintln!("a till of the bench cannot replicate: {error}");
             }
         });
         Ok(Self { node, runtime, stop, link, thread })
@@ -314,10 +314,25 @@ impl LinkedTill {
         }))
     }
 
-    /// Whether it knows an order.
+    /// Waits until it knows so many orders, its own and its neighbours'.
     ///
     /// # Errors
-    /// A till that has stopped.
+    /// When that takes too long.
+    pub fn wait_for_orders(&self, orders: u64) -> Result<()> {
+        let mut events = self.events();
+        self.runtime.block_on(patiently("the orders", async {
+            loop {
+                match self.node.query(Query::Ledger {}).await.map_err(refused)? {
+                    Answer::Ledger(ledger) if ledger.orders >= orders => return Ok(()),
+                    _ => {
+                        happened(&mut events).await?;
+                    }
+                }
+            }
+        }))
+    }
+
+    /// Whether it knows an order.
     pub async fn knows(&self, order: OrderId) -> bool {
         self.node.query(Query::Order { order }).await.is_ok()
     }
@@ -334,10 +349,6 @@ impl LinkedTill {
         thread.join().map_err(|_| anyhow!("the till broke"))?;
         Ok(runtime)
     }
-}
-
-fn tracing_error(error: &dyn std::error::Error) {
-    eprintln!("a till of the bench cannot replicate: {error}");
 }
 
 async fn view(node: &Node) -> Result<TillView> {

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use node::api::Query;
+use anyhow::Result;
 use node::replication::net::Net;
-use node::till::Answer;
 
 use super::grouped;
 use crate::Bench;
@@ -30,11 +28,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
 
     sell_next_door(&server, &keys, orders)?;
     let till = LinkedTill::start(runtime()?, &many, server.address, false)?;
-    till.wait_until_online()?;
-    while known_orders(&till)? < orders as u64 {
-        std::thread::yield_now();
-        till.with(|_| ())?;
-    }
+    till.wait_for_orders(orders as u64)?;
     till.close()?;
 
     let (mut more, mut all) = (Runs::default(), Runs::default());
@@ -66,13 +60,6 @@ fn sell_next_door(server: &Server, keys: &devices::Keys, orders: usize) -> Resul
         }
         Ok(())
     }))
-}
-
-fn known_orders(till: &LinkedTill) -> Result<u64> {
-    match till.with(|till| till.query(Query::Ledger {}))?.map_err(crate::shop::refused)? {
-        Answer::Ledger(ledger) => Ok(ledger.orders),
-        _ => bail!("the till answers something else"),
-    }
 }
 
 /// The memory of a fresh process on a till's folder, after somebody has looked through orders, ledger and products.

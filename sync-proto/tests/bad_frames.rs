@@ -164,6 +164,7 @@ fn hello(cursors: usize) -> Frame {
         region: Some([3; 16]),
         cursors: vec![cursor; cursors],
         boot: u64::MAX,
+        unix_ms: Some(1_790_000_000_000),
     })
 }
 

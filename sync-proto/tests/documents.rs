@@ -57,7 +57,9 @@ fn the_later_of_two_edits_made_at_once_wins_whoever_made_it() {
             for order in [[&change_a, &change_b], [&change_b, &change_a]] {
                 let mut reader = Document::new(DocumentKind::Product, ID);
                 reader.apply(&first).expect("applies");
-                order.iter().for_each(|change| drop(reader.apply(change).expect("applies")));
+                order.iter().for_each(|change| {
+                    reader.apply(change).expect("applies");
+                });
                 assert_eq!(reader.value().expect("reads"), product("HEART", expected));
             }
         }

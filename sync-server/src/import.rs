@@ -90,6 +90,26 @@ pub fn begin(
     Ok(id)
 }
 
+/// Brings a file from beginning to end. One that has anything wrong is refused whole, as its state says.
+///
+/// # Errors
+/// What [`begin`] and [`run::step`] answer.
+pub fn whole(
+    door: &mut impl run::Door,
+    folder: &Path,
+    name: &str,
+    bytes: &[u8],
+    env: &Arc<dyn Env>,
+) -> Result<ImportView, ImportError> {
+    let id = begin(door, folder, name, bytes, None, &**env)?;
+    let read = run::step(door, folder, id, ImportState::Reading, env, |_| Ok(()))?;
+    if read.state != ImportState::Ready {
+        return Ok(read);
+    }
+    door.with(move |region| region.import_enter(id, ImportState::Applying))??;
+    run::step(door, folder, id, ImportState::Applying, env, |_| Ok(()))
+}
+
 /// Forgets an import that wrote nothing, and its file.
 ///
 /// # Errors

@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::document::Store;
 use domain::ids::{DeviceId, StoreId};
-use domain::money::{Currency, UnitPrice};
+use domain::money::Currency;
 use domain::record::DeviceKind;
 use domain::tax::TaxMode;
 use rusqlite::Connection;
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use sync_proto::env::Env;
 use sync_server::backup::{self, BackupError};
 use sync_server::daemon::{self, Opened};
-use sync_server::region::ProductRow;
+use sync_server::import;
 
 #[derive(Debug)]
 struct Still;
@@ -47,16 +48,15 @@ impl World {
             currency: Currency::new("GBP").expect("GBP"),
             tax_mode: TaxMode::Inclusive,
             receipt_footer: String::new(),
+            receipt_header: vec![],
+            languages: vec!["en".into()],
+            time_zone: "UTC".into(),
         };
         region.add_store(store, 1).expect("a store");
-        let row = |n: u32| ProductRow {
-            code: format!("P{n}"),
-            name: format!("Product {n}"),
-            price: UnitPrice::from_minor(100 + i64::from(n)).expect("a price"),
-            tax_rate_bp: 2_000,
-            barcodes: vec![],
-        };
-        region.import_products((0..600).map(row).collect(), &Still).expect("imported");
+        let rows: String = (0..600).map(|n| format!("P{n},Product {n},{}.00,2000\n", 1 + n)).collect();
+        let file = format!("code,name,price,tax_rate_bp\n{rows}");
+        let env: Arc<dyn Env> = Arc::new(Still);
+        import::whole(region, &folder.path().join("data/imports"), "products.csv", file.as_bytes(), &env).expect("imported");
         region.issue_code("S01", "Till 1", "AAAAAAAAAA", 1).expect("a code");
         let key = journal::SigningKey::from_bytes(&[3; 32]).verifying_key().to_bytes();
         region.redeem("AAAAAAAAAA", DeviceId(uuid::Uuid::from_bytes([9; 16])), key, 1).expect("admitted");

@@ -77,6 +77,9 @@ impl World {
             currency: Currency::new("GBP").expect("GBP"),
             tax_mode: TaxMode::Inclusive,
             receipt_footer: String::new(),
+            receipt_header: vec![],
+            languages: vec!["en".into()],
+            time_zone: "UTC".into(),
         };
         region.add_store(document, 1).expect("a store");
         let hub = Hub::spawn(region);
@@ -217,6 +220,7 @@ impl Till {
             region: None,
             cursors: vec![],
             boot: 1,
+            unix_ms: None,
         };
         Frame::Hello(hello).encode().expect("fits")
     }

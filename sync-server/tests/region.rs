@@ -98,12 +98,9 @@ impl Shop {
     fn import(&mut self, file: &str) -> ImportView {
         let folder = self._dir.path().join("imports");
         let env: Arc<dyn Env> = Arc::new(Still);
-        let id = import::begin(&mut self.region, &folder, "test.csv", file.as_bytes(), None, &*env).expect("begun");
-        let step = |region: &mut Region, to| import::run::step(region, &folder, id, to, &env, |_| Ok(())).expect("done");
-        let read = step(&mut self.region, ImportState::Reading);
-        assert_eq!(read.state, ImportState::Ready, "{:?}", read.problems);
-        self.region.import_enter(id, ImportState::Applying).expect("ready");
-        step(&mut self.region, ImportState::Applying)
+        let written = import::whole(&mut self.region, &folder, "test.csv", file.as_bytes(), &env).expect("brought");
+        assert_eq!(written.state, ImportState::Applied, "{:?}", written.problems);
+        written
     }
 
     fn admit(&mut self, till: &Till, run: Run) -> Result<u64, AdmitError> {

@@ -47,5 +47,6 @@ test('every code has its sentence, and codes with many causes have the till’s'
 
 test('the page for people has the same table', () => {
   const page = readFileSync('../docs/bad-input.md', 'utf8');
-  for (const [code, sentence] of Object.entries(SAID)) expect(page).toContain(`| \`${code}\` | ${sentence} |`);
+  for (const [code, sentence] of Object.entries(SAID))
+    expect(page).toContain(`| \`${code}\` | ${sentence} |`);
 });

@@ -2,12 +2,17 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use domain::document::{CODE_BYTES_MAX, NAME_BYTES_MAX};
 use domain::money::UnitPrice;
 use flate2::read::GzDecoder;
-use sync_server::region::ProductRow;
+use sync_proto::env::Env;
+use sync_server::env::Machine;
+use sync_server::import::run::Door;
+use sync_server::web_api::ImportState;
+use sync_server::{daemon, import};
 
 use crate::dice::Dice;
 
@@ -183,8 +188,41 @@ impl Names {
 }
 
 /// Products from the `from`-th on, always the same ones: each with a code of the shop and a barcode.
-pub fn products(names: &Names, from: usize, count: usize) -> Vec<ProductRow> {
+pub fn products(names: &Names, from: usize, count: usize) -> Vec<Made> {
     (from..from + count).map(|n| product(names, n)).collect()
+}
+
+/// A product of the bench.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The shop's code.
+    pub code: String,
+    /// The name.
+    pub name: String,
+    /// What one costs.
+    pub price: UnitPrice,
+    /// The tax rate in basis points.
+    pub tax_rate_bp: u32,
+    /// Codes that a scanner may read.
+    pub barcodes: Vec<String>,
+}
+
+/// Brings products into a region as a manager does: by a file, read and compared and then written.
+///
+/// # Errors
+/// A file that is refused, or a log that does not take it.
+pub fn import(door: &mut impl Door, data: &Path, products: &[Made]) -> Result<()> {
+    let mut file = csv::Writer::from_writer(Vec::new());
+    file.write_record(["code", "name", "price", "tax_rate_bp", "barcodes"])?;
+    for Made { code, name, price, tax_rate_bp, barcodes } in products {
+        let price = format!("{}.{:04}", price.0 / 10_000, price.0 % 10_000);
+        file.write_record([code, name, &price, &tax_rate_bp.to_string(), &barcodes.join("|")])?;
+    }
+    let env: Arc<dyn Env> = Arc::new(Machine);
+    let folder = data.join(daemon::IMPORTS_FOLDER);
+    let view = import::whole(door, &folder, "products.csv", &file.into_inner()?, &env)?;
+    ensure!(view.state == ImportState::Applied, "{}: {:?}", view.message, view.problems);
+    Ok(())
 }
 
 /// The shop's code of a product.
@@ -199,7 +237,7 @@ pub fn barcode(n: usize) -> String {
     format!("{digits}{}", (10 - sum % 10) % 10)
 }
 
-fn product(names: &Names, n: usize) -> ProductRow {
+fn product(names: &Names, n: usize) -> Made {
     let mut dice = Dice::new(n as u64);
     let made = || {
         let mut dice = Dice::new(n as u64 ^ 0xC0FFEE);
@@ -220,7 +258,7 @@ fn product(names: &Names, n: usize) -> ProductRow {
     };
     barcodes.push(barcode(n));
     let price = UnitPrice::from_minor(49 + dice.below(2_500) as i64).expect("a price below every bound");
-    ProductRow { code: code(n), name, price, tax_rate_bp: [0, 500, 2_000][dice.below(3)], barcodes }
+    Made { code: code(n), name, price, tax_rate_bp: [0, 500, 2_000][dice.below(3)], barcodes }
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ struct Till {
 
 impl Till {
     fn new(dice: &mut Dice) -> Self {
-        let product = |(n, row): (usize, sync_server::region::ProductRow)| Product {
+        let product = |(n, row): (usize, catalogue::Made)| Product {
             id: ProductId(uuid_v7(MORNING_MS, Dice::new(n as u64).bytes())),
             code: row.code,
             name: row.name,
@@ -163,6 +163,9 @@ impl Till {
             price: row.price,
             tax_rate_bp: row.tax_rate_bp,
             active: true,
+            category: String::new(),
+            picture: None,
+            tax_class: None,
         };
         let products = catalogue::products(&Names::Made, 0, ASSORTMENT).into_iter().enumerate().map(product).collect();
         let currency = Currency::new("GBP").expect("three capital letters");

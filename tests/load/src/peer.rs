@@ -104,6 +104,7 @@ pub fn position(chain: &OriginChain, region: Option<[u8; 16]>, cursors: Vec<sync
         region,
         cursors,
         boot: 1,
+        unix_ms: None,
     }
 }
 

@@ -52,11 +52,14 @@ pub fn found(folder: &Path, names: &Names, products: usize) -> Result<daemon::Op
         currency: Currency::new("GBP").expect("three capital letters"),
         tax_mode: TaxMode::Inclusive,
         receipt_footer: "Thank you".to_owned(),
+        receipt_header: Vec::new(),
+        languages: vec!["en".to_owned()],
+        time_zone: "Europe/London".to_owned(),
     };
     opened.region.add_store(store, now_ms)?;
     let cashier = staff_member("Ana", Role::Cashier, PIN, &Machine).map_err(|why| anyhow!(why))?;
     opened.region.add_staff(STORE_CODE, cashier, now_ms)?;
-    opened.region.import_products(catalogue::products(names, 0, products), &Machine)?;
+    catalogue::import(&mut opened.region, folder, &catalogue::products(names, 0, products))?;
     Ok(opened)
 }
 

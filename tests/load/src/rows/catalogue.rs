@@ -10,7 +10,6 @@ use node::env::SystemEnv;
 use node::replication::net::Net;
 use node::till::{Answer, Till};
 use sync_proto::frame::{Cursor, ScopeName};
-use sync_server::env::Machine;
 
 use super::grouped;
 use crate::Bench;
@@ -42,8 +41,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     rows.extend(reconnect(bench, &format!("{} products", grouped(many)), &large.server, &till)?);
 
     // As many again, so that the till that is scanned at holds twice as many.
-    let names = bench.names.clone();
-    large.server.with(move |region| region.import_products(catalogue::products(&names, many, many), &Machine))??;
+    catalogue::import(&mut large.server.hub.clone(), &work.path().join("large"), &catalogue::products(&bench.names, many, many))?;
     let linked = LinkedTill::start(runtime()?, &till, large.server.address, false)?;
     linked.wait_for_product(&catalogue::code(2 * many - 1))?;
     linked.close()?;
@@ -60,7 +58,7 @@ impl Store {
     fn open(work: &Path, name: &str, products: usize, bench: &Bench) -> Result<Self> {
         let mut opened = found(&work.join(name), &Names::Made, 0)?;
         let begun = Instant::now();
-        opened.region.import_products(catalogue::products(&bench.names, 0, products), &Machine)?;
+        catalogue::import(&mut opened.region, &work.join(name), &catalogue::products(&bench.names, 0, products))?;
         let mut rate = Runs::default();
         rate.push_alone(per_second(products, begun.elapsed()));
         let imported = Row::new(format!("import of {} products at the server", grouped(products)), "products/s", &rate);

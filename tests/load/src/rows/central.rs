@@ -9,11 +9,13 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use journeys::postgres::PrivateCluster;
 use node::env::SystemEnv;
 use node::replication::net::Net;
+use operations::logging::LogConfig;
 use sync_proto::enrolment;
 use sync_proto::env::Env;
 use sync_server::central::Postgres;
-use sync_server::central::reports::{self, SalesQuestion};
-use sync_server::config::{CentralConfig, Config, SyncConfig, WebConfig};
+use sync_server::central::reports::Period;
+use sync_server::central::reports::sales::{self, SalesQuestion};
+use sync_server::config::{CentralConfig, Config, MetricsConfig, SyncConfig, WebConfig};
 use sync_server::daemon::{self, Listening};
 use sync_server::env::Machine;
 use sync_server::web_api::GroupBy;
@@ -79,6 +81,8 @@ impl Daemon {
             sync: SyncConfig { listen: any, public: None },
             web: WebConfig { listen: any, tls_certificate: None, tls_key: None },
             central: CentralConfig { url: url.to_owned() },
+            metrics: MetricsConfig { listen: any },
+            log: LogConfig::default(),
         };
         let runtime = runtime()?;
         let (stop, stopping) = watch::channel(false);
@@ -257,9 +261,9 @@ fn figure(bench: &Bench, server: &Daemon, url: &str, link: &enrolment::Link, fol
     till.wait_for_product(&catalogue::code(PRODUCTS - 1))?;
     till.with(open_shift)??;
     let day = till.view()?.shift.context("a shift is open")?.business_day;
-    let question = SalesQuestion::new(&day, &day, GroupBy::Till, None)?;
+    let question = SalesQuestion::new(Period::new(&day, &day, None, None, None)?, GroupBy::Till, None)?;
     let central = Postgres::new(url)?;
-    let count = async || Ok::<_, anyhow::Error>(reports::sales(&central, question, Machine.unix_ms()).await?.total.sales);
+    let count = async || Ok::<_, anyhow::Error>(sales::sales(&central, &question, Machine.unix_ms()).await?.total.sales);
     let mut dice = Dice::new(9);
     let mut p99 = Runs::default();
     let mut known = till.runtime.block_on(count())?;

@@ -19,7 +19,7 @@ use crate::web_api::{EnrolmentCode, EnrolmentCodeRequest, SessionView, SignInReq
 /// How long Postgres may take to answer before `/readyz` calls it away: whoever asks does not wait for a database that hangs.
 const READY_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 /// Largest body of a request.
-const BODY_BYTES_MAX: usize = 16 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// Whether the browser speaks TLS to us.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,7 @@ async fn sign_in(
     axum::Extension(secure): axum::Extension<Secure>,
     body: Result<Json<SignInRequest>, JsonRejection>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let Json(request) = body.map_err(|e| bad_body(&e))?;
+    let Json(request) = body.map_err(|e| bad_body(&e, BODY_BYTES_MAX))?;
     let manager = check(&state.shared, from.ip(), &request).await?;
     let token = state.shared.sessions.begin(&*state.shared.env, &manager);
     tracing::info!(manager = manager.name, "signed in");
@@ -131,7 +131,7 @@ async fn enrolment_code(
     axum::Extension(Manager { name: manager, .. }): axum::Extension<Manager>,
     body: Result<Json<EnrolmentCodeRequest>, JsonRejection>,
 ) -> Result<Json<EnrolmentCode>, Refusal> {
-    let Json(request) = body.map_err(|e| bad_body(&e))?;
+    let Json(request) = body.map_err(|e| bad_body(&e, BODY_BYTES_MAX))?;
     let shared = state.shared.clone();
     let (store, name) = (request.store.clone(), request.name.clone());
     let issued = tokio::task::spawn_blocking(move || shared.desk.issue(&store, &name)).await;
@@ -164,9 +164,10 @@ async fn ready(State(state): State<WebState>) -> impl IntoResponse {
     (status, Json(json!({ "ready": ready, "central": central })))
 }
 
-pub(super) fn bad_body(rejection: &JsonRejection) -> Refusal {
+/// What is wrong with a body that may have so many bytes.
+pub(super) fn bad_body(rejection: &JsonRejection, bytes_max: usize) -> Refusal {
     Refusal::BadRequest(match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => "The request is too large.".into(),
+        StatusCode::PAYLOAD_TOO_LARGE => format!("A request has at most {bytes_max} bytes."),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "Send JSON, with content-type: application/json.".into(),
         _ => "The JSON of the request is not what this address takes.".into(),
     })

@@ -117,7 +117,7 @@ async fn create_product(
     Extension(manager): Extension<Manager>,
     body: Result<Json<ProductEdit>, JsonRejection>,
 ) -> Result<(StatusCode, Json<ProductView>), Refusal> {
-    let Json(edit) = body.map_err(|e| bad_body(&e))?;
+    let Json(edit) = body.map_err(|e| bad_body(&e, EDIT_BYTES_MAX))?;
     let (patch, env, who) = (product_patch(edit)?, state.shared.env.clone(), editor(&manager));
     let made = state.catalogue()?.hub.with(move |region| {
         let made = region.create_product(patch, Some(&who), &*env)?;
@@ -134,7 +134,7 @@ async fn edit_product(
     Path(product): Path<String>,
     body: Result<Json<ProductEdit>, JsonRejection>,
 ) -> Result<Json<ProductView>, Refusal> {
-    let Json(edit) = body.map_err(|e| bad_body(&e))?;
+    let Json(edit) = body.map_err(|e| bad_body(&e, EDIT_BYTES_MAX))?;
     let (product, seen) = (ProductId(id(&product)?), seen(edit.seen.as_deref())?);
     let (patch, env, who) = (product_patch(edit)?, state.shared.env.clone(), editor(&manager));
     let edited = state.catalogue()?.hub.with(move |region| {
@@ -203,7 +203,7 @@ async fn create_tax_class(
     Extension(manager): Extension<Manager>,
     body: Result<Json<TaxClassEdit>, JsonRejection>,
 ) -> Result<(StatusCode, Json<TaxClassView>), Refusal> {
-    let Json(edit) = body.map_err(|e| bad_body(&e))?;
+    let Json(edit) = body.map_err(|e| bad_body(&e, EDIT_BYTES_MAX))?;
     let (patch, env, who) = (tax_class_patch(edit), state.shared.env.clone(), editor(&manager));
     let made = state.catalogue()?.hub.with(move |region| region.create_tax_class(patch, Some(&who), &*env)).await??;
     let view = tax_class_view(made, &BTreeMap::new()).ok_or(Refusal::Internal)?;
@@ -217,7 +217,7 @@ async fn edit_tax_class(
     Path(class): Path<String>,
     body: Result<Json<TaxClassEdit>, JsonRejection>,
 ) -> Result<Json<TaxClassView>, Refusal> {
-    let Json(edit) = body.map_err(|e| bad_body(&e))?;
+    let Json(edit) = body.map_err(|e| bad_body(&e, EDIT_BYTES_MAX))?;
     let (class, seen) = (TaxClassId(id(&class)?), seen(edit.seen.as_deref())?);
     let (patch, env, who) = (tax_class_patch(edit), state.shared.env.clone(), editor(&manager));
     let edited =
@@ -257,7 +257,7 @@ async fn edit_store(
     Path(code): Path<String>,
     body: Result<Json<StoreEdit>, JsonRejection>,
 ) -> Result<Json<StoreView>, Refusal> {
-    let Json(edit) = body.map_err(|e| bad_body(&e))?;
+    let Json(edit) = body.map_err(|e| bad_body(&e, EDIT_BYTES_MAX))?;
     let seen = seen(edit.seen.as_deref())?;
     let (patch, env, who) = (store_patch(edit)?, state.shared.env.clone(), editor(&manager));
     let edited = state.catalogue()?.hub.with(move |region| {

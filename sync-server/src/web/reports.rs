@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::WebState;
 use super::accounts::Manager;
 use super::answer::Refusal;
-use super::api::bad_body;
+use super::api::{BODY_BYTES_MAX, bad_body};
 use crate::central::reports::exceptions::ExceptionsQuestion;
 use crate::central::reports::export::{self, ExportError, Table};
 use crate::central::reports::list::{Chosen, ListQuestion};
@@ -226,7 +226,7 @@ pub(super) async fn review(
     body: Result<Json<ReviewRequest>, JsonRejection>,
 ) -> Result<Json<ExceptionRow>, Refusal> {
     let Path(id) = path.map_err(|_| Refusal::NotFound)?;
-    let Json(request) = body.map_err(|e| bad_body(&e))?;
+    let Json(request) = body.map_err(|e| bad_body(&e, BODY_BYTES_MAX))?;
     let now_ms = state.shared.env.unix_ms();
     let (row, open) = reports::exceptions::review(&state.shared.central, &id, &manager, &request.note, now_ms).await?;
     tracing::info!(manager, exception = id, "an exception was looked at");

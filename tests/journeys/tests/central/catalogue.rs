@@ -109,7 +109,7 @@ impl Site {
 
     async fn start(&mut self) {
         let text = format!(
-            "data = {:?}\n[sync]\nlisten = \"127.0.0.1:0\"\n[web]\nlisten = \"127.0.0.1:0\"\n[central]\nurl = {:?}\n",
+            "data = {:?}\n[sync]\nlisten = \"127.0.0.1:0\"\n[web]\nlisten = \"127.0.0.1:0\"\n[central]\nurl = {:?}\n[metrics]\nlisten = \"127.0.0.1:0\"\n",
             self.folder.path(),
             self.world.cluster.url()
         );

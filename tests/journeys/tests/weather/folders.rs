@@ -20,7 +20,7 @@ fn a_folder_belongs_to_one_process_at_a_time() -> Result<()> {
     let mut stack = at_work(1, false)?;
     let data = stack.tills[0].data().to_owned();
     let told = till_complaint(&stack, &data)?;
-    says(&told, &format!("evertill-node: {} is in use by another evertill-node: stop that one first", data.display()))?;
+    says(&told, &format!("evertill-node: {} is in use by another evertill-node or window: stop that one first", data.display()))?;
     for command in [&["run"][..], &["init"], &["enrolment-code", "--store", "S01", "--name", "Till 9"]] {
         says(&server_complaint(&stack, command)?, "another evertill-sync-server uses …: stop it first")?;
     }

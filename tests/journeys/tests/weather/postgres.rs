@@ -34,7 +34,10 @@ fn restart_with(stack: &mut Stack, url: &str) -> Result<()> {
     stack.server.stop();
     let text = std::fs::read_to_string(stack.server.config())?;
     let at = text.find("[central]").context("the configuration names Postgres")?;
-    std::fs::write(stack.server.config(), format!("{}[central]\nurl = \"{url}\"\n", &text[..at]))?;
+    std::fs::write(
+        stack.server.config(),
+        format!("{}[central]\nurl = \"{url}\"\n\n[metrics]\nlisten = \"127.0.0.1:0\"\n", &text[..at]),
+    )?;
     stack.server.start()
 }
 

@@ -74,7 +74,9 @@ fn check(
     for number in 0..2 {
         sold.push(cashier::sell(stack.tills[0].client(), number)?.receipt);
     }
-    let view = view_when(stack, sentence, |view| waits_with(view, 2, sentence))?;
+    let view = view_when(stack, sentence, |view| {
+        waits_with(view, 2, sentence) && view.last_order.as_ref().is_some_and(|order| order.drawer.is_some())
+    })?;
     let drawer = view.last_order.context("a sale")?.drawer;
     ensure!(paper(stack)?.len() == before, "something came out of a printer that cannot print");
     heal(stack)?;

@@ -66,7 +66,7 @@ fn a_till_that_is_not_at_work_refuses_and_says_so() {
     for asked in [json!({"query": {"type": "till"}}), json!({"command": {"type": "sign_out"}})] {
         let error = call(&program.main, "rpc", json!({"call": asked})).unwrap_err();
         assert_eq!(error["code"], "storage", "{error}");
-        assert_eq!(error["message"], "the till is stopping");
+        assert_eq!(error["message"], "the till is stopping: start it again");
     }
 }
 

@@ -165,6 +165,8 @@ pub async fn run(
     let metrics_server = MetricsServer::bind(address).map_err(|source| DaemonError::Metrics { address, source })?;
     let live = Live::default();
     let clock = env.clone();
+    // The server is a device of the list as well, and as much at work as this process.
+    let _at_work = live.connect(domain::ids::DeviceId(uuid::Uuid::from_bytes(region.own().device)));
     let hub = Hub::spawn_live(region, live.clone(), move || clock.unix_ms());
     let web = web.counted_by(hub.metrics().clone());
     let quic = Quic::new(hub.clone(), authority.clone(), env.clone());

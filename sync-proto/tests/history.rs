@@ -195,10 +195,9 @@ proptest! {
         for (n, (seen, at, price, author)) in (0u8..).zip(edits) {
             let mut base = doc.at(seen.get::<Vec<_>>(&states)).expect("a state it had");
             let edit = base.write(&priced(price), Hlc(at), [author; 16], [100 + n; 16]);
-            changes.extend(edit.map(|change| {
-                doc.apply(&change).expect("applies");
+            changes.extend(edit.inspect(|change| {
+                doc.apply(change).expect("applies");
                 states.extend([doc.heads(), base.heads()]);
-                change
             }));
         }
         let mut other = begun();

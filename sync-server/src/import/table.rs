@@ -207,7 +207,7 @@ fn rows(mut table: Table, mut reader: csv::Reader<&[u8]>, columns: &Columns, cur
             }
             Err(problems) => {
                 table.wrong += 1;
-                problems.into_iter().for_each(|(column, value, message)| table.problem(number, column, &value, message));
+                problems.into_iter().for_each(|(column, value, message)| table.problem(number, column, value, message));
             }
         }
     }

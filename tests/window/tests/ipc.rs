@@ -19,11 +19,11 @@ struct Program {
 }
 
 fn program() -> Program {
-    let data = tempfile::tempdir().unwrap();
+    let data = tempfile::tempdir().expect("a folder");
     let arguments = Arguments::parse_from(["evertill".as_ref(), "--data".as_ref(), data.path().as_os_str()]);
-    let host = Arc::new(Host::of(&arguments).unwrap());
-    let app = shell::shell(mock_builder(), host).build(shell::context()).unwrap();
-    let main = shell::open(&app, false).unwrap();
+    let host = Arc::new(Host::of(&arguments).expect("a till"));
+    let app = shell::shell(mock_builder(), host).build(shell::context()).expect("a program");
+    let main = shell::open(&app, false).expect("a window");
     Program { app, main, data }
 }
 
@@ -32,12 +32,12 @@ fn call(window: &WebviewWindow<MockRuntime>, command: &str, arguments: Value) ->
         cmd: command.into(),
         callback: tauri::ipc::CallbackFn(0),
         error: tauri::ipc::CallbackFn(1),
-        url: "tauri://localhost".parse().unwrap(),
+        url: "tauri://localhost".parse().expect("an address"),
         body: arguments.into(),
         headers: Default::default(),
         invoke_key: INVOKE_KEY.to_owned(),
     };
-    get_ipc_response(window, request).map(|answer| answer.deserialize().unwrap())
+    get_ipc_response(window, request).map(|answer| answer.deserialize().expect("JSON"))
 }
 
 fn shown(data: &Path) -> Value {

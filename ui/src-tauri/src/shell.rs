@@ -47,6 +47,7 @@ pub fn shell<R: Runtime>(builder: Builder<R>, host: Arc<Host>) -> Builder<R> {
 }
 
 /// The screen, the capability and the configuration, as they were when this was built.
+#[expect(clippy::disallowed_types, reason = "the macro makes a map of its own, whose order nobody sees")]
 pub fn context<R: Runtime>() -> Context<R> {
     tauri::generate_context!()
 }

@@ -106,7 +106,7 @@ impl Running {
         }
     }
 
-    /// Ends what is under way, tidies up, and lets go of the data folder; after [`GRACE`] without waiting any longer.
+    /// Ends what is under way, tidies up, and lets go of the data folder; after ten seconds without waiting any longer.
     pub async fn stop(self) {
         let Self { node, thread, mut tasks, face, stop } = self;
         drop(node);

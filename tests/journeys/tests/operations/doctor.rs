@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use journeys::cashier::{self, PATIENCE};
 use journeys::stack::binaries::Binaries;
 use journeys::stack::{self, Plan, Stack};
-use node::api::LinkState;
+use node::api::{Command, LinkState, PrintState};
 use serde_json::Value;
 
 use super::super::run;
@@ -42,12 +42,21 @@ fn a_healthy_till_is_healthy_and_a_cut_off_one_is_told_what_is_away() -> Result<
     cashier::begin(stack.tills[0].client())?;
     cashier::sell(stack.tills[0].client(), 0)?;
     cashier::wait_until_sent(stack.tills[0].client())?;
-    let printed = || Ok(stack.tills[0].client().view()?.print_jobs.is_empty().then_some(()));
+    // On a machine that is too busy for the printer's answer, a receipt waits for a person who has seen the paper.
+    let printed = || {
+        let jobs = stack.tills[0].client().view()?.print_jobs;
+        for job in jobs.iter().filter(|job| job.state == PrintState::Uncertain) {
+            stack.tills[0].client().command(&Command::ResolvePrint { job: job.id, came_out: true })?;
+        }
+        Ok(jobs.is_empty().then_some(()))
+    };
     stack::until("the receipt", PATIENCE, printed)?;
 
-    let (code, findings) = examine(&stack)?;
-    let sick: Vec<_> = findings.iter().filter(|(_, level, _)| level != "ok").collect();
-    ensure!(sick.is_empty() && code == Some(0), "{sick:?}");
+    let healthy = || {
+        let (code, findings) = examine(&stack)?;
+        Ok(Some(findings).filter(|all| code == Some(0) && all.iter().all(|(_, level, _)| level == "ok")))
+    };
+    let findings = stack::until("every finding to be ok", PATIENCE, healthy)?;
     let subjects: Vec<&str> = findings.iter().map(|(subject, _, _)| subject.as_str()).collect();
     assert_eq!(
         subjects,

@@ -217,7 +217,14 @@ impl Region {
     /// # Errors
     /// When SQLite refuses; the log in memory is then read again from disk.
     pub fn admit_all(&mut self, runs: Vec<(DeviceId, Run)>) -> Result<Vec<Result<u64, AdmitError>>, RegionError> {
-        self.in_transaction(|region| runs.into_iter().map(|(sender, run)| Ok(region.admit(sender, run))).collect())
+        // What is wrong with a run concerns its sender alone, and is found before the first row. A log that refuses a row leaves nothing.
+        self.in_transaction(|region| {
+            let admit = |(sender, run)| match region.admit(sender, run) {
+                Err(AdmitError::Region(error @ RegionError::Sqlite(_))) => Err(error),
+                answer => Ok(answer),
+            };
+            runs.into_iter().map(admit).collect()
+        })
     }
 
     /// Runs `work` in one transaction and commits it. When anything fails, disk and memory are as before.
@@ -257,10 +264,10 @@ impl Region {
             return Ok(chain.commit);
         }
         let commits = chain.verify(&key, View::Whole, rest)?;
+        if commits.iter().flatten().any(|e| matches!(e.entry.body, Body::Change { .. })) {
+            return Err(AdmitError::Change);
+        }
         for (entries, seal) in commits.iter().zip(&seals[skipped..]) {
-            if entries.iter().any(|e| matches!(e.entry.body, Body::Change { .. })) {
-                return Err(AdmitError::Change);
-            }
             self.insert(chain.origin, entries, seal.as_ref())?;
         }
         let commit = chain.commit;

@@ -207,6 +207,31 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     shop.admit(&till, till.run(3, 6)).expect("the honest rest still goes on");
 }
 
+/// What is wrong with a later commit of a run is found before the first one is kept: a device that leaves it out goes on.
+#[test]
+fn a_run_that_changes_a_document_in_its_middle_leaves_nothing() {
+    let mut shop = shop();
+    let mut till = shop.till(1);
+    let scope = scopes::store(shop.store);
+    till.sell(scope.clone(), 1);
+    let (honest, heads) = (till.chain.clone(), till.heads.clone());
+    let body = Body::Change { document: [7; 16], kind: 1, bytes: vec![1, 2, 3] };
+    let sealed = till.chain.append(&till.key, Hlc(6), None, vec![NewEntry { scope: scope.clone(), body }]);
+    till.commits.push(ReceivedCommit {
+        entries: sealed.entries.iter().map(|e| (e.scope.clone(), e.bytes.clone())).collect(),
+        seal: Some(Seal { signature: sealed.signature, foreign: vec![] }),
+    });
+    let before = shop.region.last_seq();
+    assert!(matches!(shop.admit(&till, till.run(1, 2)), Err(AdmitError::Change)));
+    assert_eq!(shop.region.last_seq(), before);
+
+    (till.chain, till.heads) = (honest, heads);
+    till.commits.truncate(1);
+    till.sell(scope, 1);
+    assert_eq!(shop.admit(&till, till.run(1, 2)).expect("admitted"), 2);
+    assert_eq!(shop.region.last_seq() - before, 2);
+}
+
 #[test]
 fn every_device_gets_what_it_follows_whatever_the_size_of_the_pieces() {
     let mut shop = shop();

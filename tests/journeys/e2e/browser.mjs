@@ -44,6 +44,26 @@ export async function textWhen(locator, what, holds) {
   }
 }
 
+/**
+ * A wedge scanner: keys and Enter in one burst, 5 ms apart by the clock of the keyboard, however busy the page is. Codes one after the
+ * other do not wait for what the page makes of the first.
+ */
+export async function scan(keys, ...codes) {
+  const pressed = codes.flatMap((code) => [
+    ...[...code].map((key) => ({ key, text: key })),
+    { key: 'Enter', code: 'Enter', text: '\r', windowsVirtualKeyCode: 13 },
+  ]);
+  const begun = Date.now();
+  const sent = pressed.flatMap((key, n) => {
+    const timestamp = (begun + n * 5) / 1000;
+    return [
+      keys.send('Input.dispatchKeyEvent', { type: 'keyDown', timestamp, ...key }),
+      keys.send('Input.dispatchKeyEvent', { type: 'keyUp', timestamp, key: key.key }),
+    ];
+  });
+  await Promise.all(sent);
+}
+
 export function check(isTrue, what) {
   if (!isTrue) throw new Error(what);
 }

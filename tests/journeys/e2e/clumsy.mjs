@@ -6,27 +6,7 @@
  *
  * Gives the receipt numbers that the screen showed, in their order.
  */
-import { check, run, textWhen } from './browser.mjs';
-
-/**
- * A wedge scanner: keys and Enter in one burst, 5 ms apart by the clock of the keyboard, however busy the page is. Codes one after the
- * other do not wait for what the page makes of the first.
- */
-async function scan(keys, ...codes) {
-  const pressed = codes.flatMap((code) => [
-    ...[...code].map((key) => ({ key, text: key })),
-    { key: 'Enter', code: 'Enter', text: '\r', windowsVirtualKeyCode: 13 },
-  ]);
-  const begun = Date.now();
-  const sent = pressed.flatMap((key, n) => {
-    const timestamp = (begun + n * 5) / 1000;
-    return [
-      keys.send('Input.dispatchKeyEvent', { type: 'keyDown', timestamp, ...key }),
-      keys.send('Input.dispatchKeyEvent', { type: 'keyUp', timestamp, key: key.key }),
-    ];
-  });
-  await Promise.all(sent);
-}
+import { check, run, scan, textWhen } from './browser.mjs';
 
 /** Enter goes down and the keyboard repeats it, as it does some thirty times a second. */
 async function holdEnter(page) {

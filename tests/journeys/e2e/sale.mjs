@@ -6,15 +6,9 @@
  *
  * Amounts in the question and in the answer are the texts on the screen, such as "£12.05".
  */
-import { check, run, textWhen } from './browser.mjs';
+import { check, run, scan, textWhen } from './browser.mjs';
 
-/** A wedge scanner: a burst of keys and Enter. */
-async function scan(page, code) {
-  await page.keyboard.type(code);
-  await page.keyboard.press('Enter');
-}
-
-await run(async (asked, { page, shot }) => {
+await run(async (asked, { context, page, shot }) => {
   const id = (name) => page.getByTestId(name);
   const shows = (locator, what, text) => textWhen(locator, what, (shown) => shown.includes(text));
 
@@ -31,7 +25,7 @@ await run(async (asked, { page, shot }) => {
 
   const lines = id('cart-line');
   await page.getByRole('navigation', { name: 'What to do' }).waitFor();
-  await scan(page, asked.scan.code);
+  await scan(await context.newCDPSession(page), asked.scan.code);
   await shows(lines.first(), 'a scanned line', asked.scan.name);
   await shows(id('total'), 'the total after a scan', asked.scan.total);
 

@@ -111,6 +111,10 @@ pub async fn run(
         if welcomed || matches!(broken, Broken::Renewed) {
             wait_ms = WAIT_MIN_MS;
         }
+        // Two machines that are one device would throw each other out without end.
+        if matches!(broken, Broken::Net(NetError::Replaced)) {
+            wait_ms = WAIT_MAX_MS;
+        }
         let jitter_ms = u64::from(u16::from_be_bytes(random(&*env))) % (wait_ms / 2 + 1);
         tokio::select! {
             biased;

@@ -21,6 +21,7 @@ pub mod project;
 pub mod rebuild;
 pub mod sums;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
@@ -106,6 +107,7 @@ pub enum StoreError {
 pub struct Replica {
     db: Connection,
     commits_since_checkpoint: u32,
+    synchronous: Cell<Synchronous>,
 }
 
 impl Replica {
@@ -115,9 +117,13 @@ impl Replica {
     /// A wrong key, a newer schema, a disk that cannot be made durable, or any failure of SQLite.
     pub fn open(path: &Path, key: &StoreKey, options: &StoreOptions) -> Result<Self, StoreError> {
         let db = open_file(path, key, options, Synchronous::Full, Some(REPLICA_MIGRATIONS))?;
-        let replica = Self { db, commits_since_checkpoint: 0 };
+        let replica = Self::of(db);
         replica.project_again()?;
         Ok(replica)
+    }
+
+    fn of(db: Connection) -> Self {
+        Self { db, commits_since_checkpoint: 0, synchronous: Cell::new(Synchronous::Full) }
     }
 
     /// Projects everything anew when a migration asked for it. Done again when it was interrupted.
@@ -137,7 +143,7 @@ impl Replica {
     /// What [`Self::open`] refuses, or another file.
     pub fn reopen(path: &Path, key: &StoreKey, options: &StoreOptions, db_uuid: [u8; 16]) -> Result<Self, StoreError> {
         let db = open_file(path, key, options, Synchronous::Full, None)?;
-        let replica = Self { db, commits_since_checkpoint: 0 };
+        let replica = Self::of(db);
         if replica.db_uuid()? != Some(db_uuid) {
             return Err(StoreError::Damaged("another replica in its place, which"));
         }
@@ -157,7 +163,7 @@ impl Replica {
         if found > known {
             return Err(StoreError::Newer { path: path.to_owned(), found, known });
         }
-        Ok((Self { db, commits_since_checkpoint: 0 }, found))
+        Ok((Self::of(db), found))
     }
 
     /// The connection, for the functions of the modules below.
@@ -170,7 +176,33 @@ impl Replica {
     /// # Errors
     /// A failure of SQLite.
     pub fn begin(&self) -> Result<Transaction<'_>, StoreError> {
+        self.set_synchronous(Synchronous::Full)?;
         Ok(self.db.unchecked_transaction()?)
+    }
+
+    /// Runs `work` in a transaction whose commit does not wait for the disk: for what the server tells again when it is asked. A power cut takes
+    /// such a commit whole, or leaves it; what [`Self::begin`] commits afterwards reaches the disk together with everything before it.
+    ///
+    /// # Errors
+    /// What `work` answers, or a failure of SQLite. Nothing is left of it, unless the very commit failed.
+    pub fn unsynced<T, E: From<StoreError>>(&self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
+        self.set_synchronous(Synchronous::Normal)?;
+        let done = self.db.unchecked_transaction().map_err(StoreError::from).map_err(E::from).and_then(|tx| {
+            let value = work(&tx)?;
+            tx.commit().map_err(StoreError::from)?;
+            Ok(value)
+        });
+        // Also for what commits on its own. If it cannot be set now, `begin` tries again and refuses.
+        self.set_synchronous(Synchronous::Full)?;
+        done
+    }
+
+    fn set_synchronous(&self, wanted: Synchronous) -> Result<(), StoreError> {
+        if self.synchronous.get() != wanted {
+            self.db.execute_batch(wanted.pragma())?;
+            self.synchronous.set(wanted);
+        }
+        Ok(())
     }
 
     /// Counts a commit of so many entries towards the next checkpoint.
@@ -210,8 +242,17 @@ impl Replica {
         if busy != 0 {
             return Err(StoreError::InDoubt);
         }
-        self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('made_certain', random())", [])?;
-        Ok(())
+        self.sync()
+    }
+
+    /// Waits until everything that was committed is on the disk.
+    ///
+    /// # Errors
+    /// A failure of SQLite: it is not known what is there.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let tx = self.begin()?;
+        tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('made_certain', random())", [])?;
+        Ok(tx.commit()?)
     }
 
     /// The name of this file, if it has one yet.
@@ -242,6 +283,15 @@ pub(crate) enum Synchronous {
     Full = 2,
 }
 
+impl Synchronous {
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Normal => "PRAGMA synchronous = NORMAL",
+            Self::Full => "PRAGMA synchronous = FULL",
+        }
+    }
+}
+
 /// Opens an encrypted file and sets its durability; makes it and migrates it where there are `migrations`. The order of the pragmas matters: logging before anything can
 /// fail, the key before the first page is read, the locking mode before the journal mode.
 pub(crate) fn open_file(
@@ -260,10 +310,10 @@ pub(crate) fn open_file(
     db.set_prepared_statement_cache_capacity(128);
     unlock(&db, path, key, options.exclusive.then_some("locking_mode = EXCLUSIVE"))?;
     pragma_answers(&db, path, "journal_mode = WAL", "wal")?;
-    db.execute_batch(&format!(
-        "PRAGMA synchronous = {}; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;",
-        synchronous as u8
-    ))?;
+    db.execute_batch(synchronous.pragma())?;
+    db.execute_batch(
+        "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;",
+    )?;
     let set: u8 = db.query_row("PRAGMA synchronous", [], |r| r.get(0))?;
     if set != synchronous as u8 {
         return Err(StoreError::NotDurable { path: path.to_owned(), what: format!("synchronous is {set}") });

@@ -23,6 +23,8 @@ use crate::frame::{Ack, Commits, Cursor, Frame, Goodbye, Hello, Reason, Verdict,
 pub const VERSIONS: (u16, u16) = (1, 1);
 /// How many commits a device sends ahead of the server's acknowledgement.
 pub const IN_FLIGHT_COMMITS_MAX: u64 = 4_096;
+/// The QUIC application error code with which a server closes a connection because a newer one came with the same device's certificate.
+pub const CLOSED_REPLACED: u32 = 3;
 
 /// A frame that makes no sense where it came. The connection ends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

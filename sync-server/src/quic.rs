@@ -14,6 +14,7 @@ use quinn::{AsyncUdpSocket, Connection, Endpoint, Incoming, Runtime, VarInt};
 use sync_proto::enrolment::{ALPN, REPLICATION_ALPN};
 use sync_proto::env::Env;
 use sync_proto::probe::PROBE_ALPN;
+use sync_proto::session::CLOSED_REPLACED;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -182,7 +183,7 @@ impl Quic {
         };
         let device = enrolled.device;
         if let Some(older) = self.live().insert(device, connection.clone()) {
-            older.close(VarInt::from_u32(3), b"another connection of this device took over");
+            older.close(VarInt::from_u32(CLOSED_REPLACED), b"another connection of this device took over");
         }
         tracing::info!(event = "device_connected", %device, name = enrolled.name, "device connected");
         let _connected = self.hub.live().connect(device);

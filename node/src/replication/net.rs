@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use quinn::{AsyncUdpSocket, Connection, Endpoint, RecvStream, Runtime, SendStream, VarInt};
 use sync_proto::frame::{Frame, FrameError, frame_length};
+use sync_proto::session::CLOSED_REPLACED;
 use tokio::sync::mpsc;
 
 use super::tls::TlsError;
@@ -32,6 +33,11 @@ pub enum NetError {
     /// The server's certificate is of another authority.
     #[error("the server at {0} is not the one that the enrolment names: correct the address, or enrol with a link from it")]
     OtherAuthority(String),
+    /// Another connection with this device's certificate is newer.
+    #[error(
+        "another machine connected as this till: its data folder was copied. Stop one of the two, and enrol it anew as a till of its own"
+    )]
+    Replaced,
     /// The server closed the connection, in its own words.
     #[error("the sync server closed the connection: {0}")]
     Closed(String),
@@ -52,6 +58,7 @@ impl NetError {
             Why::TransportError(told) if told.reason.contains("invalid peer certificate") => {
                 Self::OtherAuthority(address.to_owned())
             }
+            Why::ApplicationClosed(told) if told.error_code == VarInt::from_u32(CLOSED_REPLACED) => Self::Replaced,
             Why::ApplicationClosed(told) if !told.reason.is_empty() => {
                 Self::Closed(String::from_utf8_lossy(&told.reason).into_owned())
             }

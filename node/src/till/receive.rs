@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::ids::DeviceId;
 use domain::record::DeviceKind;
 use journal::chain::link;
-use journal::{ChainError, ChainedEntry, Head, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
+use journal::{Body, ChainError, ChainedEntry, Head, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
 use rusqlite::Connection;
 use sync_proto::batch::Run;
 use sync_proto::scopes;
@@ -151,7 +151,7 @@ impl Till {
     pub fn earlier_acked(&mut self, origin: Origin, regional: u64, central: u64) -> Result<(), StoreError> {
         let Some(e) = self.from_disk.earlier.iter().find(|e| e.chain.origin == origin) else { return Ok(()) };
         let most = e.chain.commit;
-        log::set_acks(self.db()?, e.row, regional.min(most), central.min(most))?;
+        self.write_acks(e.row, (regional.min(most), central.min(most)))?;
         self.read_earlier()?;
         self.announce(Event::LinkChanged { link: self.link_view() });
         Ok(())
@@ -181,29 +181,37 @@ impl Till {
             last_entry: self.from_disk.last_entry,
             latest: self.from_disk.hlc,
             received: Received::default(),
+            documents: false,
         };
-        let tx = batch.till.replica()?.begin()?;
-        for run in runs {
-            match batch.take(&tx, run) {
-                // This till was put back from a backup and wrote on before it was connected: its earlier incarnation has two histories. The
-                // server keeps the one, this disk the other; what others wrote must not wait for that.
-                Err(ReceiveError::Fork { device, .. } | ReceiveError::Gap { device, .. })
-                    if device == *batch.till.identity.device().as_bytes() =>
-                {
-                    batch.received.forked += 1;
-                    tracing::warn!("an earlier incarnation of this till has two histories; the server's is not taken over");
+        // What a power cut takes of this is asked for again from the cursors that are found then. Only what a till needs to sell is waited for.
+        let done = batch.till.replica()?.unsynced(|db| {
+            for run in runs {
+                match batch.take(db, run) {
+                    // This till was put back from a backup and wrote on before it was connected: its earlier incarnation has two histories.
+                    // The server keeps the one, this disk the other; what others wrote must not wait for that.
+                    Err(ReceiveError::Fork { device, .. } | ReceiveError::Gap { device, .. })
+                        if device == *batch.till.identity.device().as_bytes() =>
+                    {
+                        batch.received.forked += 1;
+                        tracing::warn!("an earlier incarnation of this till has two histories; the server's is not taken over");
+                    }
+                    taken => taken?,
                 }
-                taken => taken?,
             }
-        }
-        for scope in &batch.till.followed {
-            log::move_cursor(&tx, scope, up_to)?;
-        }
+            batch.till.followed.iter().try_for_each(|scope| log::move_cursor(db, scope, up_to))?;
+            Ok::<_, ReceiveError>(())
+        });
+        let done = match done {
+            Ok(()) if batch.documents => batch.till.replica()?.sync().map_err(ReceiveError::from),
+            done => done,
+        };
         let Batch { chains, sums, effects, last_entry, latest, received, .. } = batch;
-        if let Err(error) = tx.commit() {
-            // What is on disk decides; the driver asks again from the cursors that are found there.
-            self.reopen()?;
-            return Err(StoreError::from(error).into());
+        if let Err(error) = done {
+            if matches!(error, ReceiveError::Store(_)) {
+                // What is on disk decides; the driver asks again from the cursors that are found there.
+                self.reopen()?;
+            }
+            return Err(error);
         }
         let now = self.env.unix_ms();
         let own_earlier = chains.keys().any(|origin| origin.device == *self.identity.device().as_bytes());
@@ -236,13 +244,22 @@ impl Till {
         if acks == self.from_disk.acks {
             return Ok(());
         }
-        log::set_acks(self.db()?, self.from_disk.origin_row, acks.0, acks.1)?;
+        self.write_acks(self.from_disk.origin_row, acks)?;
         self.from_disk.acks = acks;
         self.announce(Event::LinkChanged { link: self.link_view() });
         if self.last_order.is_some() {
             self.announce(Event::TillChanged {});
         }
         Ok(())
+    }
+
+    /// The server says them again at the next greeting: nothing waits for the disk.
+    fn write_acks(&mut self, origin_row: i64, (regional, central): (u64, u64)) -> Result<(), StoreError> {
+        let written = self.replica()?.unsynced(|db| log::set_acks(db, origin_row, regional, central));
+        if written.is_err() {
+            self.reopen()?;
+        }
+        written
     }
 
     /// Notes how the link is, for the screen. That the server was merely heard again is not announced.
@@ -337,6 +354,8 @@ struct Batch<'a> {
     last_entry: i64,
     latest: journal::Hlc,
     received: Received,
+    /// Whether products, staff or another document changed.
+    documents: bool,
 }
 
 impl Batch<'_> {
@@ -480,6 +499,7 @@ impl Batch<'_> {
         for (chained, id) in commit.iter().zip(&ids) {
             self.effects.add(project::entry(db, *id, row, &chained.entry, &mut self.sums)?);
             self.latest = self.latest.max(chained.entry.at);
+            self.documents |= matches!(chained.entry.body, Body::Change { .. });
             self.last_entry = *id;
         }
         self.received.entries += commit.len();

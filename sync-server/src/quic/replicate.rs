@@ -18,6 +18,8 @@ use crate::region::{AdmitError, Device, RegionError};
 
 /// Frames that may wait on their way in or out before the peer is slowed down.
 const FRAMES_WAITING_MAX: usize = 4;
+/// How many rows of the log that do not concern a device may pass before it is told that it has them.
+const ROWS_UNTOLD_MAX: u64 = 1_000;
 /// How often a connected device counts as heard although it says nothing.
 const HEARD_EVERY: Duration = Duration::from_secs(5);
 
@@ -88,6 +90,8 @@ struct Driver<'a> {
     origin: Option<Origin>,
     /// The region sequence up to which the device has what it follows; known from the greeting on.
     sent_to: u64,
+    /// The region sequence that the device was told last.
+    told_to: u64,
     /// How long a round trip to the device takes.
     rtt: Duration,
     inbox: mpsc::Receiver<Result<Frame, StreamError>>,
@@ -115,7 +119,19 @@ impl<'a> Driver<'a> {
         let hub_device = device.clone();
         let followed = quic.hub.with(move |region| region.followed_by(&hub_device)).await?;
         let session = ServerSession::new();
-        Ok(Self { quic, device, session, followed, origin: None, sent_to: 0, rtt: connection.rtt(), inbox, control, down })
+        Ok(Self {
+            quic,
+            device,
+            session,
+            followed,
+            origin: None,
+            sent_to: 0,
+            told_to: 0,
+            rtt: connection.rtt(),
+            inbox,
+            control,
+            down,
+        })
     }
 
     async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<std::convert::Infallible, Ended> {
@@ -179,6 +195,7 @@ impl<'a> Driver<'a> {
         let same_region = hello.region == Some(region);
         let cursor_of = |scope: &Scope| hello.cursors.iter().find(|c| c.scope.0 == *scope).map_or(0, |c| c.region_seq);
         self.sent_to = if same_region { self.followed.iter().map(cursor_of).min().unwrap_or(0) } else { 0 };
+        self.told_to = self.sent_to;
         self.origin = Some(origin);
         self.note_heard(hello.commit, hello.unix_ms.map(|theirs| clock_drift_ms(theirs, self.quic.env.unix_ms(), self.rtt)));
         self.quic.hub.live().device_news(self.device.device);
@@ -202,7 +219,9 @@ impl<'a> Driver<'a> {
         let followed = self.followed.clone();
         let outgoing = self.quic.hub.with(move |region| region.outgoing(&followed, after, origin, BATCH_BYTES_TARGET)).await??;
         self.sent_to = outgoing.up_to;
-        if !outgoing.runs.is_empty() || outgoing.up_to == *self.quic.hub.grown().borrow() {
+        // A place alone is told now and then: the device writes it down, and without it the server reads a little more at its next greeting.
+        if !outgoing.runs.is_empty() || outgoing.up_to >= self.told_to + ROWS_UNTOLD_MAX {
+            self.told_to = outgoing.up_to;
             self.session.send(outgoing.runs, outgoing.up_to);
         }
         Ok(())

@@ -132,18 +132,31 @@ impl Region {
     pub(super) fn heads_after(&self, origin: Origin, commit: u64) -> Result<BTreeMap<Scope, Head>, RegionError> {
         let Some(origin_id) = self.origin_ids.get(&origin) else { return Ok(BTreeMap::new()) };
         let mut heads = BTreeMap::new();
-        let mut statement = self.db.prepare_cached(
-            "SELECT seq, hash FROM entry WHERE origin = ?1 AND scope = ?2 AND commit_no <= ?3 ORDER BY seq DESC LIMIT 1",
-        )?;
-        for scope in self.chain(origin).heads.into_keys() {
-            let head = statement
-                .query_row(params![origin_id, self.scope_ids[&scope], commit], |row| {
-                    Ok(Head { seq: row.get(0)?, hash: row.get(1)? })
-                })
-                .optional()?;
-            heads.extend(head.map(|head| (scope, head)));
+        for (scope, newest) in self.chain(origin).heads {
+            if let Some(head) = self.head_after(*origin_id, self.scope_ids[&scope], newest, commit)? {
+                heads.insert(scope, head);
+            }
         }
         Ok(heads)
+    }
+
+    /// The head of one scope as it was after a commit. Commits ascend with sequence numbers, so it is found by halves.
+    fn head_after(&self, origin: i64, scope: i64, newest: Head, commit: u64) -> Result<Option<Head>, RegionError> {
+        let mut at = self.db.prepare_cached("SELECT commit_no, hash FROM entry WHERE origin = ?1 AND scope = ?2 AND seq = ?3")?;
+        let (mut found, mut low, mut high) = (None, 1, newest.seq);
+        // The newest first: that is what a device that has nearly all is asked about.
+        let mut probe = high;
+        while low <= high {
+            let (of, hash) = at.query_row(params![origin, scope, probe], |row| Ok((row.get::<_, u64>(0)?, row.get(1)?)))?;
+            if of <= commit {
+                found = Some(Head { seq: probe, hash });
+                low = probe + 1;
+            } else {
+                high = probe - 1;
+            }
+            probe = low + high.saturating_sub(low) / 2;
+        }
+        Ok(found)
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Step {
     OpenDrawer,
     /// Nothing happens at the counter, and the till tidies up.
     Idle,
+    /// The server says that it has everything.
+    Acknowledge,
     /// Count and end the shift.
     CloseShift {
         /// How much more is counted than is expected.
@@ -101,6 +103,7 @@ pub fn selling_day(sales: usize) -> Vec<Step> {
             5 => steps.push(Step::Adjust { product: sale % 12, milli: -2_000 }),
             6 => steps.push(Step::OpenDrawer),
             7 => steps.push(Step::Idle),
+            2 | 9 => steps.push(Step::Acknowledge),
             8 => steps.extend([Step::StartRefund, Step::Scan { product: 3, milli: None }, Step::Settle { over_minor: 0 }]),
             _ => {}
         }
@@ -244,10 +247,13 @@ impl Testimony {
 
 /// An action with what it asks of the till and what it should leave in the log.
 #[derive(Debug, Clone)]
-pub struct Request {
-    /// Nothing for what happens while nobody asks.
-    command: Option<Command>,
-    fact: Option<Fact>,
+pub struct Request(What);
+
+#[derive(Debug, Clone)]
+enum What {
+    Command(Command, Option<Fact>),
+    Tidy,
+    Acknowledge,
 }
 
 impl Request {
@@ -256,10 +262,17 @@ impl Request {
     /// # Errors
     /// What the till answered instead of doing it.
     pub fn make(self, open: &mut OpenTill, witness: &Witness) -> Result<(), ApiError> {
-        let Some(command) = self.command else { return Ok(open.till.tidy()?) };
-        witness.note(Note::Asked(command.clone(), self.fact.clone()));
+        let (command, fact) = match self.0 {
+            What::Command(command, fact) => (command, fact),
+            What::Tidy => return Ok(open.till.tidy()?),
+            What::Acknowledge => {
+                let commit = open.till.own_chain().commit;
+                return Ok(open.till.acked(commit, commit - 1)?);
+            }
+        };
+        witness.note(Note::Asked(command.clone(), fact.clone()));
         let after = open.till.command(command)?;
-        witness.note(Note::Done(shown(self.fact, &after)));
+        witness.note(Note::Done(shown(fact, &after)));
         witness.note(Note::Cart(after.cart));
         Ok(())
     }
@@ -279,10 +292,14 @@ impl Step {
     /// # Errors
     /// When the screen does not show what is needed for it.
     pub fn request(self, shop: &Shop, open: &OpenTill, witness: &Witness) -> Result<Request, ApiError> {
-        Ok(match self.command(shop, open, &open.till.view()?, witness)? {
-            Some((command, fact)) => Request { command: Some(command), fact },
-            None => Request { command: None, fact: None },
-        })
+        Ok(Request(match self {
+            Self::Idle => What::Tidy,
+            Self::Acknowledge => What::Acknowledge,
+            _ => {
+                let (command, fact) = self.command(shop, open, &open.till.view()?, witness)?;
+                What::Command(command, fact)
+            }
+        }))
     }
 
     fn command(
@@ -291,7 +308,7 @@ impl Step {
         open: &OpenTill,
         view: &TillView,
         witness: &Witness,
-    ) -> Result<Option<(Command, Option<Fact>)>, ApiError> {
+    ) -> Result<(Command, Option<Fact>), ApiError> {
         let scan = |product: usize, quantity_milli, unit_price| Command::AddLine {
             item: Item::Code { code: shop.products[product].barcodes[0].clone() },
             quantity_milli,
@@ -300,7 +317,7 @@ impl Step {
             separate: None,
         };
         let reason = || "a reason".to_owned();
-        Ok(Some(match self {
+        Ok(match self {
             Self::SignIn => (Command::SignIn { staff: shop.manager.id, pin: PIN.to_owned() }, Some(Fact::SignedIn)),
             Self::OpenShift { float_minor } => {
                 let business_day = Some("2026-03-02".to_owned());
@@ -331,13 +348,13 @@ impl Step {
                 (command, Some(Fact::StockAdjusted { product: product.id, milli }))
             }
             Self::OpenDrawer => (Command::OpenDrawer { reason: reason() }, Some(Fact::DrawerOpened)),
-            Self::Idle => return Ok(None),
+            Self::Idle | Self::Acknowledge => unreachable!("nobody at the counter asks for it"),
             Self::CloseShift { difference_minor } => {
                 let expected_minor = view.shift.as_ref().map_or(0, |shift| shift.expected_minor);
                 let counted_minor = expected_minor + difference_minor;
                 (Command::CloseShift { counted_minor }, Some(Fact::ShiftClosed { counted_minor, expected_minor }))
             }
-        }))
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use domain::ids::ProductId;
 use domain::receipt::receipt_number;
 use domain::record::{Order, Record};
 use journal::{Body, OriginChain, View};
+use node::store::log;
 
 use crate::day::{Fact, Paid, Testimony};
 use crate::rig::OpenTill;
@@ -102,6 +103,7 @@ pub fn judge_log(shop: &Shop, open: &OpenTill, known: &Testimony) -> Result<Verd
     let under_way = nothing_shown_is_lost(&log, known)?;
     receipt_numbers_are_gapless(&log)?;
     every_order_has_its_paper(&log, open)?;
+    what_counts_as_sent_is_there(open)?;
     Ok(Verdict { log, under_way })
 }
 
@@ -239,6 +241,16 @@ fn every_order_has_its_paper(log: &Log, open: &OpenTill) -> Result<()> {
     let orders: BTreeSet<_> = log.orders().map(|(order, _)| order.id).collect();
     ensure!(jobs.iter().copied().collect::<BTreeSet<_>>() == orders, "print jobs and orders differ");
     ensure!(jobs.len() == orders.len(), "an order has two originals");
+    Ok(())
+}
+
+/// An acknowledgement is not pushed to the disk by itself, and must not outlive what it acknowledges.
+fn what_counts_as_sent_is_there(open: &OpenTill) -> Result<()> {
+    let (db, chain) = (open.till.db()?, open.till.own_chain());
+    let Some(row) = log::find_origin(db, chain.origin)? else { return Ok(()) };
+    let (regional, central) = log::acks(db, row)?;
+    let OriginChain { commit, .. } = *chain;
+    ensure!(central <= regional && regional <= commit, "of {commit} commits {regional} and {central} count as sent");
     Ok(())
 }
 

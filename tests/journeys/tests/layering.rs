@@ -15,7 +15,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("sync-proto", &["domain", "journal"]),
     ("node", &["domain", "hardware", "journal", "operations", "sync-proto"]),
     ("sync-server", &["domain", "journal", "operations", "sync-proto"]),
-    ("evertill", &["node"]),
+    ("evertill", &["node", "operations"]),
     ("evertill-verify", &["journal"]),
 ];
 

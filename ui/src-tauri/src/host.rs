@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use node::api::{ApiError, Event};
 use node::config::{Config, ConfigError, Overrides};
+use operations::logging::LogConfig;
 use node::enrol::{EnrolError, enrol};
 use node::env::SystemEnv;
 use node::handle::{Node, NodeStopped, next_events};
@@ -137,6 +138,15 @@ impl Host {
         })
     }
 
+    /// How to log. A configuration that makes no sense is told of when the till opens; until then the log is the usual one.
+    pub fn log_config(&self) -> LogConfig {
+        self.read_config().map(|config| config.log).unwrap_or_default()
+    }
+
+    fn read_config(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.data, self.config.as_deref(), self.overrides.clone())
+    }
+
     /// Opens the till if that was not tried yet, or if it was in vain and should be tried `again`, and says what to show.
     pub async fn begin(self: &Arc<Self>, again: bool) -> Shown {
         let mut stage = self.stage.lock().await;
@@ -220,7 +230,7 @@ impl Host {
     fn open(self: &Arc<Self>, identity: Result<Identity, Problem>) -> Stage {
         let opened = || {
             let identity = identity?;
-            let config = Config::load(&self.data, self.config.as_deref(), self.overrides.clone())?;
+            let config = self.read_config()?;
             let till = identity.name().to_owned();
             Ok((Running::start(identity, &config, None)?, till))
         };

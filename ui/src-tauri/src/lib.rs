@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use arguments::{Arguments, ArgumentsError};
 use host::Host;
+use operations::logging;
 
 pub mod arguments;
 pub mod host;
@@ -43,8 +44,6 @@ pub fn run(automation: Automation) -> ExitCode {
         close_ways_in();
     }
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("EVERTILL_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match show(&arguments) {
         Ok(code) => code,
         Err(error) => {
@@ -64,6 +63,7 @@ fn close_ways_in() {
 
 fn show(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let host = Arc::new(Host::of(arguments)?);
+    logging::begin(&host.log_config());
     // Asked by Tauri later on, GTK would end the program without a sentence, and with the till open.
     gtk::init().map_err(|_| ArgumentsError::NoDisplay)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -18,5 +18,5 @@ ALTER TABLE store ADD COLUMN receipt_header TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE store ADD COLUMN languages TEXT NOT NULL DEFAULT '["en"]';
 ALTER TABLE store ADD COLUMN time_zone TEXT NOT NULL DEFAULT 'UTC';
 
--- What the program before this one could not read may be of the kinds that came with this schema: everything is projected again.
-INSERT INTO meta (key, value) SELECT 'project_again', 1 WHERE EXISTS (SELECT 1 FROM unread);
+-- The program before this one left out kinds and fields that came with this schema: everything is projected again.
+INSERT INTO meta (key, value) VALUES ('project_again', 1);

@@ -13,6 +13,8 @@ use minicbor::{Decode, Encode};
 pub const RUN_COMMITS_MAX: usize = 4_096;
 /// Most scopes of one run.
 pub const RUN_SCOPES_MAX: usize = 64;
+/// Most heads that a seal names because the receiver does not follow their scopes: a server writes to a scope of each store.
+pub const SEAL_HEADS_MAX: usize = 4_096;
 
 /// A run of commits of one origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,7 +168,7 @@ impl CommitWire {
             .seal
             .map(|seal| {
                 let foreign = seal.foreign.unwrap_or_default();
-                if foreign.len() > RUN_SCOPES_MAX {
+                if foreign.len() > SEAL_HEADS_MAX {
                     return Err(RunError::Shape("too many scopes in a seal"));
                 }
                 let foreign = foreign.into_iter().map(HeadWire::read).collect::<Result<_, _>>()?;

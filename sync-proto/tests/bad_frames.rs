@@ -5,7 +5,7 @@
 use journal::Scope;
 use minicbor::Encoder;
 use minicbor::bytes::ByteVec;
-use sync_proto::batch::{RUN_COMMITS_MAX, RUN_SCOPES_MAX};
+use sync_proto::batch::{RUN_COMMITS_MAX, RUN_SCOPES_MAX, SEAL_HEADS_MAX};
 use sync_proto::frame::{
     Ack, BODY_BYTES_MAX, CURSORS_MAX, Cursor, FRAME_BYTES_MAX, Frame, Goodbye, Hello, MESSAGE_BYTES_MAX, RUNS_MAX, Reason,
     ScopeName, Verdict, Welcome, frame_length,
@@ -101,17 +101,17 @@ const RUNS: &[Run] = &[
     ("A scope that is no name", |w| w.run().scopes[0].0 = "../Store".to_owned(), "a run of commits with a scope that is no name"),
     ("A scope of 65 letters", |w| w.run().scopes[0].0 = "s".repeat(65), "a run of commits with a scope that is no name"),
     ("A scope named twice", |w| { let s = w.run().scopes[0].clone(); w.run().scopes.push(s); }, "a run of commits with a scope named twice"),
-    ("More than 64 scopes", |w| w.run().scopes = many_scopes(), "a run of commits with too many scopes"),
+    ("More than 64 scopes", |w| w.run().scopes = scopes(RUN_SCOPES_MAX + 1), "a run of commits with too many scopes"),
     ("An entry of a scope that the run does not name", |w| w.run().commits[0].0[0].0 = 1, "a run of commits with an entry of a scope it does not name"),
     ("A run of no commits", |w| w.run().commits.clear(), "a run of commits with no commits, or too many"),
     ("A run of 4,097 commits", |w| w.run().commits = vec![(vec![(0, vec![0])], None); RUN_COMMITS_MAX + 1], "a run of commits with no commits, or too many"),
     ("A commit of more parts than a commit has", |w| w.run().commits[0].0 = vec![(0, vec![0]); journal::entry::PARTS_MAX as usize + 1], "a run of commits with too many entries in a commit"),
-    ("A seal over more than 64 other scopes", |w| w.seal().foreign = many_scopes(), "a run of commits with too many scopes in a seal"),
+    ("A seal over more than 4,096 other scopes", |w| w.seal().foreign = scopes(SEAL_HEADS_MAX + 1), "a run of commits with too many scopes in a seal"),
     ("More than 256 runs in a frame", |w| w.runs = vec![w.runs[0].clone(); RUNS_MAX + 1], "a frame with too many runs"),
 ];
 
-fn many_scopes() -> Vec<(String, u64, Vec<u8>)> {
-    (0..=RUN_SCOPES_MAX).map(|n| (format!("store/{n}"), 1, vec![3; 32])).collect()
+fn scopes(many: usize) -> Vec<(String, u64, Vec<u8>)> {
+    (0..many).map(|n| (format!("store/{n}"), 1, vec![3; 32])).collect()
 }
 
 /// What is wrong with a frame, what follows its length, the sentence.

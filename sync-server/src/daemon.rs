@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::ids::DeviceId;
@@ -22,7 +23,7 @@ use crate::import::Importer;
 use crate::live::{self, Live};
 use crate::metrics::{Metrics, MetricsServer, Now};
 use crate::quic::{Quic, QuicError};
-use crate::region::{AuthorError, Region, RegionError, Writer};
+use crate::region::{AuthorError, LogRow, Region, RegionError, Writer};
 use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState};
 use crate::web_api::EnrolmentCode;
 
@@ -91,6 +92,9 @@ pub enum DaemonError {
     /// The central database's address.
     #[error(transparent)]
     Central(#[from] CentralError),
+    /// The owner of the region's log broke. Nothing that it acknowledged is lost; a fresh process reads the log anew.
+    #[error("the owner of the region's log has ended: start the server again, and report what it said before")]
+    LogEnded,
 }
 
 /// The data folder, locked, with the log and the authority open.
@@ -183,8 +187,8 @@ pub async fn run(
     if let Err(error) = importer.resume().await {
         tracing::error!(%error, "imports that were interrupted do not go on");
     }
-    let draining = stop.clone();
-    let state = WebState::with_readiness(central.clone(), desk, env, move || !*draining.borrow())
+    let (draining, owner) = (stop.clone(), hub.clone());
+    let state = WebState::with_readiness(central.clone(), desk, env, move || !*draining.borrow() && !owner.is_ended())
         .with_live(live.clone())
         .with_catalogue(hub.clone(), importer.clone());
 
@@ -218,6 +222,8 @@ pub async fn run(
     let early = tokio::select! {
         biased;
         served = &mut serving => Some(served),
+        // Without it no sale would be taken again, and the devices would never learn why.
+        () = hub.ended() => return Err(DaemonError::LogEnded),
         () = stopping => None,
     };
     tracing::info!(event = "stopping", "devices are told goodbye");
@@ -279,7 +285,7 @@ async fn follow_central(hub: Hub, central: Postgres, fed: watch::Sender<u64>, st
             tracing::warn!(%error, "the central database cannot be prepared; tills go on, this is tried again");
             tokio::time::sleep(MIGRATE_AGAIN).await;
         }
-        let source = LogSource { hub: hub.clone(), grown: hub.grown(), fed };
+        let source = LogSource { hub: hub.clone(), grown: hub.grown(), fed, told_to: Arc::default() };
         tokio::join!(
             feed::run(source, central.clone(), stop.clone()),
             projector::run(central.clone(), stop.clone()),
@@ -325,6 +331,21 @@ struct LogSource {
     hub: Hub,
     grown: watch::Receiver<u64>,
     fed: watch::Sender<u64>,
+    /// Up to where devices were told that the central database has their commits.
+    told_to: Arc<AtomicU64>,
+}
+
+/// The first rows that an append takes: as many as fit, and always one.
+fn fitting(rows: Vec<LogRow>, max_rows: usize, max_bytes: usize) -> impl Iterator<Item = LogRow> {
+    let mut bytes = 0;
+    rows.into_iter()
+        .enumerate()
+        .take(max_rows)
+        .take_while(move |(at, row)| {
+            bytes += row.bytes.len();
+            *at == 0 || bytes <= max_bytes
+        })
+        .map(|(_, row)| row)
 }
 
 impl FeedSource for LogSource {
@@ -338,10 +359,7 @@ impl FeedSource for LogSource {
         }
         let read = self.hub.with(move |region| region.rows_after(after, max_rows, max_bytes)).await;
         match read {
-            Ok(Ok(rows)) => {
-                let within = rows.into_iter().take(max_rows);
-                within.map(feed_row).collect()
-            }
+            Ok(Ok(rows)) => fitting(rows, max_rows, max_bytes).map(feed_row).collect(),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the region's log cannot be read");
                 Vec::new()
@@ -352,9 +370,19 @@ impl FeedSource for LogSource {
 
     fn fed(&self, region_seq: u64) {
         self.fed.send_replace(region_seq);
-        let hub = self.hub.clone();
+        let (hub, told_to) = (self.hub.clone(), self.told_to.clone());
         tokio::spawn(async move {
-            match hub.with(move |region| region.commits_up_to(region_seq)).await {
+            let news = move |region: &mut Region| {
+                let before = told_to.load(Ordering::Relaxed);
+                // At first, and when the central database was put back from a backup.
+                let commits = match before == 0 || region_seq < before {
+                    true => region.commits_up_to(region_seq),
+                    false => region.commits_between(before, region_seq),
+                }?;
+                told_to.store(region_seq, Ordering::Relaxed);
+                Ok::<_, RegionError>(commits)
+            };
+            match hub.with(news).await {
                 Ok(Ok(commits)) => hub.note_central(commits),
                 Ok(Err(error)) => tracing::error!(%error, "the region's log cannot be read"),
                 Err(_) => {}
@@ -363,7 +391,7 @@ impl FeedSource for LogSource {
     }
 }
 
-fn feed_row(row: crate::region::LogRow) -> FeedRow {
+fn feed_row(row: LogRow) -> FeedRow {
     let at_ms = Entry::decode(&row.bytes).map_or(0, |entry| entry.at.unix_ms());
     let Origin { device, incarnation } = row.origin;
     FeedRow {
@@ -418,4 +446,35 @@ pub fn issue(
     let pending = region.issue_code(store_code, name, &code, env.unix_ms())?;
     let link = Link { address: public.to_owned(), code, authority: authority.fingerprint() };
     Ok(EnrolmentCode { link: link.to_string(), expires_at_ms: pending.expires_at_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_append_is_as_large_as_it_may_be_and_never_empty() {
+        let origin = Origin { device: [1; 16], incarnation: [2; 16] };
+        let row = |size| LogRow {
+            region_seq: 1,
+            origin,
+            scope: sync_proto::scopes::catalogue(),
+            seq: 1,
+            commit: 1,
+            hash: [0; 32],
+            bytes: vec![0; size],
+            seal: None,
+        };
+        for (sizes, max_rows, fits) in [
+            (&[40, 40, 40][..], 9, 2),
+            (&[100, 1], 9, 1),
+            (&[101, 1], 9, 1),
+            (&[1, 101, 1], 9, 1),
+            (&[1, 1, 1], 2, 2),
+            (&[50, 50], 9, 2),
+        ] {
+            let rows = sizes.iter().map(|size| row(*size)).collect();
+            assert_eq!(fitting(rows, max_rows, 100).count(), fits, "{sizes:?}");
+        }
+    }
 }

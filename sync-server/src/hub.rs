@@ -165,6 +165,16 @@ impl Hub {
         self.central.subscribe()
     }
 
+    /// Resolves when the owner has ended, which it does on its own only when it broke.
+    pub async fn ended(&self) {
+        self.jobs.closed().await;
+    }
+
+    /// Whether the owner takes no more jobs.
+    pub fn is_ended(&self) -> bool {
+        self.jobs.is_closed()
+    }
+
     /// Notes that the central database has commits.
     pub fn note_central(&self, commits: impl IntoIterator<Item = (Origin, u64)>) {
         self.central.send_modify(|known| {

@@ -3,13 +3,13 @@
 //! [`Region`] is synchronous and owns the connection; [`crate::hub`] gives it a thread and groups what many connections bring into one
 //! commit. Nothing is acknowledged before SQLite has synced it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use domain::ids::{DeviceId, StoreId};
 use domain::record::{DeviceEnrolment, DeviceKind, Record};
 use journal::{
-    Body, ChainError, ChainedEntry, Entry, EntryError, Head, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View,
+    Body, ChainError, ChainedEntry, Entry, EntryError, Head, Origin, OriginChain, ReceivedCommit, Scope, VerifyingKey, View,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::batch::Run;
@@ -342,13 +342,15 @@ impl Region {
                     entry.bytes,
                     seal.map(|s| &s[..]),
                 ])?;
-            self.note_device(entry)?;
+            if origin.device == self.own.device {
+                self.note_device(entry)?;
+            }
             self.note_for_watchers(origin, entry);
         }
         Ok(())
     }
 
-    /// Keeps the device table, which DeviceEnrolled records fill.
+    /// Keeps the device table, which the server's own DeviceEnrolled records fill. From anyone else they are kept, and say nothing.
     fn note_device(&mut self, entry: &ChainedEntry) -> Result<(), RegionError> {
         let Body::Record { kind: 20, version, bytes } = &entry.entry.body else { return Ok(()) };
         let Ok(Some(Record::DeviceEnrolled(enrolled))) = Record::decode(20, *version, bytes) else { return Ok(()) };
@@ -488,14 +490,4 @@ fn own_origin(db: &Connection, writer: &Writer) -> Result<Origin, RegionError> {
     let own = Origin { device: *writer.device.as_bytes(), incarnation: writer.incarnation };
     db.execute("INSERT INTO meta (key, value) VALUES ('device', ?1), ('incarnation', ?2)", params![own.device, own.incarnation])?;
     Ok(own)
-}
-
-/// Splits heads into those of followed scopes and the others.
-fn foreign_heads(heads: BTreeMap<Scope, Head>, followed: &BTreeSet<Scope>) -> Vec<(Scope, Head)> {
-    heads.into_iter().filter(|(scope, _)| !followed.contains(scope)).collect()
-}
-
-/// A seal as it goes to a peer that follows some scopes.
-fn seal(signature: [u8; 64], heads: BTreeMap<Scope, Head>, followed: &BTreeSet<Scope>) -> Seal {
-    Seal { signature, foreign: foreign_heads(heads, followed) }
 }

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use domain::document::Store;
-use domain::ids::{DeviceId, StoreId};
+use domain::document::{StaffMember, Store};
+use domain::ids::{DeviceId, StaffId, StoreId};
 use domain::money::Currency;
-use domain::record::{DeviceKind, DeviceStart, Record};
+use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, Record};
+use domain::staff::Role;
 use domain::tax::TaxMode;
 use journal::{Body, Head, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey, View};
 use sync_proto::batch::Run;
 use sync_proto::env::Env;
+use sync_proto::frame::{Commits, Frame};
 use sync_proto::scopes;
 use sync_server::hub::Hub;
 use sync_server::import::run::Door;
@@ -138,16 +140,18 @@ impl Shop {
 
 impl Till {
     fn sell(&mut self, scope: Scope, commits: usize) {
-        for _ in 0..commits {
-            let record = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor: None, software: "x".into() });
-            let body = Body::Record { kind: record.kind(), version: 1, bytes: record.encode() };
-            let sealed = self.chain.append(&self.key, Hlc(5), None, vec![NewEntry { scope: scope.clone(), body }]);
-            self.commits.push(ReceivedCommit {
-                entries: sealed.entries.iter().map(|e| (e.scope.clone(), e.bytes.clone())).collect(),
-                seal: Some(Seal { signature: sealed.signature, foreign: vec![] }),
-            });
-            self.heads.push(self.chain.heads.clone());
-        }
+        let record = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor: None, software: "x".into() });
+        (0..commits).for_each(|_| self.write(scope.clone(), &record));
+    }
+
+    fn write(&mut self, scope: Scope, record: &Record) {
+        let body = Body::Record { kind: record.kind(), version: 1, bytes: record.encode() };
+        let sealed = self.chain.append(&self.key, Hlc(5), None, vec![NewEntry { scope, body }]);
+        self.commits.push(ReceivedCommit {
+            entries: sealed.entries.iter().map(|e| (e.scope.clone(), e.bytes.clone())).collect(),
+            seal: Some(Seal { signature: sealed.signature, foreign: vec![] }),
+        });
+        self.heads.push(self.chain.heads.clone());
     }
 
     /// Commits `from` to `to`, sealed at the end only.
@@ -250,6 +254,85 @@ fn every_device_gets_what_it_follows_whatever_the_size_of_the_pieces() {
         assert_eq!(chains[&one.chain.origin], one.chain);
         assert!(!chains.contains_key(&two.chain.origin), "nobody is told what they wrote themselves");
         assert_eq!(chains[&shop.region.own()], shop.region.chain(shop.region.own()));
+    }
+}
+
+/// The server writes to a scope of each store, and a till follows one of them.
+#[test]
+fn tills_of_a_region_of_many_stores_can_check_every_seal() {
+    let mut shop = shop();
+    let till = shop.till(1);
+    for n in 0..70_u8 {
+        let code = format!("T{n}");
+        let id = StoreId(uuid::Uuid::from_bytes([100 + n; 16]));
+        let like = shop.region.store_by_code("S01").expect("reads").expect("the first store");
+        shop.region.add_store(Store { id, code: code.clone(), ..like }, 1).expect("a store");
+        let member = StaffMember {
+            id: StaffId(uuid::Uuid::from_bytes([100 + n; 16])),
+            name: "Ana".to_owned(),
+            role: Role::Cashier,
+            pin_hash: "none".to_owned(),
+            active: true,
+        };
+        shop.region.add_staff(&code, member, 1).expect("a member of staff");
+    }
+    for bytes_max in [1, 2_000, 1_000_000] {
+        let (chains, _) = shop.received(till.chain.origin, bytes_max);
+        let (own, directory) = (shop.region.own(), scopes::directory());
+        assert_eq!(chains[&own].head(&directory), shop.region.chain(own).head(&directory));
+    }
+    let followed = scopes::followed_by(DeviceKind::Till, shop.store).into_iter().collect();
+    let runs = shop.region.outgoing(&followed, 0, till.chain.origin, 1_000_000).expect("reads").runs;
+    let heads = runs[0].commits.last().and_then(|commit| commit.seal.as_ref()).map(|seal| seal.foreign.len());
+    assert!(heads > Some(64), "{heads:?}");
+    let frame = Frame::Commits(Commits { runs, up_to: Some(1) });
+    let bytes = frame.encode().expect("fits a frame");
+    assert_eq!(Frame::decode(&bytes[4..]).expect("decodes"), Some(frame));
+}
+
+/// A till may say what happened at it, and not who anybody is.
+#[test]
+fn a_till_enrols_nobody() {
+    let mut shop = shop();
+    let (mut till, neighbour) = (shop.till(1), shop.till(2));
+    let known = shop.region.device(neighbour.id).cloned();
+    for (device, kind, number) in [(neighbour.id, DeviceKind::Till, 2), (till.id, DeviceKind::Server, 1)] {
+        let forged = DeviceEnrolment { device, store: None, kind, name: "Forged".to_owned(), number, public_key: [9; 32] };
+        till.write(scopes::store(shop.store), &Record::DeviceEnrolled(forged));
+    }
+    assert_eq!(shop.admit(&till, till.run(1, 2)).expect("kept, as all that a till says"), 2);
+    for region in [&shop.region, &open(&shop.path)] {
+        assert_eq!(region.device(neighbour.id), known.as_ref());
+        assert_eq!(region.device(till.id).map(|d| (d.kind, d.store)), Some((DeviceKind::Till, Some(shop.store))));
+    }
+}
+
+/// The short way of finding what central has must find what the long way finds.
+#[test]
+fn commits_of_a_piece_of_the_log_are_those_of_the_whole() {
+    let mut shop = shop();
+    let (mut one, mut two) = (shop.till(1), shop.till(2));
+    for n in 1..=6 {
+        one.sell(scopes::store(shop.store), 1);
+        two.sell(scopes::store(shop.store), 2);
+        shop.admit(&one, one.run(n, n)).expect("admitted");
+        shop.admit(&two, two.run(2 * n - 1, 2 * n)).expect("admitted");
+    }
+    // Commits of several entries, which a place of the log can lie in.
+    shop.import(&format!("code,name,price,tax_rate_bp\n{}", (0..9).map(|n| format!("P{n},P,1,0\n")).collect::<String>()));
+    let whole = |up_to| shop.region.commits_up_to(up_to).expect("reads").into_iter().collect::<BTreeMap<_, _>>();
+    for from in 0..=shop.region.last_seq() {
+        for to in from..=shop.region.last_seq() {
+            let mut known = whole(from);
+            for (origin, commit) in shop.region.commits_between(from, to).expect("reads") {
+                let last = known.entry(origin).or_default();
+                *last = commit.max(*last);
+            }
+            known.retain(|_, commit| *commit > 0);
+            let mut all = whole(to);
+            all.retain(|_, commit| *commit > 0);
+            assert_eq!(known, all, "from {from} to {to}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use domain::record::Record;
 use journal::{Body, Entry};
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::documents::{Document, DocumentValue};
+use sync_proto::scopes;
 
 use super::sums::Sums;
 use super::{StoreError, catalogue, orders, people};
@@ -76,11 +77,20 @@ pub fn record(
             db.prepare_cached("INSERT OR REPLACE INTO series (origin, series) VALUES (?, ?)")?
                 .execute(params![origin, s.series])?;
         }
-        Record::DeviceEnrolled(d) => people::put_device(db, d)?,
+        Record::DeviceEnrolled(d) if is_of_directory(db, id)? => people::put_device(db, d)?,
+        Record::DeviceEnrolled(_) => return unread(db, id, "a device's enrolment that no server wrote"),
         Record::StockAdjusted(_) | Record::AccountAdjusted(_) | Record::DrawerOpened(_) | Record::SignedIn(_) => {}
     }
     sums.fold(origin, record);
     Ok(Effects { catalogue: false, till: true })
+}
+
+/// Whether an entry is in the scope that only servers write to.
+fn is_of_directory(db: &Connection, id: i64) -> Result<bool, StoreError> {
+    let name: String = db
+        .prepare_cached("SELECT s.name FROM entry e JOIN scope s ON s.id = e.scope WHERE e.id = ?")?
+        .query_row([id], |r| r.get(0))?;
+    Ok(name == scopes::directory().as_str())
 }
 
 fn change(db: &Connection, id: i64, kind: DocumentKind, document: [u8; 16], bytes: &[u8]) -> Result<Effects, StoreError> {

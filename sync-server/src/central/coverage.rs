@@ -23,6 +23,8 @@ pub struct Gaps {
     pub orders_without_day: u64,
     /// Whether the figures are being built again after an update, so that some may be the old ones.
     pub rebuilding: bool,
+    /// Records that are in no figure because this program cannot read them, and nobody has looked into yet.
+    pub unread_records: u64,
 }
 
 /// What is known of one till.
@@ -77,11 +79,20 @@ async fn gaps(tx: &Transaction<'_>, store: Option<Uuid>) -> Result<Gaps, Central
     let row = tx
         .query_one(
             "SELECT (SELECT count(*) FROM orders WHERE business_day IS NULL AND ($2::uuid IS NULL OR store_id = $2)),
-                 EXISTS (SELECT FROM projector_cursor WHERE name = 'read_model' AND version < $1)",
+                 EXISTS (SELECT FROM projector_cursor WHERE name = 'read_model' AND version < $1),
+                 (SELECT COALESCE(sum(entries), 0)::bigint FROM skipped_kinds WHERE body = 'record')
+                     + (SELECT count(*) FROM exceptions AS e
+                        WHERE e.kind IN ('unreadable_entry', 'unreadable_record', 'not_projected')
+                          AND (e.store_id IS NULL OR $2::uuid IS NULL OR e.store_id = $2)
+                          AND NOT EXISTS (SELECT FROM exception_reviews AS r WHERE r.central_seq = e.central_seq AND r.kind = e.kind))",
             &[&READ_MODEL, &store],
         )
         .await?;
-    Ok(Gaps { orders_without_day: row.get::<_, i64>(0).unsigned_abs(), rebuilding: row.get(1) })
+    Ok(Gaps {
+        orders_without_day: row.get::<_, i64>(0).unsigned_abs(),
+        rebuilding: row.get(1),
+        unread_records: row.get::<_, i64>(2).unsigned_abs(),
+    })
 }
 
 /// The coverage of what the transaction sees of a store, or of all.
@@ -166,6 +177,11 @@ fn sentence(now_ms: u64, tills: &[TillCoverage], drifts: &[Option<i64>], gaps: G
         let wait = if orders_without_day == 1 { "waits" } else { "wait" };
         parts.push(format!("{orders_without_day} {} {wait} for the opening of their shift", plural(orders_without_day, "order")));
     }
+    match gaps.unread_records {
+        0 => {}
+        1 => parts.push("1 record is of a newer program or cannot be read: bring the server up to date".to_owned()),
+        n => parts.push(format!("{n} records are of a newer program or cannot be read: bring the server up to date")),
+    }
     parts.join("; ") + "."
 }
 
@@ -226,7 +242,7 @@ mod tests {
     }
 
     fn check(tills: Vec<TillFacts>, orders_without_day: u64, complete: bool, expected: Expect) {
-        let coverage = coverage(NOW, tills, Gaps { orders_without_day, rebuilding: false });
+        let coverage = coverage(NOW, tills, Gaps { orders_without_day, ..Gaps::default() });
         expected.assert_eq(&coverage.sentence);
         assert_eq!(coverage.complete, complete);
     }
@@ -276,6 +292,9 @@ mod tests {
         let rebuilding = coverage(NOW, vec![], Gaps { rebuilding: true, ..Gaps::default() });
         assert!(!rebuilding.complete);
         assert!(rebuilding.sentence.contains("being built again"), "{}", rebuilding.sentence);
+        let unread = coverage(NOW, vec![of("Till 1", Some(0), 0)], Gaps { unread_records: 2, ..Gaps::default() });
+        assert!(!unread.complete);
+        assert!(unread.sentence.ends_with("; 2 records are of a newer program or cannot be read: bring the server up to date."));
     }
 
     #[test]

@@ -23,13 +23,15 @@ pub enum ExceptionKind {
     Document,
     /// One field of a document written by two people who did not see each other's words.
     EditedAtOnce,
+    /// A record that only a server may write, from another device.
+    NotAllowed,
     /// An entry that the central database does not take.
     NotProjected,
 }
 
 impl ExceptionKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Fork,
         Self::UnreadableEntry,
         Self::UnreadableRecord,
@@ -40,6 +42,7 @@ impl ExceptionKind {
         Self::DuplicateId,
         Self::Document,
         Self::EditedAtOnce,
+        Self::NotAllowed,
         Self::NotProjected,
     ];
 
@@ -56,6 +59,7 @@ impl ExceptionKind {
             Self::DuplicateId => "duplicate_id",
             Self::Document => "document",
             Self::EditedAtOnce => "edited_at_once",
+            Self::NotAllowed => "not_allowed",
             Self::NotProjected => "not_projected",
         }
     }
@@ -78,6 +82,7 @@ impl ExceptionKind {
             Self::DuplicateId => "One id was used twice",
             Self::Document => "An edit does not fit",
             Self::EditedAtOnce => "Two people edited one field at once",
+            Self::NotAllowed => "A till wrote what only a server may write",
             Self::NotProjected => "An entry is missing from the figures",
         }
     }
@@ -100,6 +105,9 @@ impl ExceptionKind {
             Self::DuplicateId => "Only the first counts. Compare both with the paper receipts and enter what is missing.",
             Self::Document => "The edit is left out. Make it once more on the manager page.",
             Self::EditedAtOnce => "Look at its history, and edit it again if the other one was right.",
+            Self::NotAllowed => {
+                "It is kept but has no effect. No till of ours writes it: take this one out of use and have it looked at."
+            }
             Self::NotProjected => "It is kept but is in no figure. Bring the server up to date, then run `reproject`.",
         }
     }

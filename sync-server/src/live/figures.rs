@@ -31,7 +31,7 @@ pub async fn follow_figures(live: Live, central: Postgres, mut stop: watch::Rece
                 continue;
             }
             projected.mark_unchanged();
-            let Ok(now) = standing(&central).await else {
+            let Ok(now) = standing(&central, told).await else {
                 tokio::time::sleep(AWAY_PAUSE).await;
                 continue;
             };
@@ -61,18 +61,23 @@ struct Standing {
     open: i64,
 }
 
-async fn standing(central: &Postgres) -> Result<Standing, CentralError> {
+/// Exceptions are counted only when the figures moved since `told`: a review is told of by whoever made it.
+async fn standing(central: &Postgres, told: Option<Standing>) -> Result<Standing, CentralError> {
     let loan = central.get().await?;
     let standing = in_time("say how far the figures are", ANSWER_WAIT, async {
+        let row = loan.query_one("SELECT central_seq FROM projector_cursor WHERE name = 'read_model'", &[]).await?;
+        let central_seq = row.get(0);
+        if let Some(told) = told.filter(|told| told.central_seq == central_seq) {
+            return Ok(told);
+        }
         let row = loan
             .query_one(
-                "SELECT (SELECT central_seq FROM projector_cursor WHERE name = 'read_model'),
-                     (SELECT count(*) FROM exceptions AS e WHERE NOT EXISTS (
-                         SELECT FROM exception_reviews AS r WHERE r.central_seq = e.central_seq AND r.kind = e.kind))",
+                "SELECT count(*) FROM exceptions AS e WHERE NOT EXISTS (
+                     SELECT FROM exception_reviews AS r WHERE r.central_seq = e.central_seq AND r.kind = e.kind)",
                 &[],
             )
             .await?;
-        Ok(Standing { central_seq: row.get(0), open: row.get(1) })
+        Ok(Standing { central_seq, open: row.get(0) })
     })
     .await?;
     central.give_back(loan);

@@ -114,8 +114,13 @@ impl Region {
 
     /// Writes records into the directory as one commit.
     pub(super) fn write_records(&mut self, records: Vec<Record>, now_ms: u64) -> Result<(), AuthorError> {
+        self.in_transaction(|region| region.keep_records(records, now_ms))
+    }
+
+    /// What [`Self::write_records`] does, inside the open transaction.
+    pub(super) fn keep_records(&mut self, records: Vec<Record>, now_ms: u64) -> Result<(), AuthorError> {
         let entries = records.iter().map(|record| NewEntry { scope: scopes::directory(), body: body(record) }).collect();
-        self.in_transaction(|region| region.commit_own(entries, None, now_ms))
+        self.commit_own(entries, None, now_ms)
     }
 
     /// Adds a store.

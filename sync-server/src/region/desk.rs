@@ -95,9 +95,13 @@ impl Region {
         let store = StoreId(uuid::Uuid::from_bytes(store));
         let number = self.devices().filter(|d| d.store == Some(store)).map(|d| d.number).max().unwrap_or(0) + 1;
         let enrolment = DeviceEnrolment { device, store: Some(store), kind: DeviceKind::Till, name, number, public_key };
-        self.db.execute("DELETE FROM enrolment_code WHERE code_hash = ?1", [hash])?;
-        self.db.execute("DELETE FROM meta WHERE key = 'wrong_tries'", [])?;
-        self.write_records(vec![Record::DeviceEnrolled(enrolment.clone())], now_ms)?;
+        // The code ends with the device that it admitted, or not at all.
+        self.in_transaction(|region| {
+            region.db.execute("DELETE FROM enrolment_code WHERE code_hash = ?1", [hash])?;
+            region.db.execute("DELETE FROM meta WHERE key = 'wrong_tries'", [])?;
+            region.keep_records(vec![Record::DeviceEnrolled(enrolment.clone())], now_ms)?;
+            Ok::<_, DeskError>(())
+        })?;
         Ok(enrolment)
     }
 

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use journal::{Entry, Head, Origin, ReceivedCommit, Scope};
+use journal::{Entry, Head, Origin, ReceivedCommit, Scope, Seal};
 use rusqlite::{OptionalExtension, params};
 use sync_proto::batch::{RUN_COMMITS_MAX, Run};
 use sync_proto::frame::RUNS_MAX;
 
-use super::{Region, RegionError, seal};
+use super::{Region, RegionError};
+
+/// Roughly how many bytes a head takes in a seal.
+const HEAD_BYTES: usize = 100;
 
 /// What goes to a device next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,12 +94,12 @@ impl Region {
         let rows = self.rows_after(after, RUN_COMMITS_MAX, bytes_max)?;
         let Some(last) = rows.last() else { return Ok(Outgoing { runs: Vec::new(), up_to: after }) };
         let mut up_to = last.region_seq;
-        let mut builder = RunBuilder { region: self, followed, runs: Vec::new(), ends: BTreeMap::new() };
+        let mut builder = RunBuilder { region: self, followed, runs: Vec::new(), ends: BTreeMap::new(), seal_bytes: 0 };
         for commit in rows.chunk_by(|a, b| a.origin == b.origin && a.commit == b.commit) {
             if commit[0].origin == receiver || !commit.iter().any(|row| followed.contains(&row.scope)) {
                 continue;
             }
-            if builder.runs.len() >= RUNS_MAX {
+            if builder.is_full(commit[0].origin, bytes_max) {
                 up_to = commit[0].region_seq - 1;
                 break;
             }
@@ -104,6 +107,32 @@ impl Region {
         }
         let runs = builder.finish()?;
         Ok(Outgoing { runs, up_to })
+    }
+
+    /// The last commit of each origin that wrote after one place of the log, as far as it lies wholly up to another.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn commits_between(&self, after: u64, up_to: u64) -> Result<Vec<(Origin, u64)>, RegionError> {
+        let origins: BTreeMap<i64, Origin> = self.origin_ids.iter().map(|(origin, id)| (*id, *origin)).collect();
+        let mut statement = self.db.prepare_cached(
+            "SELECT region_seq, origin, commit_no FROM entry WHERE region_seq > ?1 AND region_seq <= ?2 ORDER BY region_seq",
+        )?;
+        // One row beyond the end: it shows whether the last commit is cut.
+        let mut found = statement.query([after, up_to.saturating_add(1)])?;
+        let mut commits = BTreeMap::new();
+        let mut last = None;
+        while let Some(row) = found.next()? {
+            let (place, origin, commit): (u64, i64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let origin = *origins.get(&origin).ok_or(RegionError::Damaged("an origin"))?;
+            if place <= up_to {
+                commits.insert(origin, commit);
+                last = Some((origin, commit));
+            } else if last == Some((origin, commit)) {
+                commits.insert(origin, commit - 1);
+            }
+        }
+        Ok(commits.into_iter().collect())
     }
 
     /// The last commit of every origin that lies wholly up to a place of the log.
@@ -128,13 +157,24 @@ impl Region {
         Ok(commits)
     }
 
-    /// The heads of an origin as they were after a commit.
-    pub(super) fn heads_after(&self, origin: Origin, commit: u64) -> Result<BTreeMap<Scope, Head>, RegionError> {
-        let Some(origin_id) = self.origin_ids.get(&origin) else { return Ok(BTreeMap::new()) };
-        let mut heads = BTreeMap::new();
-        for (scope, newest) in self.chain(origin).heads {
-            if let Some(head) = self.head_after(*origin_id, self.scope_ids[&scope], newest, commit)? {
-                heads.insert(scope, head);
+    /// The heads of an origin's scopes that are not followed, as they were after a commit.
+    fn foreign_heads_after(
+        &self,
+        origin: Origin,
+        commit: u64,
+        followed: &BTreeSet<Scope>,
+    ) -> Result<Vec<(Scope, Head)>, RegionError> {
+        let (Some(chain), Some(origin_id)) = (self.chains.get(&origin), self.origin_ids.get(&origin)) else {
+            return Ok(Vec::new());
+        };
+        let foreign = chain.heads.iter().filter(|(scope, _)| !followed.contains(scope));
+        if commit >= chain.commit {
+            return Ok(foreign.map(|(scope, head)| (scope.clone(), *head)).collect());
+        }
+        let mut heads = Vec::new();
+        for (scope, newest) in foreign {
+            if let Some(head) = self.head_after(*origin_id, self.scope_ids[scope], *newest, commit)? {
+                heads.push((scope.clone(), head));
             }
         }
         Ok(heads)
@@ -167,13 +207,23 @@ struct RunBuilder<'a> {
     runs: Vec<Run>,
     /// The last commit of every run, by the run's position, with its signature if it has one.
     ends: BTreeMap<usize, (u64, Option<[u8; 64]>)>,
+    /// Roughly how many bytes the heads come to that the seals will name.
+    seal_bytes: usize,
 }
 
 impl RunBuilder<'_> {
+    /// Whether a commit of an origin would begin a run that does not fit any more. The first always fits.
+    fn is_full(&self, origin: Origin, bytes_max: usize) -> bool {
+        let begins = self.runs.last().is_some_and(|run| run.origin != origin);
+        begins && (self.runs.len() >= RUNS_MAX || self.seal_bytes >= bytes_max)
+    }
+
     fn push(&mut self, commit: &[LogRow]) -> Result<(), RegionError> {
         let (first, last) = (&commit[0], &commit[commit.len() - 1]);
         if self.runs.last().is_none_or(|run| run.origin != first.origin) {
             self.runs.push(Run { origin: first.origin, before: BTreeMap::new(), commits: Vec::new() });
+            let foreign = |heads: &BTreeMap<Scope, Head>| heads.keys().filter(|scope| !self.followed.contains(*scope)).count();
+            self.seal_bytes += self.region.chains.get(&first.origin).map_or(0, |chain| foreign(&chain.heads)) * HEAD_BYTES;
         }
         let at = self.runs.len() - 1;
         let run = &mut self.runs[at];
@@ -197,9 +247,9 @@ impl RunBuilder<'_> {
                 Some(signature) => (commit, signature),
                 None => self.carry_on(at, commit)?,
             };
-            let heads = self.region.heads_after(origin, commit)?;
+            let foreign = self.region.foreign_heads_after(origin, commit, self.followed)?;
             let last = self.runs[at].commits.last_mut().ok_or(RegionError::Damaged("a run"))?;
-            last.seal = Some(seal(signature, heads, self.followed));
+            last.seal = Some(Seal { signature, foreign });
         }
         Ok(self.runs)
     }

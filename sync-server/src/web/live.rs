@@ -43,6 +43,7 @@ pub(super) async fn watch(
     let place = state.shared.turns.watchers.clone().try_acquire_owned().map_err(|_| busy())?;
     Ok(upgrade
         .max_message_size(HEARD_BYTES_MAX)
+        .max_frame_size(HEARD_BYTES_MAX)
         .on_upgrade(move |socket| async move { serve(socket, &state, &headers, place).await }))
 }
 

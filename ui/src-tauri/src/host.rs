@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use node::api::{ApiError, Event};
 use node::config::{Config, ConfigError, Overrides};
-use operations::logging::LogConfig;
 use node::enrol::{EnrolError, enrol};
 use node::env::SystemEnv;
 use node::handle::{Node, NodeStopped, next_events};
 use node::identity::{Identity, IdentityError, is_enrolled};
 use node::running::{Running, StartError};
+use operations::logging::LogConfig;
 use serde::Serialize;
 use tauri::async_runtime::JoinHandle;
 use tokio::sync::Mutex;

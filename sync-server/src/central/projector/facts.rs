@@ -278,7 +278,11 @@ pub(super) fn fold(fact: &RecordFact, rows: &mut Rows) {
         (Record::AccountAdjusted(a), Some(store)) => account(fact, store, a, rows),
         (Record::ShiftOpened(s), Some(store)) => opening(fact, store, s, rows),
         (Record::ShiftClosed(s), Some(store)) => closing(fact, store, s, rows),
-        (Record::DeviceEnrolled(d), _) => rows.devices.push(device(fact, d)),
+        // Where no store's devices write, only servers do.
+        (Record::DeviceEnrolled(d), None) => rows.devices.push(device(fact, d)),
+        (Record::DeviceEnrolled(d), Some(_)) => {
+            rows.flag_record(fact, ExceptionKind::NotAllowed, format!("it says who device {} is", d.device));
+        }
         (Record::DeviceStarted(s), _) => rows.starts.push(StartRow {
             device: fact.device,
             incarnation: fact.incarnation,

@@ -85,22 +85,24 @@ impl Region {
     /// Amounts are not converted: a store that has sold, or has a shift open, keeps its currency.
     fn check_may_change_currency(&self, store: StoreId) -> Result<(), AuthorError> {
         let Some(scope) = self.scope_ids.get(&scopes::store(store)) else { return Ok(()) };
-        let mut statement = self.db.prepare("SELECT bytes FROM entry WHERE scope = ?1 ORDER BY region_seq")?;
-        let mut found = statement.query([scope])?;
+        let mut statement = self.db.prepare("SELECT bytes FROM entry WHERE origin = ?1 AND scope = ?2 ORDER BY seq")?;
         let mut open = BTreeSet::new();
-        while let Some(row) = found.next()? {
-            let bytes: Vec<u8> = row.get(0)?;
-            let entry = Entry::decode(&bytes).map_err(|_| RegionError::Damaged("an entry"))?;
-            let Body::Record { kind, version, bytes } = entry.body else { continue };
-            match Record::decode(kind, version, &bytes) {
-                Ok(Some(Record::SaleCompleted(_) | Record::RefundGiven(_))) => {
-                    return Err(AuthorError::Conflict(
-                        "The store has sold already, and amounts are not converted: its currency stays.".to_owned(),
-                    ));
+        for origin in self.origin_ids.values() {
+            let mut found = statement.query([origin, scope])?;
+            while let Some(row) = found.next()? {
+                let bytes: Vec<u8> = row.get(0)?;
+                let entry = Entry::decode(&bytes).map_err(|_| RegionError::Damaged("an entry"))?;
+                let Body::Record { kind, version, bytes } = entry.body else { continue };
+                match Record::decode(kind, version, &bytes) {
+                    Ok(Some(Record::SaleCompleted(_) | Record::RefundGiven(_))) => {
+                        return Err(AuthorError::Conflict(
+                            "The store has sold already, and amounts are not converted: its currency stays.".to_owned(),
+                        ));
+                    }
+                    Ok(Some(Record::ShiftOpened(s))) => drop(open.insert(s.shift)),
+                    Ok(Some(Record::ShiftClosed(s))) => drop(open.remove(&s.shift)),
+                    _ => {}
                 }
-                Ok(Some(Record::ShiftOpened(s))) => drop(open.insert(s.shift)),
-                Ok(Some(Record::ShiftClosed(s))) => drop(open.remove(&s.shift)),
-                _ => {}
             }
         }
         match open.is_empty() {

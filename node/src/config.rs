@@ -59,6 +59,15 @@ pub struct Overrides {
     pub printer_profile: Option<String>,
 }
 
+impl Overrides {
+    /// Only what was said: an empty variable of the environment says nothing.
+    pub fn said(self) -> Self {
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let Self { listen, server, printer, printer_profile } = self;
+        Self { listen: said(listen), server: said(server), printer: said(printer), printer_profile: said(printer_profile) }
+    }
+}
+
 /// Why a configuration is refused. Nothing was opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -155,7 +155,7 @@ async fn face(report: &mut Report, listen: SocketAddr) {
         Ok(Ok(false)) => report.error(SUBJECT, format!("the till at {listen} says that it is not ready"), todo),
         Ok(Err(error)) => {
             let found = format!("a till runs on this folder but not at {listen} ({error})");
-            report.warning(SUBJECT, found, "give the same --listen or --config as it was started with");
+            report.warning(SUBJECT, found, "give the same --listen or --config as it was started with; the window listens nowhere, and then this is as it should be");
         }
         Err(_) => report.error(SUBJECT, format!("the till at {listen} did not answer in {} s", FACE_WAIT.as_secs()), todo),
     }

@@ -53,7 +53,7 @@ impl Draft {
     /// A failure of SQLite or of the disk.
     pub fn open(path: &Path, key: &StoreKey, options: &StoreOptions) -> Result<Self, StoreError> {
         match Self::try_open(path, key, options) {
-            Err(StoreError::WrongKey(_) | StoreError::Damaged(_)) if options.vfs.is_none() => {
+            Err(error) if options.vfs.is_none() && is_spoilt(&error) => {
                 tracing::warn!("the draft could not be read; the till starts with an empty cart");
                 set_aside(path)?;
                 Self::try_open(path, key, options)
@@ -141,4 +141,13 @@ fn set_aside(path: &Path) -> Result<(), StoreError> {
         done: "set aside",
         source,
     })
+}
+/// Whether an error means that the file cannot be read, now or ever.
+fn is_spoilt(error: &StoreError) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
+    match error {
+        StoreError::WrongKey(_) | StoreError::Damaged(_) => true,
+        StoreError::Sql(error) => matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | SystemIoFailure)),
+        _ => false,
+    }
 }

@@ -54,6 +54,8 @@ pub async fn enrol(folder: &Path, link: &Link, env: &dyn Env) -> Result<Identity
     if crate::identity::is_enrolled(folder) {
         return Err(IdentityError::AlreadyEnrolled(folder.to_owned()).into());
     }
+    // Before the link is used up.
+    crate::identity::check_folder(folder)?;
     let key = KeyPair::generate_for(&PKCS_ED25519).map_err(EnrolError::Key)?;
     let request = CertificateParams::default().serialize_request(&key).map_err(EnrolError::Key)?;
     let request = Request { code: link.code.clone(), signing_request: ByteVec::from(request.der().to_vec()) };

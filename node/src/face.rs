@@ -50,7 +50,7 @@ const MESSAGE_BYTES_MAX: usize = 1_024;
 /// How long the till may take to say that it is ready.
 const READY_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 const SUBPROTOCOL: &str = "evertill";
-const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self' ws:; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'";
+const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self' ws:; img-src 'self' blob:; frame-ancestors 'none'; form-action 'none'; base-uri 'none'";
 
 #[derive(rust_embed::Embed)]
 #[folder = "../ui/dist"]
@@ -117,7 +117,7 @@ impl Face {
     /// When the system breaks the listening socket.
     pub async fn serve(self, node: Node, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
         let metrics = Metrics::default();
-        let door = Door { node, token: self.token, port: self.address.port(), metrics, stop: stop.clone() };
+        let door = Door { node, token: self.token, address: self.address, metrics, stop: stop.clone() };
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
@@ -141,7 +141,7 @@ fn token(path: &Path, env: &dyn Env) -> Result<String, IdentityError> {
 struct Door {
     node: Node,
     token: String,
-    port: u16,
+    address: SocketAddr,
     metrics: Metrics,
     stop: watch::Receiver<bool>,
 }
@@ -163,9 +163,12 @@ impl Door {
             .with_state(self)
     }
 
-    /// Whether `name` is this face, as a browser on this machine calls it.
+    /// Whether `name` is this face, as a browser on this machine calls it: without the port when that is 80.
     fn is_own(&self, name: &str) -> bool {
-        ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| name == format!("{host}:{}", self.port))
+        let (ip, port) = (self.address.ip().to_string(), self.address.port());
+        ["127.0.0.1", "localhost", "[::1]", &ip]
+            .iter()
+            .any(|host| name == format!("{host}:{port}") || (port == 80 && name == *host))
     }
 
     fn admits(&self, token: Option<&str>) -> Result<(), Refused> {

@@ -77,6 +77,16 @@ pub enum IdentityError {
     /// Another program uses the folder.
     #[error("{0} is in use by another evertill-node or window: stop that one first")]
     InUse(PathBuf),
+    /// Started by another user than the one whose till it is: files would be left that the other cannot write.
+    #[error("{folder} belongs to user {owner} of this machine, and this is user {own}: run it as that user, with `sudo -u`")]
+    NotOurs {
+        /// The data folder.
+        folder: PathBuf,
+        /// The number of the user that it belongs to.
+        owner: u32,
+        /// The number of this user.
+        own: u32,
+    },
     /// A secret that others may read.
     #[error("{0} can be read by other users of this machine: run `chmod 600` on it, and consider the key known to them")]
     Readable(PathBuf),
@@ -113,6 +123,29 @@ pub struct Identity {
     _lock: File,
 }
 
+/// Checks, without writing anything, that a folder can become a device.
+///
+/// # Errors
+/// A folder of another user, or one that cannot be written.
+pub fn check_folder(folder: &Path) -> Result<(), IdentityError> {
+    check_owner(folder)?;
+    for part in [folder.to_owned(), folder.join("device"), folder.join("replica")] {
+        let there = part.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+        if !operations::machine::may_write(there) {
+            let source = std::io::ErrorKind::PermissionDenied.into();
+            return Err(IdentityError::Io { path: there.to_owned(), done: "written", source });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a data folder, if it is there, belongs to the user who runs this.
+fn check_owner(folder: &Path) -> Result<(), IdentityError> {
+    let Ok(facts) = fs::metadata(folder) else { return Ok(()) };
+    let (owner, own) = operations::machine::owner_and_self(&facts);
+    if owner == own { Ok(()) } else { Err(IdentityError::NotOurs { folder: folder.to_owned(), owner, own }) }
+}
+
 /// What `identity.json` holds. What a newer program added survives being written by this one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct IdentityFile {
@@ -145,6 +178,7 @@ impl Identity {
     /// # Errors
     /// A folder that is enrolled or in use, a key that is none, or files that cannot be written.
     pub fn create(folder: &Path, granted: Granted, env: &dyn Env) -> Result<Self, IdentityError> {
+        check_folder(folder)?;
         let device = folder.join("device");
         for dir in [&device, &folder.join("replica")] {
             fs::create_dir_all(dir).map_err(io(dir, "created"))?;
@@ -189,6 +223,7 @@ impl Identity {
         if !is_enrolled(folder) {
             return Err(IdentityError::NotEnrolled(folder.to_owned()));
         }
+        check_owner(folder)?;
         Self::read(folder, lock(folder)?)
     }
 
@@ -339,8 +374,14 @@ impl Identity {
     /// # Errors
     /// Files that cannot be written.
     pub fn mint(&mut self, env: &dyn Env) -> Result<(), IdentityError> {
+        let (file, high_water) = (self.file.clone(), std::mem::take(&mut self.high_water));
         self.renew(env);
-        self.save()
+        let saved = self.save();
+        if saved.is_err() {
+            // Receipts must not bear a series that nobody has written down.
+            (self.file, self.high_water) = (file, high_water);
+        }
+        saved
     }
 
     fn renew(&mut self, env: &dyn Env) {

@@ -90,14 +90,14 @@ fn main() -> ExitCode {
 
 fn check(data: &Path, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     // What `run` would be told by the environment counts here too.
-    let over = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let over = |name: &str| std::env::var(name).ok();
     let over = Overrides {
         listen: over("EVERTILL_NODE_LISTEN"),
         server: over("EVERTILL_NODE_SERVER"),
         printer: over("EVERTILL_NODE_PRINTER"),
         printer_profile: over("EVERTILL_NODE_PRINTER_PROFILE"),
     };
-    let report = runtime()?.block_on(node::doctor::check_config(data, config, over));
+    let report = runtime()?.block_on(node::doctor::check_config(data, config, over.said()));
     print!("{report}");
     Ok(report.exit_code())
 }
@@ -115,7 +115,7 @@ fn doctor(data: &Path, config: Option<&Path>, run: RunArguments, json: bool) -> 
 impl RunArguments {
     fn overrides(self) -> Overrides {
         let Self { listen, printer, printer_profile, server } = self;
-        Overrides { listen, server, printer, printer_profile }
+        Overrides { listen, server, printer, printer_profile }.said()
     }
 }
 

@@ -71,6 +71,19 @@ enum Broken {
     Lost(#[from] quinn::ConnectionError),
 }
 
+impl Broken {
+    /// Whether the way between broke, or the server stopped: then it is worth trying at once. What one of the two ends does not take will most
+    /// likely be refused again.
+    fn is_of_the_way(&self) -> bool {
+        match self {
+            Self::Net(NetError::Replaced) => false,
+            Self::Session(SessionError::Goodbye(bye)) => bye.reason == Reason::Stopping,
+            Self::Net(_) | Self::Stream(StreamError::Ended) | Self::Lost(_) => true,
+            _ => false,
+        }
+    }
+}
+
 impl From<NodeStopped> for Broken {
     fn from(_: NodeStopped) -> Self {
         Self::Stopping
@@ -108,7 +121,7 @@ pub async fn run(
         if node.with(move |till| till.set_link(LinkChange::Offline { problem })).await.is_err() {
             break;
         }
-        if welcomed || matches!(broken, Broken::Renewed) {
+        if welcomed && broken.is_of_the_way() || matches!(broken, Broken::Renewed) {
             wait_ms = WAIT_MIN_MS;
         }
         // Two machines that are one device would throw each other out without end.
@@ -148,6 +161,9 @@ async fn once(
             // Such commits stay on this till's disk; the newer ones need not wait for them.
             Err(Broken::Earlier(verdict)) => {
                 tracing::warn!(?verdict, incarnation = ?origin.incarnation, "commits of an earlier incarnation are not taken");
+            }
+            Err(Broken::Store(error)) => {
+                tracing::warn!(%error, incarnation = ?origin.incarnation, "commits of an earlier incarnation cannot be read");
             }
             sent => {
                 let Drained = sent?;
@@ -197,6 +213,11 @@ async fn exchange(
         // Found out only now, because this replica had gone on further than the server's copy of the other history.
         Err(Broken::Session(SessionError::Goodbye(bye))) if bye.reason == Reason::Forked => {
             tracing::warn!(told = bye.message, "the server knows another history of this till");
+            node.with(|till| till.renew_incarnation()).await??;
+            Err(Broken::Renewed)
+        }
+        // The server has what this replica has forgotten.
+        Err(Broken::Receive(ReceiveError::OwnHistoryAhead)) => {
             node.with(|till| till.renew_incarnation()).await??;
             Err(Broken::Renewed)
         }
@@ -254,6 +275,16 @@ impl<'a> Driver<'a> {
             let wants = self.session.wants_after();
             tokio::select! {
                 biased;
+                Ok(permit) = self.up.clone().reserve_owned(), if wants.is_some() => {
+                    drop(permit);
+                    self.send_after(wants.unwrap_or_default()).await?;
+                }
+                changed = grown.changed(), if self.earlier.is_none() => {
+                    changed.map_err(|_| Broken::Stopping)?;
+                    let commit = *grown.borrow_and_update();
+                    self.session.handle_grown(commit);
+                }
+                // After the own commits: a long download does not hold up what only this till knows.
                 frame = self.inbox.recv() => {
                     let frame = frame.ok_or(StreamError::Ended)??;
                     self.session.handle_frame(frame)?;
@@ -269,15 +300,6 @@ impl<'a> Driver<'a> {
                             }
                         });
                     }
-                }
-                Ok(permit) = self.up.clone().reserve_owned(), if wants.is_some() => {
-                    drop(permit);
-                    self.send_after(wants.unwrap_or_default()).await?;
-                }
-                changed = grown.changed(), if self.earlier.is_none() => {
-                    changed.map_err(|_| Broken::Stopping)?;
-                    let commit = *grown.borrow_and_update();
-                    self.session.handle_grown(commit);
                 }
                 error = connection.closed() => return Err(error.into()),
             }

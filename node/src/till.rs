@@ -151,6 +151,8 @@ impl Till {
     pub fn open(mut identity: Identity, env: Arc<dyn Env>, options: TillOptions) -> Result<Self, OpenError> {
         let folder = identity.folder().join("replica");
         let replica = Replica::open(&folder.join("replica.db"), identity.replica_key(), &options.store)?;
+        // The last run may have ended on a disk that did not sync.
+        replica.make_certain()?;
         let db_uuid = match replica.db_uuid()? {
             Some(uuid) => uuid,
             None => {
@@ -208,8 +210,7 @@ impl Till {
     /// Why it was not done. [`ApiErrorCode::Storage`] means that nothing was recorded.
     pub fn command(&mut self, command: Command) -> Result<TillView, ApiError> {
         self.heal()?;
-        let doubt = self.doubt.take();
-        if !self.was_recorded(doubt, &command)? {
+        if !self.was_recorded(&command)? {
             // A PIN is not kept, and signing in twice does no harm.
             let kept = (!matches!(command, Command::SignIn { .. })).then(|| command.clone());
             let done = self.carry_out(command);
@@ -257,11 +258,17 @@ impl Till {
         }
     }
 
-    /// Whether a command is the one that was in doubt, and is on disk after all.
-    fn was_recorded(&self, doubt: Option<Doubt>, command: &Command) -> Result<bool, ApiError> {
-        let Some(doubt) = doubt.filter(|doubt| doubt.command.as_ref() == Some(command)) else { return Ok(false) };
-        let found = log::hash_at(self.db()?, self.from_disk.origin_row, &self.scope, doubt.seq)?;
-        Ok(found == Some(doubt.hash))
+    /// Whether a command is the one that was in doubt, and is on disk after all. The doubt lasts until the disk has answered.
+    fn was_recorded(&mut self, command: &Command) -> Result<bool, ApiError> {
+        let Some(doubt) = &self.doubt else { return Ok(false) };
+        let found = self.db().and_then(|db| log::hash_at(db, self.from_disk.origin_row, &self.scope, doubt.seq));
+        let Ok(found) = found else {
+            self.replica = None;
+            return Err(StoreError::InDoubt.into());
+        };
+        let recorded = found == Some(doubt.hash) && doubt.command.as_ref() == Some(command);
+        self.doubt = None;
+        Ok(recorded)
     }
 
     /// What happened since this was last asked.
@@ -389,6 +396,10 @@ impl Till {
 
     /// Writes a record and what it brings, as one commit. Returns once it is on disk, or surely is not.
     fn record(&mut self, staff: Option<StaffId>, record: &Record, beside: Beside) -> Result<(), StoreError> {
+        if self.from_disk.chain.commit == 0 && !matches!(record, Record::DeviceStarted(_)) {
+            // The incarnation was minted, and the disk refused its first record then.
+            self.begin_to_write()?;
+        }
         let at = self.from_disk.hlc.tick(self.env.unix_ms());
         let body = Body::Record { kind: record.kind(), version: RECORD_VERSION, bytes: record.encode() };
         let new = vec![NewEntry { scope: self.scope.clone(), body }];
@@ -408,7 +419,7 @@ impl Till {
                     self.from_disk.receipt = self.from_disk.receipt.max(o.receipt_number);
                 }
                 if beside.job.is_some() {
-                    self.from_disk.open_jobs = paper_rows::open_jobs(self.db()?).map_err(|_| StoreError::InDoubt)?;
+                    self.read_new_jobs().map_err(|_| StoreError::InDoubt)?;
                 }
                 if let Some(replica) = &mut self.replica {
                     replica.committed(1);
@@ -472,9 +483,17 @@ impl Till {
         if self.replica.is_some() {
             return Ok(());
         }
-        self.reopen()?;
-        self.restore_cart()?;
-        Ok(())
+        let healed = self.reopen().and_then(|()| match self.doubt {
+            // What can be read now may never have reached the disk: nobody is told of it before it has.
+            Some(_) => self.replica()?.make_certain(),
+            None => Ok(()),
+        });
+        let healed = healed.and_then(|()| self.restore_cart());
+        if healed.is_err() && self.doubt.is_some() {
+            self.replica = None;
+            return Err(StoreError::InDoubt.into());
+        }
+        Ok(healed?)
     }
 
     /// After any failure of the disk: after one failed read SQLCipher refuses everything until the file is opened anew.

@@ -139,7 +139,7 @@ pub fn load_chain(db: &Connection, row: i64) -> Result<OriginChain, StoreError> 
     Ok(chain)
 }
 
-/// Commits of an own origin after `after`, as many as fit: at least one, at most `bytes_max` bytes and `commits_max` commits beyond it.
+/// Commits of an own origin after `after`, as many as fit: at most `bytes_max` bytes and `commits_max` commits, but at least up to the first seal.
 /// All of them are in `scope`, the one that this device writes to.
 ///
 /// # Errors
@@ -167,14 +167,14 @@ pub fn own_run(
         db.prepare_cached("SELECT commit_no, bytes, seal FROM entry WHERE origin = ? AND scope = ? AND seq >= ? ORDER BY seq")?;
     let mut rows = select.query(params![row, scope_row, first_seq])?;
     let mut run = Run { origin: chain.origin, before: BTreeMap::from([(scope.clone(), before)]), commits: Vec::new() };
-    let (mut bytes, mut open) = (0, None);
+    let (mut bytes, mut open, mut sealed) = (0, None, 0);
     let commits_max = commits_max.clamp(1, RUN_COMMITS_MAX);
     while let Some(r) = rows.next()? {
         let number: u64 = r.get(0)?;
         let entry: Vec<u8> = r.get(1)?;
         if open != Some(number) {
             let full = run.commits.len() >= commits_max || bytes + entry.len() > bytes_max;
-            if full && !run.commits.is_empty() {
+            if (full && sealed > 0) || run.commits.len() >= RUN_COMMITS_MAX {
                 break;
             }
             run.commits.push(ReceivedCommit { entries: Vec::new(), seal: None });
@@ -184,14 +184,19 @@ pub fn own_run(
         let commit = run.commits.last_mut().expect("one was pushed for the first row");
         commit.entries.push((scope.clone(), entry));
         commit.seal = r.get::<_, Option<Vec<u8>>>(2)?.map(|seal| decode_seal(&seal)).transpose()?;
+        if commit.seal.is_some() {
+            sealed = run.commits.len();
+        }
     }
+    // What came back from a server may be sealed now and then only: a run ends where it is.
+    run.commits.truncate(sealed);
     // The chain carries the last seal back over the commits before it.
     let last = run.commits.len().saturating_sub(1);
     for commit in &mut run.commits[..last] {
         commit.seal = None;
     }
-    if run.commits.last().is_none_or(|c| c.seal.is_none()) {
-        return Err(StoreError::Damaged("an own commit without a seal"));
+    if run.commits.is_empty() {
+        return Err(StoreError::Damaged("own commits without a seal"));
     }
     Ok(Some(run))
 }

@@ -80,10 +80,18 @@ const JOB_COLUMNS: &str = "n, id, order_id, copy_no, title, state, problem FROM 
 /// # Errors
 /// A failure of SQLite, or a row that makes no sense.
 pub fn open_jobs(db: &Connection) -> Result<Vec<PrintJob>, StoreError> {
+    open_jobs_after(db, done_upto(db)?)
+}
+
+/// The open jobs after one, first come first. Every job after it is looked at.
+///
+/// # Errors
+/// A failure of SQLite, or a row that makes no sense.
+pub fn open_jobs_after(db: &Connection, n: i64) -> Result<Vec<PrintJob>, StoreError> {
     let mut select = db.prepare_cached(&format!(
         "SELECT {JOB_COLUMNS} WHERE n > ? AND state IN ('queued', 'sending', 'uncertain') ORDER BY n"
     ))?;
-    let rows = select.query_map([done_upto(db)?], job_row)?;
+    let rows = select.query_map([n], job_row)?;
     rows.map(|r| r.map_err(StoreError::from).flatten()).collect()
 }
 

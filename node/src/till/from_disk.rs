@@ -28,6 +28,8 @@ pub(super) struct FromDisk {
     pub(super) shift: Option<ShiftRow>,
     pub(super) closed_shift: Option<ShiftRow>,
     pub(super) open_jobs: Vec<paper::PrintJob>,
+    /// The newest print job that was looked at.
+    pub(super) last_job: i64,
 }
 
 /// An earlier incarnation of this device whose commits are in the replica.
@@ -78,6 +80,7 @@ impl FromDisk {
             earlier: Earlier::read(db, identity.origin(), scope)?,
             chains: BTreeMap::new(),
             open_jobs: paper::open_jobs(db)?,
+            last_job: paper::last_job(db)?,
             origin_row,
             chain,
             shift,

@@ -63,7 +63,8 @@ impl Till {
             return self.queue_copy(uncertain.order, Some(uncertain.n));
         }
         paper::set_state(self.db()?, uncertain.n, PrintState::Accepted, None)?;
-        self.read_jobs().map_err(|_| done_but_unread())
+        self.job_is(uncertain.n, PrintState::Accepted, None);
+        Ok(())
     }
 
     /// Queues the next copy of an order's receipt, in place of job `instead_of` if there is one.
@@ -84,7 +85,10 @@ impl Till {
         insert_job(&tx, &job, self.env.unix_ms())?;
         tx.commit()?;
         self.paper_version += 1;
-        self.read_jobs().map_err(|_| done_but_unread())
+        if let Some(n) = instead_of {
+            self.job_is(n, PrintState::Reprinted, None);
+        }
+        self.read_new_jobs().map_err(|_| done_but_unread())
     }
 
     /// A number that rises whenever there is new work for the printing worker.
@@ -112,7 +116,7 @@ impl Till {
         let attempt = paper::begin_attempt(&tx, n, profile, bytes_sha256, self.env.unix_ms())?;
         paper::set_state(&tx, n, PrintState::Sending, None)?;
         tx.commit()?;
-        self.read_jobs()?;
+        self.job_is(n, PrintState::Sending, None);
         Ok(attempt)
     }
 
@@ -133,7 +137,8 @@ impl Till {
         paper::end_attempt(&tx, attempt, accepted, word, self.env.unix_ms())?;
         paper::set_state(&tx, n, state, problem)?;
         tx.commit()?;
-        self.read_jobs()
+        self.job_is(n, state, problem);
+        Ok(())
     }
 
     /// Notes why nothing prints, on the job that waits first. Nothing was sent.
@@ -146,7 +151,8 @@ impl Till {
             return Ok(());
         }
         paper::set_state(self.db()?, n, PrintState::Queued, problem)?;
-        self.read_jobs()
+        self.job_is(n, PrintState::Queued, problem);
+        Ok(())
     }
 
     /// Takes up the kicks that were asked for, each at most once ever, with how long ago each was asked for, in milliseconds.
@@ -175,9 +181,26 @@ impl Till {
         Ok(())
     }
 
-    fn read_jobs(&mut self) -> Result<(), StoreError> {
-        self.from_disk.open_jobs = paper::open_jobs(self.db()?)?;
+    /// Takes up the jobs that were queued since. An unanswered job keeps all after it from being done, so they are not read again each time.
+    pub(super) fn read_new_jobs(&mut self) -> Result<(), StoreError> {
+        let new = paper::open_jobs_after(self.db()?, self.from_disk.last_job)?;
+        self.from_disk.last_job = new.last().map_or(self.from_disk.last_job, |job| job.n);
+        self.from_disk.open_jobs.extend(new);
         self.announce(Event::TillChanged {});
         Ok(())
+    }
+
+    /// Keeps in memory what was just written of a job.
+    fn job_is(&mut self, n: i64, state: PrintState, problem: Option<&str>) {
+        let jobs = &mut self.from_disk.open_jobs;
+        match jobs.iter().position(|job| job.n == n) {
+            Some(at) if paper::is_open(state) => {
+                jobs[at].state = state;
+                jobs[at].problem = problem.map(str::to_owned);
+            }
+            Some(at) => drop(jobs.remove(at)),
+            None => {}
+        }
+        self.announce(Event::TillChanged {});
     }
 }

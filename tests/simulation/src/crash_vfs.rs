@@ -56,6 +56,8 @@ pub enum FaultKind {
         /// a later sync makes up for it.
         forgets: bool,
     },
+    /// Every sync fails from then on, and what it should have written is never written, though it can be read.
+    NoSync,
     /// A read fails.
     ReadError,
 }

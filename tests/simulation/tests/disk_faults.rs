@@ -213,3 +213,52 @@ fn a_failing_disk_never_lies() {
         assert_eq!(outcomes.len(), 3, "a failing disk was answered with {outcomes:?} only");
     }
 }
+
+/// What can be read may never have reached the disk: however often it is asked for, it counts as done only once it has.
+#[test]
+fn a_disk_that_no_longer_syncs_is_not_believed() {
+    let shop = Shop::new(1);
+    let (folder, found) = (Folder::new().expect("room"), Folder::new().expect("room"));
+    let mut doubted = 0;
+    for start in starts(&shop).expect("a day without accidents") {
+        let word = word(start.step);
+        doubted += u64::from(doubt(&shop, &start, &folder, &found).with_context(|| word).expect("a promise"));
+    }
+    assert!(doubted >= 5, "only {doubted} kinds of action met the fault");
+}
+
+fn doubt(shop: &Shop, start: &Start, folder: &Folder, found: &Folder) -> Result<bool> {
+    let disk = start.disk.copy();
+    folder.restore(&start.device)?;
+    let mut open = OpenTill::open(1, folder, &disk, LATER_MS, 1)?;
+    let witness = Witness::told(start.facts.clone());
+    if start.step != Step::SignIn {
+        Step::SignIn.perform(shop, &mut open, &witness)?;
+    }
+    let request = start.step.request(shop, &open, &witness)?;
+    disk.plan(Fault { at: disk.calls(), kind: FaultKind::NoSync });
+    let answer = request.make(&mut open, &witness);
+    if disk.fired() == 0 {
+        answer.context("without a fault")?;
+        return Ok(false);
+    }
+    // What nobody asked for is tried again by itself.
+    let Some((command, _)) = witness.now().under_way else { return Ok(false) };
+    if outcome_of(&answer)? == Outcome::NotRecorded {
+        // A sign-in notes the try first.
+        ensure!(start.step == Step::SignIn, "answered {answer:?}");
+        return Ok(false);
+    }
+    ensure!(outcome_of(&answer)? == Outcome::InDoubt, "answered {answer:?}");
+    for _ in 0..3 {
+        let answer = open.till.command(command.clone()).map(drop);
+        ensure!(outcome_of(&answer)? == Outcome::InDoubt, "asked again, answered {answer:?}");
+    }
+    disk.heal();
+    ask_again(shop, &mut open, &witness)?;
+    let cut = disk.after_power_cut(0);
+    found.restore(&folder.device(&Device::default()))?;
+    let after = OpenTill::open(1, found, &cut, LATER_MS, 1).context("after a power cut")?;
+    judge(shop, &after, &witness.now()).context("once the disk syncs again")?;
+    Ok(true)
+}

@@ -62,6 +62,7 @@ impl Arguments {
             printer: self.printer.clone(),
             printer_profile: self.printer_profile.clone(),
         }
+        .said()
     }
 }
 

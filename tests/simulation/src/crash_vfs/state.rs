@@ -262,6 +262,7 @@ impl State {
                 self.fault = None;
                 if forgets { Verdict::Forgotten(ffi::SQLITE_IOERR_FSYNC) } else { Verdict::Refused(ffi::SQLITE_IOERR_FSYNC) }
             }
+            FaultKind::NoSync if number >= fault.at && call == Call::Sync => Verdict::Forgotten(ffi::SQLITE_IOERR_FSYNC),
             _ => return Ok(Verdict::Goes),
         };
         self.fired += 1;

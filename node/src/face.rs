@@ -229,7 +229,7 @@ async fn command(
 
 /// Whether the till can take a sale: its disk answers, and it is not about to stop.
 async fn ready(State(door): State<Door>) -> Response {
-    let disk = door.node.with(|till| till.db().is_ok());
+    let disk = door.node.with(crate::till::Till::reads);
     let answers = tokio::time::timeout(READY_WAIT, disk).await.is_ok_and(|answer| answer.unwrap_or(false));
     let ready = answers && !*door.stop.borrow();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -271,6 +271,11 @@ impl Till {
         Ok(recorded)
     }
 
+    /// Whether the disk gives back what was written to it.
+    pub fn reads(&mut self) -> bool {
+        self.db().and_then(|db| log::last_id(db)).is_ok()
+    }
+
     /// What happened since this was last asked.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)

@@ -85,3 +85,23 @@ export async function run(journey) {
     await session.browser.close();
   }
 }
+
+/**
+ * From now on, a way to wait until everything that the page asked of its till is answered and drawn, what the drawing asks for
+ * included.
+ */
+export function whenAnswered(page) {
+  const open = new Set();
+  page.on('request', (request) => new URL(request.url()).pathname.startsWith('/api/') && open.add(request));
+  page.on('requestfinished', (request) => open.delete(request));
+  page.on('requestfailed', (request) => open.delete(request));
+  const drawn = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  return async () => {
+    const deadline = Date.now() + 15_000;
+    for (let quiet = 0; quiet < 2; ) {
+      await drawn();
+      quiet = open.size === 0 ? quiet + 1 : 0;
+      check(Date.now() < deadline, `${open.size} requests are not answered`);
+    }
+  };
+}

@@ -6,7 +6,7 @@
  *
  * Gives the receipt numbers that the screen showed, in their order.
  */
-import { check, run, scan, textWhen } from './browser.mjs';
+import { check, run, scan, textWhen, whenAnswered } from './browser.mjs';
 
 /** Enter goes down and the keyboard repeats it, as it does some thirty times a second. */
 async function holdEnter(page) {
@@ -22,11 +22,12 @@ await run(async (asked, { context, page, shot }) => {
   const id = (name) => page.getByTestId(name);
   const shows = (locator, what, text) => textWhen(locator, what, (shown) => shown.includes(text));
   const receipts = [];
+  const answered = whenAnswered(page);
   const settled = async (what) => {
     const text = await textWhen(id('receipt'), what, (shown) => /\d/.test(shown) && !receipts.some((r) => shown.endsWith(r)));
     receipts.push(text.replace(/^Receipt /, ''));
-    // Whatever the rest of the taps and keys did would show by now as a line, a panel or a notice.
-    await page.waitForTimeout(300);
+    // Whatever the rest of the taps and keys asked for is answered and drawn: it would show as a line, a panel or a notice.
+    await answered();
     check((await id('cart-line').count()) === 0, `${what}: something is in the cart`);
     check((await id('take-cash').count()) === 0, `${what}: the payment is still open`);
     check((await id('notice').count()) === 0, `${what}: there is a notice`);

@@ -68,6 +68,8 @@ fn a_till_that_is_not_at_work_refuses_and_says_so() {
         assert_eq!(error["code"], "storage", "{error}");
         assert_eq!(error["message"], "the till is stopping: start it again");
     }
+    let picture = json!({"id": "019cad8f-ac00-7101-8101-010101010101"});
+    assert_eq!(call(&program.main, "picture", picture).unwrap_err()["code"], "storage");
 }
 
 #[test]

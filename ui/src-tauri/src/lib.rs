@@ -1,7 +1,7 @@
 //! The window: the till and its screen in one program.
 //!
 //! It runs the same till as `evertill-node` and shows the same screen as a browser does, but no port is opened between the two:
-//! the screen calls the four commands of [`shell`], which Tauri carries inside this program.
+//! the screen calls the five commands of [`shell`], which Tauri carries inside this program.
 //!
 //! | module | holds |
 //! |---|---|

@@ -17,7 +17,7 @@ use node::face::BODY_BYTES_MAX;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tauri::async_runtime::JoinHandle;
-use tauri::ipc::Channel;
+use tauri::ipc::{Channel, Response};
 use tauri::{App, Builder, Context, Runtime, State, WebviewUrl, WebviewWindow, WebviewWindowBuilder};
 
 use crate::host::{Heard, Host, Problem, Shown};
@@ -43,7 +43,10 @@ struct Listening(Mutex<Option<JoinHandle<()>>>);
 
 /// Gives a program of Tauri the commands of the window.
 pub fn shell<R: Runtime>(builder: Builder<R>, host: Arc<Host>) -> Builder<R> {
-    builder.manage(host).manage(Listening::default()).invoke_handler(tauri::generate_handler![begin, enrol, rpc, subscribe])
+    builder
+        .manage(host)
+        .manage(Listening::default())
+        .invoke_handler(tauri::generate_handler![begin, enrol, picture, rpc, subscribe])
 }
 
 /// The screen, the capability and the configuration, as they were when this was built.
@@ -99,6 +102,16 @@ async fn rpc(host: State<'_, Arc<Host>>, call: Box<RawValue>) -> Result<Box<RawV
         Call::Query(query) => serde_json::value::to_raw_value(&node.query(query).await?),
     };
     Ok(answer.expect("an answer is JSON"))
+}
+
+/// The bytes of a product's picture; none when it is not there.
+#[tauri::command]
+async fn picture(host: State<'_, Arc<Host>>, id: String) -> Result<Response, ApiError> {
+    let found = match id.parse() {
+        Ok(id) => host.node().await?.picture(id).await?,
+        Err(_) => None,
+    };
+    Ok(Response::new(found.map(|picture| picture.bytes).unwrap_or_default()))
 }
 
 #[tauri::command]

@@ -77,6 +77,15 @@ class TauriTillBackend implements TillBackend {
     return call<Answer<Q>>({ query });
   }
 
+  async picture(id: string): Promise<Blob | null> {
+    try {
+      const bytes = await inTime(invoke<ArrayBuffer>('picture', { id }));
+      return bytes.byteLength > 0 ? new Blob([bytes]) : null;
+    } catch {
+      throw unreachable();
+    }
+  }
+
   subscribe(onEvent: (event: NodeEvent) => void, onConnection: (connected: boolean) => void): () => void {
     let isStopped = false;
     const channel = new Channel<Heard>((heard) => {

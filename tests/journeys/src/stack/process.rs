@@ -22,6 +22,8 @@ use super::interrupt;
 
 /// How long a child may take to end after SIGTERM before it gets SIGKILL.
 const STOP_WAIT: Duration = Duration::from_secs(10);
+/// How long a program that ends by itself may take.
+const RUN_MAX: Duration = Duration::from_secs(300);
 /// How often a wait looks at its child and at Ctrl-C.
 const LOOK: Duration = Duration::from_millis(20);
 /// How much of a log an error shows.
@@ -178,9 +180,15 @@ pub fn run(name: &str, program: &Path, arguments: &[String], input: Option<&str>
         let mut printed = String::new();
         stdout.read_to_string(&mut printed).map(|_| printed)
     });
+    let began = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
+        }
+        if began.elapsed() > RUN_MAX {
+            let _ = kill_process_group(group(&child), Signal::KILL);
+            let _ = child.wait();
+            bail!("{name} did not end in {} s{}", RUN_MAX.as_secs(), tail(log));
         }
         if let Err(interrupted) = interrupt::check() {
             let _ = kill_process_group(group(&child), Signal::KILL);

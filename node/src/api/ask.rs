@@ -1,0 +1,202 @@
+//! What may be asked of a node.
+
+use domain::ids::{OrderId, ProductId, RecordId, StaffId};
+use serde::{Deserialize, Serialize};
+
+/// Something a person asks for. It is refused with an [`ApiError`], or done, on disk, and answered with the new [`TillView`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Sign in at this till.
+    SignIn {
+        /// Who.
+        #[cfg_attr(test, ts(type = "string"))]
+        staff: StaffId,
+        /// 4 to 12 digits.
+        pin: String,
+    },
+    /// Sign out; the cart stays.
+    SignOut {},
+    /// Begin a cash drawer shift.
+    OpenShift {
+        /// The cash put into the drawer.
+        float_minor: i64,
+        /// The day it counts for, `YYYY-MM-DD`; today by the till's clock and time zone when absent.
+        business_day: Option<String>,
+    },
+    /// Count and end the shift.
+    CloseShift {
+        /// The cash counted in the drawer.
+        counted_minor: i64,
+    },
+    /// Put something into the cart: by scanned or typed code, or by product.
+    AddLine {
+        /// What.
+        item: Item,
+        /// How much, in thousandths; one piece when absent.
+        quantity_milli: Option<i64>,
+        /// Another price than the catalogue's, in hundredths of a minor unit. Needs the permission to override prices.
+        unit_price: Option<i64>,
+        /// Another name than the catalogue's. Needs the same permission.
+        name: Option<String>,
+        /// Whether it stays a line of its own; otherwise it joins a line with the same product, price and name.
+        #[cfg_attr(test, ts(optional = nullable))]
+        separate: Option<bool>,
+    },
+    /// Change how much a line of the cart holds.
+    SetQuantity {
+        /// The line's position, from 0.
+        line: usize,
+        /// How much, in thousandths.
+        quantity_milli: i64,
+    },
+    /// Take a line out of the cart.
+    RemoveLine {
+        /// The line's position, from 0.
+        line: usize,
+    },
+    /// Empty the cart and make it a sale again.
+    ClearCart {},
+    /// Make the empty cart a refund without its sale. Needs the permission for it.
+    StartRefund {
+        /// Why.
+        reason: String,
+    },
+    /// Give the cart a number of another system, such as an imported invoice's.
+    SetReference {
+        /// The number.
+        reference: String,
+    },
+    /// Settle the cart in cash: take the money of a sale, or pay out a refund. Asking again for an order that is settled changes nothing.
+    SettleCash {
+        /// The cart's order, so that a second tap cannot pay for the next customer.
+        #[cfg_attr(test, ts(type = "string"))]
+        order: OrderId,
+        /// What was handed over; ignored in a refund.
+        tendered_minor: i64,
+    },
+    /// Refund lines of a found sale in cash, at its own prices and taxes.
+    RefundSale {
+        /// The new refund's id, minted by [`Query::Order`] as `next_refund`: asking again changes nothing.
+        #[cfg_attr(test, ts(type = "string"))]
+        refund: OrderId,
+        /// The sale.
+        #[cfg_attr(test, ts(type = "string"))]
+        original: OrderId,
+        /// What comes back.
+        lines: Vec<RefundLine>,
+        /// Why.
+        reason: String,
+    },
+    /// Correct stock. Needs the permission.
+    AdjustStock {
+        /// What changed.
+        lines: Vec<AdjustLine>,
+        /// Why.
+        reason: String,
+        /// A number of another system.
+        reference: Option<String>,
+    },
+    /// Book an amount that is neither a sale nor a refund. Needs the permission.
+    AdjustAccount {
+        /// What for.
+        description: String,
+        /// How many, in thousandths.
+        quantity_milli: i64,
+        /// What one is, in hundredths of a minor unit; may be negative.
+        unit_price: i64,
+        /// A number of another system.
+        reference: Option<String>,
+    },
+    /// Open the cash drawer without a sale. Needs the permission.
+    OpenDrawer {
+        /// Why.
+        reason: String,
+    },
+    /// Print a receipt again, marked as a copy.
+    Reprint {
+        /// Of which order.
+        #[cfg_attr(test, ts(type = "string"))]
+        order: OrderId,
+    },
+    /// Say whether a receipt of unknown fate came out. If not, a copy is printed.
+    ResolvePrint {
+        /// The print job.
+        #[cfg_attr(test, ts(type = "string"))]
+        job: RecordId,
+        /// Whether it came out of the printer.
+        came_out: bool,
+    },
+}
+
+/// What to put into the cart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Item {
+    /// A scanned or typed code: a barcode or the shop's own.
+    Code {
+        /// At most 64 bytes.
+        code: String,
+    },
+    /// A product chosen from a list.
+    Product {
+        /// Which.
+        #[cfg_attr(test, ts(type = "string"))]
+        product: ProductId,
+    },
+}
+
+/// How much of which line of a sale comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct RefundLine {
+    /// The line's position in the sale, from 0.
+    pub line: usize,
+    /// How much, in thousandths.
+    pub quantity_milli: i64,
+}
+
+/// One product of a stock correction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct AdjustLine {
+    /// The product's code.
+    pub code: String,
+    /// How much more, or, negative, less, in thousandths.
+    pub quantity_milli: i64,
+    /// What one is valued at, in hundredths of a minor unit.
+    pub unit_price: i64,
+}
+
+/// Something to look up. Answered from the till's own disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Query {
+    /// Everything the till's screen shows. Answer: [`TillView`].
+    Till {},
+    /// Products whose name or code begins with the words. Answer: `Vec<`[`ProductView`]`>`.
+    Search {
+        /// What was typed.
+        text: String,
+        /// At most so many, up to 100.
+        limit: u32,
+    },
+    /// The newest orders of this store that this till knows, its own and its neighbours'. Answer: `Vec<`[`OrderSummary`]`>`.
+    Orders {
+        /// Part of a receipt number, or empty.
+        text: String,
+        /// At most so many, up to 200.
+        limit: u32,
+    },
+    /// One order with its lines and what can still be refunded. Answer: [`OrderView`].
+    Order {
+        /// Which.
+        #[cfg_attr(test, ts(type = "string"))]
+        order: OrderId,
+    },
+    /// Line counts and sums of everything this till holds, device by device. Answer: [`LedgerView`].
+    Ledger {},
+}

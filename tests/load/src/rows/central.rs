@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use journeys::counter::live_latency;
 use journeys::postgres::PrivateCluster;
 use node::env::SystemEnv;
 use node::replication::net::Net;
@@ -62,7 +63,15 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let mut link: enrolment::Link = code.link.parse().context("the server's own link")?;
     link.address = server.listening.sync.to_string();
     rows.push(figure(bench, &server, &cluster.url(), &link, &work.path().join("till"))?);
+    rows.push(live(bench)?);
     Ok(rows)
+}
+
+/// From a sale's acknowledgement until a page that watches hears of it.
+fn live(bench: &Bench) -> Result<Row> {
+    let latency = runtime()?.block_on(live_latency(bench.pick(2_000, 50)))?;
+    let p99_ms = latency.p99.as_secs_f64() * 1_000.0;
+    Ok(Row::counted("sale acknowledged → told to the manager's page, p99", "ms", p99_ms).at_most(100.0))
 }
 
 /// The whole server, as its program runs it, on a runtime of its own.

@@ -273,7 +273,7 @@ impl Till {
 
     /// Whether the disk gives back what was written to it.
     pub fn reads(&mut self) -> bool {
-        self.db().and_then(|db| log::last_id(db)).is_ok()
+        self.db().and_then(log::last_id).is_ok()
     }
 
     /// What happened since this was last asked.

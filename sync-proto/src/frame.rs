@@ -207,9 +207,6 @@ pub enum Reason {
     /// The server's copy and the device's differ.
     #[n(4)]
     Forked,
-    /// Another connection of the same device took over.
-    #[n(5)]
-    Replaced,
     /// The server cannot take more now.
     #[n(6)]
     Busy,

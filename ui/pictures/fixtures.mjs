@@ -137,6 +137,7 @@ export const till = (more = {}) => ({
   last_order: null,
   link: online,
   print_jobs: [],
+  print_jobs_more: 0,
   ...more,
 });
 

@@ -63,6 +63,7 @@ export function tillView(lines: CartLineView[] = [], more: Partial<TillView> = {
     last_order: null,
     link: { state: 'online', unsent: 0, not_central: 0, last_contact_ms: 0, problem: null },
     print_jobs: [],
+    print_jobs_more: 0,
     ...more,
   };
 }

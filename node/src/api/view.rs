@@ -20,6 +20,9 @@ pub enum Event {
     CatalogueChanged {},
 }
 
+/// Most print jobs that a [`TillView`] lists.
+pub const PRINT_JOBS_SHOWN_MAX: usize = 50;
+
 /// Everything the till's screen shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
@@ -42,8 +45,10 @@ pub struct TillView {
     pub last_order: Option<SettledView>,
     /// How this till is connected.
     pub link: LinkView,
-    /// Receipts that wait for the printer or for a person's word.
+    /// Receipts that wait for the printer or for a person's word: the first ones, at most [`PRINT_JOBS_SHOWN_MAX`].
     pub print_jobs: Vec<PrintJobView>,
+    /// How many more there are.
+    pub print_jobs_more: u64,
 }
 
 /// The store as the till shows it.

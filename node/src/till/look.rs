@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::Till;
 use crate::api::{
     ApiError, ApiErrorCode as Code, CartLineView, CartView, ClosedShiftView, Durability, LedgerRow, LedgerView, LinkView,
-    OrderLineView, OrderSummary, OrderView, PrintJobView, ProductView, Query, SettledView, ShiftView, SignedInView, StaffView,
-    StoreView, TaxView, TillIdentity, TillView,
+    OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PrintJobView, ProductView, Query, SettledView, ShiftView,
+    SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
 };
 use crate::store::orders::{OrderRow, ShiftRow};
 use crate::store::{catalogue, log, orders, paper, people};
@@ -99,7 +99,8 @@ impl Till {
             cart: self.cart_view(store.as_ref().map(|s| (s.tax_mode, s.currency)))?,
             last_order: self.last_order.map(|id| self.settled_view(id)).transpose()?.flatten(),
             link: self.link_view(),
-            print_jobs: self.from_disk.open_jobs.iter().map(print_job_view).collect(),
+            print_jobs: self.from_disk.open_jobs.iter().take(PRINT_JOBS_SHOWN_MAX).map(print_job_view).collect(),
+            print_jobs_more: self.from_disk.open_jobs.len().saturating_sub(PRINT_JOBS_SHOWN_MAX) as u64,
             store: store.map(|s| StoreView {
                 code: s.code,
                 name: s.name,

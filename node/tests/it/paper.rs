@@ -215,6 +215,27 @@ fn what_was_being_sent_when_the_till_stopped_is_uncertain() {
     assert_eq!(shop.reopen().view().expect("a view").print_jobs, view.print_jobs);
 }
 
+/// A printer that is off for days: the screen lists a few, and what comes back from the disk is what was in memory.
+#[test]
+fn many_receipts_that_wait_are_listed_in_part_and_counted() {
+    let (shop, mut till) = shop();
+    let most = node::api::PRINT_JOBS_SHOWN_MAX;
+    for _ in 0..most + 2 {
+        till.scan("22423", 1);
+        till.pay();
+    }
+    // One in the middle came out, or did not: it leaves the list.
+    let work = till.next_print().expect("the queue").expect("a receipt");
+    let attempt = till.begin_print(work.n, "epson-80", [0; 32]).expect("an attempt");
+    till.end_print(work.n, attempt, &node::till::PrintOutcome::Confirmed).expect("noted");
+    let view = till.view().expect("a view");
+    assert_eq!((view.print_jobs.len(), view.print_jobs_more), (most, 1));
+    till.tidy().expect("tidied");
+    drop(till);
+    let again = shop.reopen().view().expect("a view");
+    assert_eq!((again.print_jobs, again.print_jobs_more), (view.print_jobs, 1));
+}
+
 #[test]
 fn a_reprint_is_a_numbered_copy_of_the_same_receipt() {
     let (_shop, mut till) = shop();

@@ -12,7 +12,7 @@ export type Query = { "type": "till", } | { "type": "search", text: string, limi
 
 export type Event = { "type": "till_changed", } | { "type": "link_changed", link: LinkView, } | { "type": "catalogue_changed", };
 
-export type TillView = { store: StoreView | null, till: TillIdentity, staff: Array<StaffView>, signed_in: SignedInView | null, shift: ShiftView | null, last_closed_shift: ClosedShiftView | null, cart: CartView, last_order: SettledView | null, link: LinkView, print_jobs: Array<PrintJobView>, };
+export type TillView = { store: StoreView | null, till: TillIdentity, staff: Array<StaffView>, signed_in: SignedInView | null, shift: ShiftView | null, last_closed_shift: ClosedShiftView | null, cart: CartView, last_order: SettledView | null, link: LinkView, print_jobs: Array<PrintJobView>, print_jobs_more: number, };
 
 export type StoreView = { code: string, name: string, currency: string, exponent: number, tax_included: boolean, languages: Array<string>, };
 

@@ -137,6 +137,19 @@ test('commands, queries and refusals cross as they are', async () => {
   ]);
 });
 
+test('a picture crosses as bytes, and one that is not there as none', async () => {
+  mockIPC((_cmd, args) => {
+    const { id } = args as { id: string };
+    if (id === 'broken') throw { code: 'storage', message: 'the disk is full', retry_after_ms: null };
+    return (id === 'pic1' ? new Uint8Array([1, 2, 3]) : new Uint8Array()).buffer;
+  });
+  const till = new TauriHost().till(() => {});
+  expect((await till.picture?.('pic1'))?.size).toBe(3);
+  expect(await till.picture?.('pic2')).toBeNull();
+  const thrown = await till.picture?.('broken').catch((e: unknown) => e);
+  expect((thrown as BackendError).failure).toEqual({ kind: 'unreachable' });
+});
+
 test('an answer that is no refusal of the till is no answer', async () => {
   mockIPC(() => {
     throw 'rpc not allowed on window "other"';

@@ -15,7 +15,7 @@ use super::{ANSWER_WAIT, CentralError, Filter, Period, Postgres, ReportError, Wi
 use crate::central::coverage;
 use crate::web_api::{Basis, GroupBy, SalesReport, SalesRow};
 
-/// Most rows of a report.
+/// Most rows of a report. A cut by day, hour or till has every one of them: days are bounded by the question, tills by what is enrolled.
 pub const ROWS_MAX: i64 = 2_000;
 /// Most rows of a report as a file.
 pub const FILE_ROWS_MAX: i64 = 200_000;
@@ -46,6 +46,14 @@ impl SalesQuestion {
     pub fn for_a_file(self) -> Self {
         Self { rows_max: FILE_ROWS_MAX, ..self }
     }
+
+    /// How many rows the answer may have; none when it has every one, those without business too.
+    fn rows_max(&self) -> Option<i64> {
+        match self.group_by {
+            GroupBy::Day | GroupBy::Hour | GroupBy::Till => None,
+            GroupBy::Cashier | GroupBy::Product | GroupBy::Category | GroupBy::Tender | GroupBy::TaxRate => Some(self.rows_max),
+        }
+    }
 }
 
 /// Answers a question.
@@ -60,8 +68,11 @@ async fn report(tx: &Transaction<'_>, question: &SalesQuestion, now_ms: u64) -> 
     let within = Within::new(tx, &question.period).await?;
     let currency = currency(tx, question, &within).await?;
     let cut = Cut { tx, within: &within, currency: &currency, question };
-    let (found, mut total) = cut.sums().await?;
-    let truncated = found.len() as i64 > question.rows_max;
+    let (mut found, mut total) = cut.sums().await?;
+    // The largest come first: what is left out is the smallest.
+    let rows_max = question.rows_max().map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let truncated = found.len() > rows_max;
+    found.truncate(rows_max);
     let rows = match question.group_by {
         GroupBy::Day => cut.days(found),
         GroupBy::Hour => hours(found),
@@ -84,7 +95,7 @@ async fn report(tx: &Transaction<'_>, question: &SalesQuestion, now_ms: u64) -> 
         store: question.period.store.clone(),
         exponent: Currency::new(&currency).map_or(2, |c| c.exponent()),
         currency,
-        rows: rows.into_iter().take(usize::try_from(question.rows_max).unwrap_or(usize::MAX)).collect(),
+        rows,
         truncated,
         total,
         coverage: coverage::of(tx, within.store, now_ms).await?,
@@ -186,7 +197,8 @@ impl Cut<'_> {
         );
         let counts = self.tx.query_one(&counts, &filter.values()).await?;
         let Parts { key, beside, amount, quantity, tax } = self.parts(&mut filter);
-        let limit = filter.takes(self.question.rows_max + 1);
+        // One more says that there are more; no limit at all when it is NULL.
+        let limit = filter.takes(self.question.rows_max().map(|most| most + 1));
         let join = beside.map_or(String::new(), |(table, join)| format!("JOIN {table} AS x USING (store_id, order_id) {join}"));
         let sum = |of: Option<&str>| of.map_or("NULL::numeric".to_owned(), |of| format!("sum({of})"));
         let wanted = filter.all();
@@ -202,7 +214,7 @@ impl Cut<'_> {
                  FROM per_order GROUP BY key)
              SELECT key, sales, refunds, sold::bigint, refunded::bigint, quantity::bigint, tax::bigint, (sum(sold) OVER ())::bigint,
                  (sum(refunded) OVER ())::bigint, (sum(quantity) OVER ())::bigint, (sum(tax) OVER ())::bigint
-             FROM rows ORDER BY sold - refunded DESC, key LIMIT {limit}",
+             FROM rows ORDER BY sold - refunded DESC, key LIMIT {limit}::bigint",
             quantity = sum(quantity),
             tax = sum(tax),
         );

@@ -139,6 +139,41 @@ async fn rows_carry_names_and_empty_ones_are_there() {
     assert_eq!((&hours["time_zone"], &hours["rows"][18]["net_minor"]), (&json!("Asia/Tokyo"), &json!(34_554)));
 }
 
+/// However many days and tills there are, the rows come to the total: no trading day is shown as empty, none is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_days_and_many_tills_come_to_the_total() {
+    const TRADING: i64 = 2_500;
+    let site = site().await;
+    feed_all(&site.world.central, &morning()).await;
+    project_all(&site.world.central).await;
+    let cookie = site.cookie();
+    // A day further back each, and a till of its own each; the older, the more was sold.
+    let client = site.world.client().await;
+    let more = format!(
+        "INSERT INTO devices SELECT (jsonb_populate_record(d,
+             jsonb_build_object('device_id', lpad(to_hex(n), 32, '0')::uuid, 'name', 'Till ' || n))).*
+         FROM devices AS d, generate_series(10, {TRADING} + 9) AS n WHERE d.name = 'Till 1';
+         INSERT INTO orders SELECT (jsonb_populate_record(o, jsonb_build_object('order_id', lpad(to_hex(n), 32, '0')::uuid,
+             'device_id', lpad(to_hex(n + 9), 32, '0')::uuid, 'business_day', o.business_day - n, 'total_minor', 100000 + n))).*
+         FROM orders AS o, generate_series(1, {TRADING}) AS n WHERE o.receipt_number = 1"
+    );
+    client.batch_execute(&more).await.expect("more of both");
+    let last: jiff::civil::Date = DAY.parse().expect("a day");
+    let first = last - jiff::Span::new().days(3_199);
+    for (cut, rows_expected) in [("day", 3_200), ("till", TRADING as usize + 2)] {
+        let query = format!("from={first}&to={DAY}&group_by={cut}");
+        let report = site.report(&cookie, &query);
+        let rows = report["rows"].as_array().expect("rows");
+        let sum: i64 = rows.iter().map(|row| row["net_minor"].as_i64().expect("an amount")).sum();
+        assert_eq!((rows.len(), &report["truncated"]), (rows_expected, &json!(false)), "{cut}");
+        assert_eq!(json!(sum), report["total"]["net_minor"], "{cut}");
+        let traded = rows.iter().filter(|row| row["sales"].as_i64() > Some(0)).count() as i64;
+        assert_eq!(traded, TRADING + if cut == "day" { 1 } else { 2 }, "{cut}");
+        let file = site.get(&format!("/api/v1/reports/sales?{query}&format=csv"), &cookie);
+        assert_eq!(file.body.lines().count(), rows_expected + 3, "{cut}: names, rows, total, coverage");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_that_make_no_sense_are_answered_with_what_to_ask() {
     let site = site().await;

@@ -14,6 +14,8 @@ CREATE TABLE barcode (
     PRIMARY KEY (code, product)
 ) WITHOUT ROWID;
 CREATE INDEX barcode_of_product ON barcode (product);
+-- The program fills the table from the documents, and takes this row away in the same transaction.
+INSERT INTO meta (key, value) VALUES ('fill_barcodes', x'01');
 
 -- Files of products. The file itself lies in the folder `imports` beside this database until it is written.
 CREATE TABLE import (

@@ -158,7 +158,7 @@ impl Region {
         db.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536;",
         )?;
-        let found = migrate(&mut db)?;
+        migrate(&mut db)?;
         let own = own_origin(&db, &writer)?;
         let mut region = Self {
             db,
@@ -176,9 +176,7 @@ impl Region {
             document_changes: 0,
         };
         region.reload()?;
-        if found == 1 {
-            region.fill_barcodes()?;
-        }
+        region.fill_barcodes()?;
         Ok(region)
     }
 
@@ -464,8 +462,8 @@ fn rows<K: Ord, V>(
     Ok(all)
 }
 
-/// Brings the schema up to date, and answers which one was found.
-fn migrate(db: &mut Connection) -> Result<usize, RegionError> {
+/// Brings the schema up to date.
+fn migrate(db: &mut Connection) -> Result<(), RegionError> {
     let found: usize = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = MIGRATIONS.len();
     if found > known {
@@ -477,7 +475,7 @@ fn migrate(db: &mut Connection) -> Result<usize, RegionError> {
         tx.pragma_update(None, "user_version", at + 1)?;
         tx.commit()?;
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The origin that this log was begun under, or the writer's when it is new.

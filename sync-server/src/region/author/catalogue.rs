@@ -354,12 +354,16 @@ impl Region {
         Ok(())
     }
 
-    /// Fills the table of barcodes from the documents of a log that was written before there was one.
+    /// Fills the table of barcodes when a migration asks for it: from the documents of a log that was written before there was one.
     pub(in crate::region) fn fill_barcodes(&mut self) -> Result<(), crate::region::RegionError> {
         let sqlite = |e: AuthorError| match e {
             AuthorError::Region(e) => e,
             _ => crate::region::RegionError::Damaged("a product's document"),
         };
+        let asked = self.db.query_row("SELECT 1 FROM meta WHERE key = 'fill_barcodes'", [], |_| Ok(())).optional()?;
+        if asked.is_none() {
+            return Ok(());
+        }
         self.in_transaction(|region| {
             let mut statement = region.db.prepare("SELECT id FROM document WHERE kind = ?1")?;
             let ids = statement.query_map([DocumentKind::Product as u16], |row| row.get(0))?;
@@ -368,6 +372,7 @@ impl Region {
                     region.keep_barcodes(None, &document.value()?)?;
                 }
             }
+            region.db.execute("DELETE FROM meta WHERE key = 'fill_barcodes'", [])?;
             Ok::<_, AuthorError>(())
         })
         .map_err(sqlite)

@@ -1,0 +1,113 @@
+//! Imports beside what else happens: managers who edit meanwhile, disks that fill up, power that goes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use domain::document::{DocumentKind, Product, Store};
+use domain::ids::{DeviceId, StoreId};
+use domain::money::Currency;
+use domain::tax::TaxMode;
+use journal::SigningKey;
+use rusqlite::Connection;
+use sync_proto::documents::DocumentValue;
+use sync_proto::env::Env;
+use sync_server::import;
+use sync_server::region::{Region, Writer};
+use sync_server::web_api::{ImportState, ImportView};
+
+/// A clock that goes on by a millisecond whenever somebody looks.
+#[derive(Debug)]
+struct Ticking(AtomicU64);
+
+impl Env for Ticking {
+    fn unix_ms(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+    fn fill_random(&self, out: &mut [u8]) {
+        getrandom::fill(out).expect("random");
+    }
+}
+
+/// A region with one store that counts in pounds.
+struct Shop {
+    dir: tempfile::TempDir,
+    region: Region,
+    env: Arc<dyn Env>,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut region = open(&dir.path().join("region.db"));
+        let store = Store {
+            id: StoreId(uuid::Uuid::from_bytes([50; 16])),
+            code: "S01".into(),
+            name: "Shop".into(),
+            address: vec![],
+            currency: Currency::new("GBP").expect("GBP"),
+            tax_mode: TaxMode::Inclusive,
+            receipt_footer: String::new(),
+            receipt_header: Vec::new(),
+            languages: vec!["en".to_owned()],
+            time_zone: "UTC".to_owned(),
+        };
+        region.add_store(store, 1).expect("a store");
+        Self { dir, region, env: Arc::new(Ticking(AtomicU64::new(1_700_000_000_000))) }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join("imports")
+    }
+
+    /// A file read, and applied when nothing is wrong with it.
+    fn import(&mut self, file: &str) -> ImportView {
+        let folder = self.folder();
+        import::whole(&mut self.region, &folder, "test.csv", file.as_bytes(), &self.env).expect("brought")
+    }
+
+    fn product(&self, code: &str) -> Product {
+        let all = self.region.all_of(DocumentKind::Product).expect("reads");
+        let products = all.into_iter().filter_map(|state| match state.value {
+            DocumentValue::Product(product) => Some(product),
+            _ => None,
+        });
+        products.into_iter().find(|product| product.code == code).expect("a product of this code")
+    }
+}
+
+fn open(path: &Path) -> Region {
+    let writer = Writer {
+        device: DeviceId(uuid::Uuid::from_bytes([100; 16])),
+        incarnation: [101; 16],
+        actor: [102; 16],
+        key: SigningKey::from_bytes(&[103; 32]),
+    };
+    let mut region = Region::open(path, writer).expect("opens");
+    region.start(1, "test").expect("starts");
+    region
+}
+
+/// The power goes after the migration and before the barcodes of the products that are there were noted.
+#[test]
+fn barcodes_are_filled_in_whenever_the_power_went() {
+    let mut shop = Shop::new();
+    shop.import("code,name,price,tax_rate_bp,barcodes\nA,A,1,0,4006381333931\n");
+    let path = shop.dir.path().join("region.db");
+    drop(shop.region);
+    let log = Connection::open(&path).expect("opens");
+    let later = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN
+        ('meta', 'origin', 'scope', 'entry', 'document', 'document_code', 'device', 'enrolment_code')";
+    let tables: Vec<String> = log
+        .prepare(later)
+        .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
+        .expect("the tables of later migrations");
+    tables.iter().for_each(|table| log.execute_batch(&format!("DROP TABLE {table}")).expect("dropped"));
+    log.execute_batch(include_str!("../../migrations/region/0002_catalogue.sql")).expect("migrated");
+    log.pragma_update(None, "user_version", 2).expect("noted");
+    drop(log);
+    shop.region = open(&path);
+    let refused = shop.import("code,name,price,tax_rate_bp,barcodes\nB,B,1,0,4006381333931\n");
+    assert_eq!(refused.state, ImportState::Refused);
+    assert!(refused.problems[0].message.contains("belongs to A (A)"), "{:?}", refused.problems);
+}

@@ -43,7 +43,6 @@ ALTER TABLE device_contact
 
 CREATE INDEX orders_by_time ON orders (at_ms DESC, store_id, order_id);
 CREATE INDEX orders_by_number ON orders (receipt_number);
-CREATE INDEX orders_by_entry ON orders (central_seq);
 CREATE INDEX orders_of_original ON orders (store_id, original_id) WHERE original_id IS NOT NULL;
 CREATE INDEX order_lines_of_product ON order_lines (product_id, store_id, order_id);
 CREATE INDEX stock_movements_of_product ON stock_movements (store_id, product_id, at_ms DESC, record_id, line);

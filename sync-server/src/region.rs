@@ -28,8 +28,11 @@ pub use outgoing::{LogRow, Outgoing};
 pub use verify::VerifyError;
 pub use watched::{AdmittedSale, SALES_KEPT_MAX};
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/region/0001_log.sql"), include_str!("../../migrations/region/0002_catalogue.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/region/0001_log.sql"),
+    include_str!("../../migrations/region/0002_catalogue.sql"),
+    include_str!("../../migrations/region/0003_imports.sql"),
+];
 
 /// Why the region's log did not do something. Nothing was half done.
 #[derive(Debug, thiserror::Error)]

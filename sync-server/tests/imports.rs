@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use sync_proto::documents::DocumentValue;
 use sync_proto::env::Env;
 use sync_server::import;
-use sync_server::region::{Region, Writer};
+use sync_server::region::{ProductPatch, Region, Writer};
 use sync_server::web_api::{ImportState, ImportView};
 
 /// A clock that goes on by a millisecond whenever somebody looks.
@@ -66,6 +66,23 @@ impl Shop {
         import::whole(&mut self.region, &folder, "test.csv", file.as_bytes(), &self.env).expect("brought")
     }
 
+    /// Everything that an import wrote, taken back.
+    fn undo(&mut self, import: &ImportView) -> ImportView {
+        let (folder, id) = (self.folder(), import.id.parse().expect("an id"));
+        self.region.import_enter(id, ImportState::Undoing).expect("was applied");
+        import::run::step(&mut self.region, &folder, id, ImportState::Undoing, &self.env, |_| Ok(())).expect("taken back")
+    }
+
+    /// A manager's edit.
+    fn edit(&mut self, code: &str, patch: ProductPatch) {
+        let product = self.product(code).id;
+        self.region.edit_product(product, None, patch, None, &*self.env).expect("edited");
+    }
+
+    fn barcodes(&self, code: &str) -> Vec<String> {
+        self.product(code).barcodes
+    }
+
     fn product(&self, code: &str) -> Product {
         let all = self.region.all_of(DocumentKind::Product).expect("reads");
         let products = all.into_iter().filter_map(|state| match state.value {
@@ -110,4 +127,35 @@ fn barcodes_are_filled_in_whenever_the_power_went() {
     let refused = shop.import("code,name,price,tax_rate_bp,barcodes\nB,B,1,0,4006381333931\n");
     assert_eq!(refused.state, ImportState::Refused);
     assert!(refused.problems[0].message.contains("belongs to A (A)"), "{:?}", refused.problems);
+}
+
+#[test]
+fn an_undo_leaves_a_barcode_with_the_product_that_has_it_now() {
+    let mut shop = Shop::new();
+    shop.import("code,name,price,tax_rate_bp,barcodes\nA,A,1,0,111|112\nB,B,1,0,113\nC,C,1,0,\n");
+    let emptied = shop.import("code,name,price,barcodes,active\nA,A,2,,\nB,B,2,113,no\n");
+    assert_eq!((emptied.state, emptied.changed), (ImportState::Applied, 2));
+    shop.edit("C", ProductPatch { barcodes: Some(vec!["111".into(), "113".into()]), ..ProductPatch::default() });
+    let undone = shop.undo(&emptied);
+    assert_eq!((undone.state, undone.kept), (ImportState::Undone, 2), "{}", undone.message);
+    assert_eq!((shop.barcodes("A"), shop.barcodes("C")), (vec!["112".to_owned()], vec!["111".to_owned(), "113".to_owned()]));
+    let (a, b) = (shop.product("A"), shop.product("B"));
+    assert_eq!((a.price.0, b.price.0, b.active, b.barcodes), (10_000, 10_000, false, vec!["113".to_owned()]));
+}
+
+/// Barcodes that go round among the products of one file go back the same way, whatever the order of the rows.
+#[test]
+fn barcodes_that_a_file_moved_go_back() {
+    let mut shop = Shop::new();
+    let ring = |by: usize| {
+        let rows: String = (0..100).map(|n| format!("P{n},P{n},1,0,{}\n", 500 + (n + by) % 100)).collect();
+        format!("code,name,price,tax_rate_bp,barcodes\n{rows}")
+    };
+    shop.import(&ring(0));
+    let moved = shop.import(&ring(7));
+    assert_eq!((moved.state, moved.changed), (ImportState::Applied, 100));
+    assert_eq!(shop.barcodes("P0"), ["507"]);
+    let undone = shop.undo(&moved);
+    assert_eq!((undone.state, undone.kept), (ImportState::Undone, 0), "{}", undone.message);
+    (0..100).for_each(|n| assert_eq!(shop.barcodes(&format!("P{n}")), [format!("{}", 500 + n)]));
 }

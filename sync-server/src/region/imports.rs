@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use domain::document::{DocumentKind, Product};
 use domain::ids::ProductId;
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
-use sync_proto::documents::{ChangeHash, DocumentValue, Outcome};
+use sync_proto::documents::{ChangeHash, Document, DocumentValue, Outcome};
 use sync_proto::env::{Env, random};
 use sync_proto::scopes;
 use uuid::Uuid;
@@ -23,6 +23,33 @@ const IMPORTS_MAX: usize = 50;
 const PROBLEMS_MAX: usize = 500;
 /// The first changes that are shown.
 const CHANGES_MAX: usize = 200;
+
+/// A write of an import.
+struct Write {
+    product: [u8; 16],
+    change: ChangeHash,
+    wrote: Wrote,
+}
+
+/// What an import did to a product, as `import_write.added` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrote {
+    /// It was there.
+    Changed = 0,
+    /// It is new.
+    Added = 1,
+}
+
+/// An undo under way.
+struct Undo {
+    import: Uuid,
+    /// Its writes up to this place are taken back and kept.
+    done: u64,
+    who: Option<Editor>,
+    at: journal::Hlc,
+    /// Barcodes that products on sale have again, which are not kept yet.
+    regained: BTreeSet<String>,
+}
 
 /// What a row would do.
 enum Compared {
@@ -216,7 +243,12 @@ impl Region {
                 continue;
             };
             // Written on the newest state, so that it is the only newest change now.
-            writes.extend(one.document.heads().first().map(|change| (product, *change, before.is_none())));
+            let wrote = if before.is_none() { Wrote::Added } else { Wrote::Changed };
+            writes.extend(one.document.heads().first().map(|change| Write {
+                product: *product.as_bytes(),
+                change: *change,
+                wrote,
+            }));
             prepared.push(one);
         }
         view.done += rows.len() as u64;
@@ -230,13 +262,13 @@ impl Region {
         Ok(view)
     }
 
-    fn note_writes(&self, id: Uuid, writes: &[(ProductId, ChangeHash, bool)]) -> Result<(), ImportError> {
+    fn note_writes(&self, id: Uuid, writes: &[Write]) -> Result<(), ImportError> {
         let mut insert = self.db.prepare_cached(
             "INSERT INTO import_write (import, place, product, change_hash, added)
              VALUES (?1, (SELECT coalesce(max(place), 0) + 1 FROM import_write WHERE import = ?1), ?2, ?3, ?4)",
         )?;
-        for (product, change, added) in writes {
-            insert.execute(params![id.as_bytes(), product.as_bytes(), change, added])?;
+        for Write { product, change, wrote } in writes {
+            insert.execute(params![id.as_bytes(), product, change, *wrote as u8])?;
         }
         Ok(())
     }
@@ -244,62 +276,110 @@ impl Region {
     /// Takes back the next writes of an import, and says whether there were any.
     pub(crate) fn import_undo(&mut self, id: Uuid, writes_max: usize, env: &dyn Env) -> Result<(ImportView, bool), ImportError> {
         let mut view = self.import(id)?;
-        let who = self.import_author(id)?;
         let writes = self.writes_after(id, view.done, writes_max)?;
-        let at = self.clock.tick(env.unix_ms());
+        let (who, at) = (self.import_author(id)?, self.clock.tick(env.unix_ms()));
+        let mut undo = Undo { import: id, done: view.done, who, at, regained: BTreeSet::new() };
         let mut prepared = Vec::new();
-        for (product, change, added) in &writes {
-            let (one, kept) = self.prepare_undo(*product, *change, *added, who.as_ref(), at)?;
+        for write in &writes {
+            let (one, kept) = self.prepare_undo(write, &mut undo)?;
             view.kept += kept as u64;
             prepared.extend(one);
         }
         view.done += writes.len() as u64;
         self.in_transaction(|region| {
             if !prepared.is_empty() {
-                region.keep_all(prepared, who.as_ref(), env.unix_ms())?;
+                region.keep_all(prepared, undo.who.as_ref(), env.unix_ms())?;
             }
             region.import_note(id, &view)
         })?;
         Ok((view, !writes.is_empty()))
     }
 
-    fn writes_after(&self, id: Uuid, place: u64, most: usize) -> Result<Vec<([u8; 16], ChangeHash, bool)>, ImportError> {
+    fn writes_after(&self, id: Uuid, place: u64, most: usize) -> Result<Vec<Write>, ImportError> {
         let mut statement = self.db.prepare_cached(
             "SELECT product, change_hash, added FROM import_write WHERE import = ?1 AND place > ?2 ORDER BY place LIMIT ?3",
         )?;
-        let rows = statement.query_map(params![id.as_bytes(), place, most], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        let writes = rows.collect::<Result<_, _>>()?;
+        let writes = statement.query_map(params![id.as_bytes(), place, most], write)?.collect::<Result<_, _>>()?;
         Ok(writes)
     }
 
-    /// What takes back a write: its fields that still say what it wrote get what they said before; a product that it added goes off sale.
-    /// With it, how many of its fields somebody else has written since.
-    fn prepare_undo(
-        &self,
-        product: [u8; 16],
-        change: ChangeHash,
-        added: bool,
-        who: Option<&Editor>,
-        at: journal::Hlc,
-    ) -> Result<(Option<Prepared>, usize), ImportError> {
-        let kind = DocumentKind::Product;
-        let mut document = self.existing(kind, product)?.ok_or(ImportError::NotFound)?;
-        let before = document.value().map_err(AuthorError::from)?;
-        let author = who.map_or(self.own.device, |who| who.id);
-        let (change, kept) = if added {
-            let (_, kept) = document.still_says(change);
-            let mut off = product_of(before.clone())?;
-            let stands =
-                document.history().iter().any(|w| w.change == change && w.field == "active" && w.outcome == Outcome::Current);
-            off.active &= !stands;
-            (document.write(&DocumentValue::Product(off), at, author, self.actor), kept)
-        } else {
-            let undone = document.undo(change, at, author, self.actor);
-            (undone.change, undone.kept)
-        };
+    /// What takes back a write, and how many of its fields stay as they are: because somebody else has written them since, or because
+    /// another product on sale has the barcode now.
+    fn prepare_undo(&self, write: &Write, undo: &mut Undo) -> Result<(Option<Prepared>, usize), ImportError> {
+        let existing = self.existing(DocumentKind::Product, write.product)?.ok_or(ImportError::NotFound)?;
+        let before = product_in(&existing)?;
+        let mut document = existing.clone();
+        let (mut change, mut kept) = self.take_back(&mut document, write, undo)?;
+        let mut after = product_in(&document)?;
+        let taken = self.barcodes_taken(&before, &after, undo)?;
+        if !taken.is_empty() {
+            // One that was off sale stays so: its barcodes may be another's then.
+            match before.active {
+                true => after.barcodes.retain(|barcode| !taken.contains(barcode)),
+                false => after.active = false,
+            }
+            document = existing;
+            change = document.write(&DocumentValue::Product(after.clone()), undo.at, self.undone_by(undo), self.actor);
+            kept += 1;
+        }
         let Some(change) = change else { return Ok((None, kept)) };
-        let after = document.value().map_err(AuthorError::from)?;
-        Ok((Some(Prepared { scope: scopes::catalogue(), document, change, before: Some(before), after }), kept))
+        undo.regained.extend(regained(&before, &after).cloned());
+        let (before, after) = (Some(DocumentValue::Product(before)), DocumentValue::Product(after));
+        Ok((Some(Prepared { scope: scopes::catalogue(), document, change, before, after }), kept))
+    }
+
+    /// Takes a write back in its document: its fields that still say what it wrote get what they said before; a product that it added goes
+    /// off sale. Answers the change, and how many of its fields somebody else has written since.
+    fn take_back(&self, document: &mut Document, write: &Write, undo: &Undo) -> Result<(Option<Vec<u8>>, usize), ImportError> {
+        let author = self.undone_by(undo);
+        if write.wrote == Wrote::Changed {
+            let undone = document.undo(write.change, undo.at, author, self.actor);
+            return Ok((undone.change, undone.kept));
+        }
+        let (_, kept) = document.still_says(write.change);
+        let mut off = product_in(document)?;
+        off.active &= !stands(document, write.change, "active");
+        Ok((document.write(&DocumentValue::Product(off), undo.at, author, self.actor), kept))
+    }
+
+    fn undone_by(&self, undo: &Undo) -> [u8; 16] {
+        undo.who.as_ref().map_or(self.own.device, |who| who.id)
+    }
+
+    /// The barcodes that a product would have again and another one on sale has now.
+    fn barcodes_taken(&self, before: &Product, after: &Product, undo: &Undo) -> Result<Vec<String>, ImportError> {
+        let mut taken = Vec::new();
+        for barcode in regained(before, after) {
+            let is_taken = undo.regained.contains(barcode) || {
+                let mut statement = self.db.prepare_cached("SELECT product FROM barcode WHERE code = ?1 AND product <> ?2")?;
+                let others = statement.query_map(params![barcode, after.id.as_bytes()], |row| row.get(0))?;
+                let others: Vec<[u8; 16]> = others.collect::<Result<_, _>>()?;
+                others
+                    .into_iter()
+                    .map(|other| self.keeps_barcode(other, barcode, undo))
+                    .collect::<Result<Vec<_>, _>>()?
+                    .contains(&true)
+            };
+            if is_taken {
+                taken.push(barcode.clone());
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Whether a product that has a barcode still has it once the whole import is taken back.
+    fn keeps_barcode(&self, product: [u8; 16], barcode: &str, undo: &Undo) -> Result<bool, ImportError> {
+        let found = self
+            .db
+            .prepare_cached(
+                "SELECT product, change_hash, added FROM import_write WHERE product = ?1 AND import = ?2 AND place > ?3",
+            )?
+            .query_row(params![product, undo.import.as_bytes(), undo.done], write)
+            .optional()?;
+        let (Some(write), Some(mut document)) = (found, self.existing(DocumentKind::Product, product)?) else { return Ok(true) };
+        self.take_back(&mut document, &write, undo)?;
+        let after = product_in(&document)?;
+        Ok(on_sale(&after).iter().any(|has| has == barcode))
     }
 
     fn import_author(&self, id: Uuid) -> Result<Option<Editor>, ImportError> {
@@ -357,10 +437,9 @@ impl Region {
             active: row.active,
         };
         let before = match self.document_id(DocumentKind::Product, &row.code)? {
-            Some(id) => self.existing(DocumentKind::Product, id)?.map(|document| document.value()).transpose(),
-            None => Ok(None),
+            Some(id) => self.existing(DocumentKind::Product, id)?.as_ref().map(product_in).transpose()?,
+            None => None,
         };
-        let before = before.map_err(AuthorError::from)?.map(product_of).transpose()?;
         let patched = match &before {
             Some(before) => {
                 let mut after = before.clone();
@@ -384,7 +463,7 @@ impl Region {
             for barcode in after.barcodes.iter().filter(|barcode| !had.contains(barcode)) {
                 let Some(other) = self.other_with_barcode(after.id, barcode)? else { continue };
                 let document = self.existing(DocumentKind::Product, other)?.ok_or(ImportError::NotFound)?;
-                let other = product_of(document.value().map_err(AuthorError::from)?)?;
+                let other = product_in(&document)?;
                 // What the file says of the other product counts, and it has each barcode once.
                 if !codes.contains(&other.code) {
                     let message = format!("This barcode belongs to {} ({}), which is not in the file.", other.name, other.code);
@@ -408,6 +487,33 @@ impl Region {
         }
         Ok(ImportChange { row, code: after.code.clone(), name: after.name.clone(), added: before.is_none(), fields })
     }
+}
+
+fn product_in(document: &Document) -> Result<Product, ImportError> {
+    Ok(product_of(document.value().map_err(AuthorError::from)?)?)
+}
+
+/// What a scanner finds a product by: nothing while it is off sale.
+fn on_sale(product: &Product) -> &[String] {
+    if product.active { &product.barcodes } else { &[] }
+}
+
+/// The barcodes that a scanner finds a product by now and did not before.
+fn regained<'a>(before: &'a Product, after: &'a Product) -> impl Iterator<Item = &'a String> {
+    on_sale(after).iter().filter(|barcode| !on_sale(before).contains(barcode))
+}
+
+/// Whether a field still says what a change wrote.
+fn stands(document: &Document, change: ChangeHash, field: &str) -> bool {
+    document.history().iter().any(|w| w.change == change && w.field == field && w.outcome == Outcome::Current)
+}
+
+fn write(row: &SqlRow<'_>) -> rusqlite::Result<Write> {
+    let wrote = match row.get(2)? {
+        0 => Wrote::Changed,
+        _ => Wrote::Added,
+    };
+    Ok(Write { product: row.get(0)?, change: row.get(1)?, wrote })
 }
 
 impl ImportView {
@@ -488,7 +594,8 @@ fn message(view: &ImportView, failure: &str) -> String {
         ImportState::Undoing => format!("{done} products are taken back."),
         ImportState::Undone if *kept > 0 => {
             format!(
-                "Taken back, but for {kept} fields that somebody else has written since. Products that it added are off sale."
+                "Taken back, but for {kept} fields: somebody else has written them since, or another product has the barcode now. \
+                 Products that it added are off sale."
             )
         }
         ImportState::Undone => "Taken back. Products that it added are off sale.".to_owned(),

@@ -34,7 +34,7 @@ pub struct ImportView {
     pub problems: Vec<ImportProblem>,
     /// The first 200 of what it adds or changes, by row.
     pub changes: Vec<ImportChange>,
-    /// After an undo: fields that somebody else has written since, and that therefore stay.
+    /// After an undo: fields that stay, because somebody else has written them since or another product has the barcode now.
     pub kept: u64,
     /// One sentence that says how it stands and what to do.
     pub message: String,

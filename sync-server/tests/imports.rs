@@ -159,3 +159,49 @@ fn barcodes_that_a_file_moved_go_back() {
     assert_eq!((undone.state, undone.kept), (ImportState::Undone, 0), "{}", undone.message);
     (0..100).for_each(|n| assert_eq!(shop.barcodes(&format!("P{n}")), [format!("{}", 500 + n)]));
 }
+
+#[test]
+fn an_import_that_was_taken_back_can_be_brought_again_and_again() {
+    let mut shop = Shop::new();
+    let file = "code,name,price,tax_rate_bp\nA,A,1,0\nB,B,1,0\n";
+    let counts = |view: &ImportView| (view.added, view.changed, view.unchanged);
+    let mut import = shop.import(file);
+    assert_eq!(counts(&import), (2, 0, 0));
+    for round in 0..3 {
+        let undone = shop.undo(&import);
+        assert_eq!((undone.kept, shop.product("A").active, shop.product("B").active), (0, false, false), "round {round}");
+        // What somebody does to a product meanwhile stays when the next import is taken back.
+        shop.edit("A", ProductPatch { category: Some(format!("round {round}")), ..ProductPatch::default() });
+        import = shop.import(file);
+        assert_eq!(counts(&import), (2, 0, 0), "round {round}");
+        assert!(import.changes.iter().all(|change| change.added), "{:?}", import.changes);
+        assert_eq!((shop.product("A").active, shop.product("B").active), (true, true), "round {round}");
+    }
+    assert_eq!(shop.product("A").category, "round 2");
+    // Forgotten imports are no longer needed for it, and nobody asks what a file says itself.
+    let undone = shop.undo(&import);
+    let (folder, id) = (shop.folder(), undone.id.parse().expect("an id"));
+    import::forget(&mut shop.region, &folder, id).expect("nothing of it is left");
+    let off = shop.import("code,name,price,tax_rate_bp,active\nA,A,1,0,no\nB,B,2,0,\n");
+    assert_eq!((counts(&off), shop.product("A").active, shop.product("B").active), ((1, 0, 1), false, true));
+}
+
+#[test]
+fn a_product_that_somebody_took_off_sale_stays_so() {
+    let mut shop = Shop::new();
+    let file = "code,name,price,tax_rate_bp\nA,A,1,0\nB,B,1,0\n";
+    let import = shop.import(file);
+    let active = |active| ProductPatch { active: Some(active), ..ProductPatch::default() };
+    shop.edit("A", active(false));
+    shop.undo(&import);
+    // B: on sale again and off sale again, by hand.
+    shop.edit("B", active(true));
+    shop.edit("B", active(false));
+    let again = shop.import(file);
+    assert_eq!((again.added, again.changed, again.unchanged), (0, 0, 2));
+    assert_eq!((shop.product("A").active, shop.product("B").active), (false, false));
+    // A product that was off sale before an import put it on sale is so after its undo, and stays so.
+    let on = shop.import("code,name,price,active\nA,A,1,yes\n");
+    shop.undo(&on);
+    assert_eq!(shop.import(file).unchanged, 2);
+}

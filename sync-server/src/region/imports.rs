@@ -38,6 +38,8 @@ enum Wrote {
     Changed = 0,
     /// It is new.
     Added = 1,
+    /// It was new to an import that was taken back, and is on sale again.
+    BroughtBack = 2,
 }
 
 /// An undo under way.
@@ -58,7 +60,7 @@ enum Compared {
     /// Its product is there just so.
     Unchanged,
     /// It adds a product, or changes one.
-    Write { before: Option<Box<Product>>, after: Box<Product> },
+    Write { wrote: Wrote, before: Option<Box<Product>>, after: Box<Product> },
 }
 
 impl From<rusqlite::Error> for ImportError {
@@ -193,10 +195,10 @@ impl Region {
             match self.compare(row, codes)? {
                 Compared::Wrong(problem) => view.push_problem(problem),
                 Compared::Unchanged => view.unchanged += 1,
-                Compared::Write { before, after } => {
-                    *(if before.is_none() { &mut view.added } else { &mut view.changed }) += 1;
+                Compared::Write { wrote, before, after } => {
+                    *(if wrote == Wrote::Changed { &mut view.changed } else { &mut view.added }) += 1;
                     if view.changes.len() < CHANGES_MAX {
-                        view.changes.push(self.change(row.number, before.as_deref(), &after)?);
+                        view.changes.push(self.change(row.number, wrote, before.as_deref(), &after)?);
                     }
                 }
             }
@@ -227,15 +229,15 @@ impl Region {
         let at = self.clock.tick(env.unix_ms());
         let (mut prepared, mut writes) = (Vec::new(), Vec::new());
         for row in rows {
-            let (before, mut after) = match self.compare(row, codes)? {
+            let (wrote, mut after) = match self.compare(row, codes)? {
                 Compared::Wrong(problem) => {
                     view.push_problem(problem);
                     continue;
                 }
                 Compared::Unchanged => continue,
-                Compared::Write { before, after } => (before, after),
+                Compared::Write { wrote, after, .. } => (wrote, after),
             };
-            if before.is_none() {
+            if wrote == Wrote::Added {
                 after.id = ProductId::new(env.unix_ms(), random(env));
             }
             let product = after.id;
@@ -243,7 +245,6 @@ impl Region {
                 continue;
             };
             // Written on the newest state, so that it is the only newest change now.
-            let wrote = if before.is_none() { Wrote::Added } else { Wrote::Changed };
             writes.extend(one.document.heads().first().map(|change| Write {
                 product: *product.as_bytes(),
                 change: *change,
@@ -279,20 +280,44 @@ impl Region {
         let writes = self.writes_after(id, view.done, writes_max)?;
         let (who, at) = (self.import_author(id)?, self.clock.tick(env.unix_ms()));
         let mut undo = Undo { import: id, done: view.done, who, at, regained: BTreeSet::new() };
-        let mut prepared = Vec::new();
+        let (mut prepared, mut off_sale) = (Vec::new(), Vec::new());
         for write in &writes {
             let (one, kept) = self.prepare_undo(write, &mut undo)?;
             view.kept += kept as u64;
-            prepared.extend(one);
+            if let Some(one) = one {
+                if write.wrote != Wrote::Changed && goes_off_sale(&one) {
+                    off_sale.extend(one.document.heads().first().map(|change| (write.product, *change)));
+                }
+                prepared.push(one);
+            }
         }
         view.done += writes.len() as u64;
         self.in_transaction(|region| {
             if !prepared.is_empty() {
                 region.keep_all(prepared, undo.who.as_ref(), env.unix_ms())?;
             }
+            region.note_taken_back(&off_sale)?;
             region.import_note(id, &view)
         })?;
         Ok((view, !writes.is_empty()))
+    }
+
+    fn note_taken_back(&self, off_sale: &[([u8; 16], ChangeHash)]) -> Result<(), ImportError> {
+        let mut insert = self.db.prepare_cached("INSERT OR REPLACE INTO taken_back (product, change_hash) VALUES (?1, ?2)")?;
+        for (product, change) in off_sale {
+            insert.execute(params![product, change])?;
+        }
+        Ok(())
+    }
+
+    /// Whether a product is off sale because an undo said so, and nobody since.
+    fn is_taken_back(&self, document: &Document, product: &Product) -> Result<bool, ImportError> {
+        let change = self
+            .db
+            .prepare_cached("SELECT change_hash FROM taken_back WHERE product = ?1")?
+            .query_row([product.id.as_bytes()], |row| row.get(0))
+            .optional()?;
+        Ok(!product.active && change.is_some_and(|change| stands(document, change, "active")))
     }
 
     fn writes_after(&self, id: Uuid, place: u64, most: usize) -> Result<Vec<Write>, ImportError> {
@@ -332,7 +357,7 @@ impl Region {
     /// off sale. Answers the change, and how many of its fields somebody else has written since.
     fn take_back(&self, document: &mut Document, write: &Write, undo: &Undo) -> Result<(Option<Vec<u8>>, usize), ImportError> {
         let author = self.undone_by(undo);
-        if write.wrote == Wrote::Changed {
+        if write.wrote != Wrote::Added {
             let undone = document.undo(write.change, undo.at, author, self.actor);
             return Ok((undone.change, undone.kept));
         }
@@ -426,6 +451,16 @@ impl Region {
                 None => return wrong("tax_class", name, "There is no tax class of this name: add it first.".to_owned()),
             },
         };
+        let document = match self.document_id(DocumentKind::Product, &row.code)? {
+            Some(id) => self.existing(DocumentKind::Product, id)?,
+            None => None,
+        };
+        let before = document.as_ref().map(product_in).transpose()?;
+        let wrote = match (&document, &before) {
+            (Some(document), Some(before)) if row.active.is_none() && self.is_taken_back(document, before)? => Wrote::BroughtBack,
+            (Some(_), _) => Wrote::Changed,
+            (None, _) => Wrote::Added,
+        };
         let patch = ProductPatch {
             code: None,
             name: Some(row.name.clone()),
@@ -434,11 +469,7 @@ impl Region {
             price: Some(row.price),
             tax,
             picture: None,
-            active: row.active,
-        };
-        let before = match self.document_id(DocumentKind::Product, &row.code)? {
-            Some(id) => self.existing(DocumentKind::Product, id)?.as_ref().map(product_in).transpose()?,
-            None => None,
+            active: row.active.or((wrote == Wrote::BroughtBack).then_some(true)),
         };
         let patched = match &before {
             Some(before) => {
@@ -471,10 +502,10 @@ impl Region {
                 }
             }
         }
-        Ok(Compared::Write { before: before.map(Box::new), after: Box::new(after) })
+        Ok(Compared::Write { wrote, before: before.map(Box::new), after: Box::new(after) })
     }
 
-    fn change(&self, row: u64, before: Option<&Product>, after: &Product) -> Result<ImportChange, ImportError> {
+    fn change(&self, row: u64, wrote: Wrote, before: Option<&Product>, after: &Product) -> Result<ImportChange, ImportError> {
         let class = |id| self.tax_class(domain::ids::TaxClassId(Uuid::from_bytes(id))).ok().flatten().map(|class| class.name);
         let words = Words { currency: self.currency()?, tax_class: &class };
         let old = before.map(|before| words.product(before));
@@ -485,7 +516,7 @@ impl Region {
                 fields.push(FieldChange { field: field.to_owned(), old, new: new.unwrap_or_else(|| "none".to_owned()) });
             }
         }
-        Ok(ImportChange { row, code: after.code.clone(), name: after.name.clone(), added: before.is_none(), fields })
+        Ok(ImportChange { row, code: after.code.clone(), name: after.name.clone(), added: wrote != Wrote::Changed, fields })
     }
 }
 
@@ -503,6 +534,11 @@ fn regained<'a>(before: &'a Product, after: &'a Product) -> impl Iterator<Item =
     on_sale(after).iter().filter(|barcode| !on_sale(before).contains(barcode))
 }
 
+fn goes_off_sale(prepared: &Prepared) -> bool {
+    let active = |value: &DocumentValue| matches!(value, DocumentValue::Product(product) if product.active);
+    prepared.before.as_ref().is_some_and(active) && !active(&prepared.after)
+}
+
 /// Whether a field still says what a change wrote.
 fn stands(document: &Document, change: ChangeHash, field: &str) -> bool {
     document.history().iter().any(|w| w.change == change && w.field == field && w.outcome == Outcome::Current)
@@ -511,6 +547,7 @@ fn stands(document: &Document, change: ChangeHash, field: &str) -> bool {
 fn write(row: &SqlRow<'_>) -> rusqlite::Result<Write> {
     let wrote = match row.get(2)? {
         0 => Wrote::Changed,
+        2 => Wrote::BroughtBack,
         _ => Wrote::Added,
     };
     Ok(Write { product: row.get(0)?, change: row.get(1)?, wrote })

@@ -10,3 +10,6 @@ CREATE TABLE taken_back (
     product     BLOB PRIMARY KEY,
     change_hash BLOB NOT NULL
 ) WITHOUT ROWID;
+
+-- The step that broke, reading, applying or undoing: an undo goes on where it broke. Empty when none did.
+ALTER TABLE import ADD COLUMN broke_in TEXT NOT NULL DEFAULT '';

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use domain::document::{DocumentKind, Product, Store};
 use domain::ids::{DeviceId, StoreId};
@@ -12,9 +13,13 @@ use journal::SigningKey;
 use rusqlite::Connection;
 use sync_proto::documents::DocumentValue;
 use sync_proto::env::Env;
-use sync_server::import;
-use sync_server::region::{ProductPatch, Region, Writer};
+use sync_server::hub::Hub;
+use sync_server::import::{self, ImportError, Importer};
+use sync_server::live::Live;
+use sync_server::region::{Editor, ProductPatch, Region, Writer};
 use sync_server::web_api::{ImportState, ImportView};
+use tokio::sync::watch;
+use uuid::Uuid;
 
 /// A clock that goes on by a millisecond whenever somebody looks.
 #[derive(Debug)]
@@ -90,6 +95,59 @@ impl Shop {
             _ => None,
         });
         products.into_iter().find(|product| product.code == code).expect("a product of this code")
+    }
+}
+
+/// A server's imports, with the way to its log from outside.
+struct Server {
+    importer: Importer,
+    log: Connection,
+    _dir: tempfile::TempDir,
+    _stop: watch::Sender<bool>,
+}
+
+impl Server {
+    fn of(shop: Shop) -> Self {
+        let (folder, log) = (shop.folder(), Connection::open(shop.dir.path().join("region.db")).expect("opens"));
+        let (stop, stopping) = watch::channel(false);
+        let importer = Importer::new(Hub::spawn(shop.region), folder, shop.env, Live::default(), stopping);
+        Self { importer, log, _dir: shop.dir, _stop: stop }
+    }
+
+    /// From now on the log takes so many entries more: the disk is full then.
+    fn full_after(&self, entries: i64) {
+        let sql = format!(
+            "CREATE TRIGGER full BEFORE INSERT ON entry WHEN NEW.region_seq > {entries} + {}
+             BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+            self.entries()
+        );
+        self.log.execute_batch(&sql).expect("made");
+    }
+
+    fn room_again(&self) {
+        self.log.execute_batch("DROP TRIGGER full").expect("dropped");
+    }
+
+    fn entries(&self) -> i64 {
+        self.log.query_row("SELECT max(region_seq) FROM entry", [], |row| row.get(0)).expect("a number")
+    }
+
+    /// An import as soon as it rests.
+    async fn resting(&self, id: Uuid) -> ImportView {
+        loop {
+            let view = self.importer.get(id).await.expect("is there");
+            if !matches!(view.state, ImportState::Reading | ImportState::Applying | ImportState::Undoing) {
+                return view;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn bring(&self, file: &str) -> (Uuid, ImportView) {
+        let who = Editor { id: [7; 16], name: "Ada".to_owned() };
+        let begun = self.importer.begin("test.csv".to_owned(), file.as_bytes().to_vec(), who).await.expect("begun");
+        let id = begun.id.parse().expect("an id");
+        (id, self.resting(id).await)
     }
 }
 
@@ -204,4 +262,50 @@ fn a_product_that_somebody_took_off_sale_stays_so() {
     let on = shop.import("code,name,price,active\nA,A,1,yes\n");
     shop.undo(&on);
     assert_eq!(shop.import(file).unchanged, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_that_breaks_goes_on_where_it_was() {
+    let server = Server::of(Shop::new());
+    let rows: String = (0..200).map(|n| format!("P{n},Product {n},1,0\n")).collect();
+    let (id, ready) = server.bring(&format!("code,name,price,tax_rate_bp\n{rows}")).await;
+    assert_eq!(ready.state, ImportState::Ready, "{}", ready.message);
+    server.importer.apply(id).await.expect("ready");
+    assert_eq!(server.resting(id).await.state, ImportState::Applied);
+
+    // Room for two pieces.
+    server.full_after(130);
+    server.importer.undo(id).await.expect("applied");
+    let broken = server.resting(id).await;
+    assert_eq!((broken.state, broken.done), (ImportState::Failed, 128));
+    assert!(broken.message.ends_with(": undo it again for the rest.") && broken.message.contains("128 products are taken back"));
+    server.room_again();
+    server.importer.undo(id).await.expect("goes on");
+    let undone = server.resting(id).await;
+    assert_eq!((undone.state, undone.done, undone.kept), (ImportState::Undone, 200, 0), "{}", undone.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_broke_says_what_is_written() {
+    let server = Server::of(Shop::new());
+    let rows: String = (0..100).map(|n| format!("P{n},Product {n},1,0\n")).collect();
+    let (id, _) = server.bring(&format!("code,name,price,tax_rate_bp\n{rows}")).await;
+    server.full_after(64);
+    server.importer.apply(id).await.expect("ready");
+    let broken = server.resting(id).await;
+    assert!(broken.message.ends_with("What was written up to row 64 stays and can be undone."), "{}", broken.message);
+    server.room_again();
+    server.importer.undo(id).await.expect("can be undone");
+    let undone = server.resting(id).await;
+    assert_eq!((undone.state, undone.done, undone.kept), (ImportState::Undone, 64, 0), "{}", undone.message);
+
+    // The log takes no counts: the file cannot be compared.
+    let comparing = "CREATE TRIGGER full BEFORE UPDATE OF added ON import BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    server.log.execute_batch(comparing).expect("made");
+    let (id, broken) = server.bring("code,name,price,tax_rate_bp\nA,A,1,0\n").await;
+    assert_eq!(broken.state, ImportState::Failed);
+    assert!(broken.message.contains("Nothing of it is written"), "{}", broken.message);
+    server.room_again();
+    assert!(matches!(server.importer.undo(id).await, Err(ImportError::Conflict(_))), "there is nothing to undo");
+    server.importer.delete(id).await.expect("forgotten");
 }

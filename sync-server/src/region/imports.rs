@@ -138,12 +138,15 @@ impl Region {
         Ok(())
     }
 
-    /// Begins to write, or to take back.
+    /// Begins to write, or to take back; an undo that broke goes on where it was.
     pub fn import_enter(&mut self, id: Uuid, to: ImportState) -> Result<ImportView, ImportError> {
         let view = self.import(id)?;
-        let fits = match to {
-            ImportState::Applying => view.state == ImportState::Ready,
-            ImportState::Undoing => matches!(view.state, ImportState::Applied | ImportState::Failed),
+        let sql = "SELECT broke_in FROM import WHERE id = ?1";
+        let broke_in: String = self.db.query_row(sql, [id.as_bytes()], |row| row.get(0))?;
+        let fits = match (to, view.state) {
+            (ImportState::Applying, state) => state == ImportState::Ready,
+            (ImportState::Undoing, ImportState::Failed) => broke_in != word(ImportState::Reading),
+            (ImportState::Undoing, state) => state == ImportState::Applied,
             _ => false,
         };
         if !fits {
@@ -152,9 +155,10 @@ impl Region {
                 _ => format!("Only an import that was applied can be undone. {}", view.message),
             }));
         }
+        let from = if broke_in == word(to) { (view.done, view.kept) } else { (0, 0) };
         self.db.execute(
-            "UPDATE import SET state = ?2, done = 0, kept = 0, failure = '' WHERE id = ?1",
-            params![id.as_bytes(), word(to)],
+            "UPDATE import SET state = ?2, done = ?3, kept = ?4, failure = '', broke_in = '' WHERE id = ?1",
+            params![id.as_bytes(), word(to), from.0, from.1],
         )?;
         self.import(id)
     }
@@ -167,7 +171,10 @@ impl Region {
 
     /// Notes that a step broke.
     pub(crate) fn import_fail(&mut self, id: Uuid, sentence: &str) -> Result<ImportView, ImportError> {
-        self.db.execute("UPDATE import SET state = 'failed', failure = ?2 WHERE id = ?1", params![id.as_bytes(), sentence])?;
+        self.db.execute(
+            "UPDATE import SET broke_in = state, state = 'failed', failure = ?2 WHERE id = ?1 AND state <> 'failed'",
+            params![id.as_bytes(), sentence],
+        )?;
         self.import(id)
     }
 
@@ -562,8 +569,7 @@ impl ImportView {
     }
 }
 
-const COLUMNS: &str =
-    "id, name, author_name, at_ms, state, done, file_rows, added, changed, unchanged, wrong, kept, failure, problems, changes";
+const COLUMNS: &str = "id, name, author_name, at_ms, state, done, file_rows, added, changed, unchanged, wrong, kept, failure, problems, changes, broke_in";
 
 fn view(row: &SqlRow<'_>) -> rusqlite::Result<ImportView> {
     let id: [u8; 16] = row.get(0)?;
@@ -586,7 +592,8 @@ fn view(row: &SqlRow<'_>) -> rusqlite::Result<ImportView> {
         changes: serde_json::from_str(&changes).unwrap_or_default(),
         message: String::new(),
     };
-    view.message = message(&view, &failure);
+    let broke_in: String = row.get(15)?;
+    view.message = message(&view, &failure, &broke_in);
     Ok(view)
 }
 
@@ -610,7 +617,7 @@ fn busy(state: ImportState) -> bool {
 }
 
 /// One sentence that says how an import stands and what to do.
-fn message(view: &ImportView, failure: &str) -> String {
+fn message(view: &ImportView, failure: &str, broke_in: &str) -> String {
     let ImportView { done, rows, added, changed, unchanged, wrong, kept, .. } = view;
     match view.state {
         ImportState::Reading => "The file is being read; nothing is written yet.".to_owned(),
@@ -636,6 +643,12 @@ fn message(view: &ImportView, failure: &str) -> String {
             )
         }
         ImportState::Undone => "Taken back. Products that it added are off sale.".to_owned(),
+        ImportState::Failed if broke_in == word(ImportState::Reading) => {
+            format!("It broke while it was read: {failure}. Nothing of it is written: forget it, and bring the file again.")
+        }
+        ImportState::Failed if broke_in == word(ImportState::Undoing) => {
+            format!("It broke while it was taken back: {failure}. {done} products are taken back: undo it again for the rest.")
+        }
         ImportState::Failed => format!("It broke: {failure}. What was written up to row {done} stays and can be undone."),
     }
 }

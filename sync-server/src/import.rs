@@ -7,6 +7,7 @@
 //! * What is known of an import lies in the region's database (`region/imports.rs`) and survives a restart: every piece that is written
 //!   moves the import's place in the same transaction.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,12 +83,21 @@ pub fn begin(
     }
     let now_ms = env.unix_ms();
     let id = domain::ids::uuid_v7(now_ms, random(env));
-    write_file(&file_of(folder, id), bytes).map_err(ImportError::File)?;
     let shown = name.trim();
     let name = shown[..shown.floor_char_boundary(NAME_BYTES_MAX)].to_owned();
-    let forgotten = door.with(move |region| region.import_begin(id, &name, who.as_ref(), now_ms))??;
-    forgotten.into_iter().for_each(|id| forget_file(folder, id));
-    Ok(id)
+    let written = write_file(&file_of(folder, id), bytes).map_err(ImportError::File);
+    let begun = written.and_then(|()| door.with(move |region| region.import_begin(id, &name, who.as_ref(), now_ms))?);
+    match begun {
+        Ok(forgotten) => {
+            forgotten.into_iter().for_each(|id| forget_file(folder, id));
+            Ok(id)
+        }
+        // What is there of it, on a disk that may be full, is of no use to anybody.
+        Err(error) => {
+            forget_file(folder, id);
+            Err(error)
+        }
+    }
 }
 
 /// Brings a file from beginning to end. One that has anything wrong is refused whole, as its state says.
@@ -142,6 +152,24 @@ fn forget_file(folder: &Path, id: Uuid) {
     }
 }
 
+/// Removes the files that no import reads any more: the power may go between a file and what is noted of it.
+fn forget_strays(folder: &Path, all: &[ImportView]) -> std::io::Result<()> {
+    let reads = |view: &&ImportView| matches!(view.state, ImportState::Reading | ImportState::Ready | ImportState::Applying);
+    let read: BTreeSet<Uuid> = all.iter().filter(reads).filter_map(|view| view.id.parse().ok()).collect();
+    let files = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    for file in files {
+        let name = file?.file_name();
+        let id = name.to_str().and_then(|name| Uuid::try_parse(name.strip_suffix(".csv")?).ok());
+        if let Some(id) = id.filter(|id| !read.contains(id)) {
+            forget_file(folder, id);
+        }
+    }
+    Ok(())
+}
+
 /// Imports in the background of a server. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Importer {
@@ -160,12 +188,16 @@ impl Importer {
         Self { hub, folder, env, live, stop, turn: Arc::default() }
     }
 
-    /// Goes on with what a stop interrupted.
+    /// Goes on with what a stop interrupted, and removes files that it left behind.
     ///
     /// # Errors
     /// When the log refuses.
     pub async fn resume(&self) -> Result<(), ImportError> {
-        for view in self.list().await?.into_iter().rev() {
+        let all = self.list().await?;
+        if let Err(error) = forget_strays(&self.folder, &all) {
+            tracing::warn!(%error, "files of imports that nobody reads could not be removed");
+        }
+        for view in all.into_iter().rev() {
             if let (Ok(id), ImportState::Reading | ImportState::Applying | ImportState::Undoing) = (view.id.parse(), view.state) {
                 self.spawn(id, view.state);
             }
@@ -285,6 +317,8 @@ impl Importer {
         let sentence = format!("{error}{cause}");
         let noted = self.hub.with(move |region: &mut Region| region.import_fail(id, &sentence)).await;
         if let Ok(Ok(view)) = noted {
+            // Nobody reads it again, and the disk may be full.
+            forget_file(&self.folder, id);
             let (id, state, done, rows) = (view.id, view.state, view.done, view.rows);
             self.live.send(LiveEvent::Import { id, state, done, rows });
         }

@@ -1,5 +1,6 @@
 //! Imports beside what else happens: managers who edit meanwhile, disks that fill up, power that goes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,13 +89,17 @@ impl Shop {
         self.product(code).barcodes
     }
 
-    fn product(&self, code: &str) -> Product {
+    fn products(&self) -> BTreeMap<String, Product> {
         let all = self.region.all_of(DocumentKind::Product).expect("reads");
         let products = all.into_iter().filter_map(|state| match state.value {
-            DocumentValue::Product(product) => Some(product),
+            DocumentValue::Product(product) => Some((product.code.clone(), product)),
             _ => None,
         });
-        products.into_iter().find(|product| product.code == code).expect("a product of this code")
+        products.collect()
+    }
+
+    fn product(&self, code: &str) -> Product {
+        self.products().remove(code).expect("a product of this code")
     }
 }
 
@@ -149,6 +154,10 @@ impl Server {
         let id = begun.id.parse().expect("an id");
         (id, self.resting(id).await)
     }
+}
+
+fn files(folder: &Path) -> usize {
+    std::fs::read_dir(folder).expect("a folder").count()
 }
 
 fn open(path: &Path) -> Region {
@@ -215,7 +224,8 @@ fn barcodes_that_a_file_moved_go_back() {
     assert_eq!(shop.barcodes("P0"), ["507"]);
     let undone = shop.undo(&moved);
     assert_eq!((undone.state, undone.kept), (ImportState::Undone, 0), "{}", undone.message);
-    (0..100).for_each(|n| assert_eq!(shop.barcodes(&format!("P{n}")), [format!("{}", 500 + n)]));
+    let products = shop.products();
+    (0..100).for_each(|n| assert_eq!(products[&format!("P{n}")].barcodes, [format!("{}", 500 + n)]));
 }
 
 #[test]
@@ -308,4 +318,40 @@ async fn what_broke_says_what_is_written() {
     server.room_again();
     assert!(matches!(server.importer.undo(id).await, Err(ImportError::Conflict(_))), "there is nothing to undo");
     server.importer.delete(id).await.expect("forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_is_left_that_nobody_reads() {
+    let mut shop = Shop::new();
+    let folder = shop.folder();
+    let file = b"code,name,price,tax_rate_bp\nA,A,1,0\n";
+    let begin = |shop: &mut Shop| import::begin(&mut shop.region, &folder, "test.csv", file, None, &*shop.env);
+    // The log refuses one more.
+    let waiting: Vec<Uuid> = std::iter::from_fn(|| begin(&mut shop).ok()).collect();
+    assert_eq!((waiting.len(), files(&folder)), (50, 50));
+    assert!(matches!(begin(&mut shop), Err(ImportError::Conflict(_))));
+    assert_eq!(files(&folder), 50);
+    for id in waiting {
+        import::forget(&mut shop.region, &folder, id).expect("nothing is written");
+    }
+    // The power went before anything was noted, or after everything was done; and a file that is nobody's business.
+    let (ready, applied) = (begin(&mut shop).expect("begun"), shop.import("code,name,price,tax_rate_bp\nB,B,1,0\n"));
+    import::run::step(&mut shop.region, &folder, ready, ImportState::Reading, &shop.env, |_| Ok(())).expect("read");
+    for stray in [Uuid::from_u128(1).to_string(), applied.id] {
+        std::fs::write(folder.join(format!("{stray}.csv")), "code,na").expect("written");
+    }
+    std::fs::write(folder.join("readme.txt"), "").expect("written");
+    assert_eq!(files(&folder), 4);
+    let server = Server::of(shop);
+    server.importer.resume().await.expect("goes on");
+    assert_eq!(files(&folder), 2);
+    server.importer.apply(ready).await.expect("ready");
+    assert_eq!(server.resting(ready).await.state, ImportState::Applied);
+
+    // What broke is not read again.
+    server.full_after(0);
+    let (id, view) = server.bring("code,name,price,tax_rate_bp\nC,C,1,0\n").await;
+    assert_eq!(view.state, ImportState::Ready);
+    server.importer.apply(id).await.expect("ready");
+    assert_eq!((server.resting(id).await.state, files(&folder)), (ImportState::Failed, 1));
 }

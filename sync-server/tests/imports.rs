@@ -353,5 +353,40 @@ async fn no_file_is_left_that_nobody_reads() {
     let (id, view) = server.bring("code,name,price,tax_rate_bp\nC,C,1,0\n").await;
     assert_eq!(view.state, ImportState::Ready);
     server.importer.apply(id).await.expect("ready");
-    assert_eq!((server.resting(id).await.state, files(&folder)), (ImportState::Failed, 1));
+    assert_eq!(server.resting(id).await.state, ImportState::Failed);
+    server.importer.ended().await;
+    assert_eq!(files(&folder), 1);
+}
+
+#[test]
+fn only_an_import_that_writes_pushes_out_one_that_can_be_undone() {
+    let mut shop = Shop::new();
+    let file = |n: usize| format!("code,name,price,tax_rate_bp\nP{n},Product,1,0\n");
+    let applied: Vec<ImportView> = (0..50).map(|n| shop.import(&file(n))).collect();
+    // Refused, only read, read and forgotten as in a dry run, taken back, and nothing to write: far more than are remembered.
+    let folder = shop.folder();
+    for n in 0..30 {
+        assert_eq!(shop.import("code,name\n").state, ImportState::Refused);
+        let read = |shop: &mut Shop, file: &str| {
+            let id = import::begin(&mut shop.region, &folder, "test.csv", file.as_bytes(), None, &*shop.env).expect("begun");
+            let read = import::run::step(&mut shop.region, &folder, id, ImportState::Reading, &shop.env, |_| Ok(()));
+            assert_eq!(read.expect("read").state, ImportState::Ready);
+            id
+        };
+        read(&mut shop, &file(n));
+        let dry = read(&mut shop, &file(1_000 + n));
+        import::forget(&mut shop.region, &folder, dry).expect("nothing is written");
+        assert_eq!(shop.import(&file(n)).unchanged, 1);
+    }
+    let known = |shop: &Shop| -> Vec<String> { shop.region.imports().expect("reads").into_iter().map(|view| view.id).collect() };
+    let all = known(&shop);
+    assert!(applied.iter().all(|view| all.contains(&view.id)), "every one of them can still be undone");
+    assert_eq!((all.len(), files(&folder)), (100, 17), "and so many others, some of which wait to be applied");
+    // The oldest gives way to one more that writes; so does none when something was taken back.
+    shop.import(&file(2_000));
+    assert!(!known(&shop).contains(&applied[0].id) && known(&shop).contains(&applied[1].id));
+    shop.undo(&applied[1]);
+    shop.import(&file(2_001));
+    assert!(known(&shop).contains(&applied[2].id));
+    assert_eq!(shop.undo(&applied[2]).state, ImportState::Undone);
 }

@@ -17,7 +17,8 @@ use crate::import::{ImportError, Row, RowTax};
 use crate::web_api::{FieldChange, ImportChange, ImportProblem, ImportState, ImportView};
 use crate::words::Words;
 
-/// Imports that are remembered; with one more, the oldest that rests is forgotten, and can no longer be undone.
+/// Imports that are remembered of each kind: those that can be undone, and all others. With one more that writes, the oldest that can be
+/// undone is forgotten; with one more that is read, the oldest of those that have nothing to take back.
 const IMPORTS_MAX: usize = 50;
 /// The first problems that are shown.
 const PROBLEMS_MAX: usize = 500;
@@ -40,6 +41,20 @@ enum Wrote {
     Added = 1,
     /// It was new to an import that was taken back, and is on sale again.
     BroughtBack = 2,
+}
+
+/// How an import stands.
+struct Standing {
+    id: Uuid,
+    state: ImportState,
+    /// Whether it wrote anything, ever.
+    wrote: bool,
+}
+
+impl Standing {
+    fn can_be_undone(&self) -> bool {
+        self.wrote && matches!(self.state, ImportState::Applied | ImportState::Failed)
+    }
 }
 
 /// An undo under way.
@@ -89,23 +104,35 @@ impl Region {
     ) -> Result<Vec<Uuid>, ImportError> {
         let (author, author_name) = who.map_or((None, "Sync server"), |who| (Some(who.id), who.name.as_str()));
         self.in_transaction(|region| {
-            let mut resting: Vec<Uuid> = Vec::new();
-            let all = region.imports()?;
-            for view in all.iter().skip(IMPORTS_MAX - 1) {
-                if busy(view.state) {
-                    return Err(ImportError::Conflict("Too many imports wait: let them end, or take some away.".to_owned()));
-                }
-                resting.extend(view.id.parse::<Uuid>().ok());
+            let others: Vec<Standing> = region.standings()?.into_iter().filter(|one| !one.can_be_undone()).collect();
+            let (moving, resting): (Vec<_>, Vec<_>) = others.iter().partition(|one| busy(one.state));
+            if moving.len() >= IMPORTS_MAX {
+                return Err(ImportError::Conflict("Too many imports wait: let them end, or take some away.".to_owned()));
             }
-            for old in &resting {
+            let too_many = (others.len() + 1).saturating_sub(IMPORTS_MAX);
+            let forgotten: Vec<Uuid> = resting.iter().take(too_many).map(|one| one.id).collect();
+            for old in &forgotten {
                 region.import_forget(*old)?;
             }
             region.db.execute(
                 "INSERT INTO import (id, name, author, author_name, at_ms, state) VALUES (?1, ?2, ?3, ?4, ?5, 'reading')",
                 params![id.as_bytes(), name, author, author_name, now_ms],
             )?;
-            Ok(resting)
+            Ok(forgotten)
         })
+    }
+
+    /// How all imports stand, the oldest first.
+    fn standings(&self) -> Result<Vec<Standing>, ImportError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT id, state, EXISTS (SELECT 1 FROM import_write AS w WHERE w.import = i.id) FROM import AS i ORDER BY id",
+        )?;
+        let all = statement.query_map([], |row| {
+            let state: String = row.get(1)?;
+            Ok(Standing { id: Uuid::from_bytes(row.get(0)?), state: state_of(&state), wrote: row.get(2)? })
+        })?;
+        let all = all.collect::<Result<_, _>>()?;
+        Ok(all)
     }
 
     /// All imports, the newest first.
@@ -263,11 +290,21 @@ impl Region {
         self.in_transaction(|region| {
             if !prepared.is_empty() {
                 region.keep_all(prepared, who.as_ref(), env.unix_ms())?;
+                region.make_room_to_undo(id)?;
             }
             region.note_writes(id, &writes)?;
             region.import_note(id, &view)
         })?;
         Ok(view)
+    }
+
+    /// Forgets the oldest of those that can be undone when there is one too many with an import that writes.
+    fn make_room_to_undo(&self, writes: Uuid) -> Result<(), ImportError> {
+        let others: Vec<Standing> = self.standings()?.into_iter().filter(|one| one.id != writes && one.wrote).collect();
+        let standing = others.iter().filter(|one| one.can_be_undone());
+        let moving = others.iter().filter(|one| busy(one.state)).count();
+        let too_many = (standing.clone().count() + moving + 1).saturating_sub(IMPORTS_MAX);
+        standing.take(too_many).try_for_each(|old| self.import_forget(old.id))
     }
 
     fn note_writes(&self, id: Uuid, writes: &[Write]) -> Result<(), ImportError> {
@@ -580,7 +617,7 @@ fn view(row: &SqlRow<'_>) -> rusqlite::Result<ImportView> {
         name: row.get(1)?,
         by: row.get(2)?,
         at_ms: row.get(3)?,
-        state: STATES.into_iter().find(|(_, word)| *word == state).map_or(ImportState::Failed, |(state, _)| state),
+        state: state_of(&state),
         done: row.get(5)?,
         rows: row.get(6)?,
         added: row.get(7)?,
@@ -607,6 +644,10 @@ const STATES: [(ImportState, &str); 8] = [
     (ImportState::Undone, "undone"),
     (ImportState::Failed, "failed"),
 ];
+
+fn state_of(word: &str) -> ImportState {
+    STATES.into_iter().find(|(_, known)| *known == word).map_or(ImportState::Failed, |(state, _)| state)
+}
 
 fn word(state: ImportState) -> &'static str {
     STATES.into_iter().find(|(known, _)| *known == state).map_or("failed", |(_, word)| word)

@@ -113,6 +113,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Turns {
     pub(crate) files: Arc<Semaphore>,
+    pub(crate) uploads: Arc<Semaphore>,
     pub(crate) watchers: Arc<Semaphore>,
 }
 
@@ -140,6 +141,7 @@ impl WebState {
                 checks: accounts::Checks::default(),
                 turns: Turns {
                     files: Arc::new(Semaphore::new(reports::FILES_AT_ONCE)),
+                    uploads: Arc::new(Semaphore::new(imports::UPLOADS_AT_ONCE)),
                     watchers: Arc::new(Semaphore::new(live::WATCHERS_MAX)),
                 },
             }),

@@ -11,6 +11,8 @@ use super::answer::Refusal;
 
 /// How long one request may take, its body included.
 const REQUEST_WAIT: Duration = Duration::from_secs(29);
+/// How long the largest file may take to arrive: a megabit a second is enough.
+const UPLOAD_WAIT: Duration = Duration::from_secs(600);
 
 /// The headers of every answer. Scripts and everything else come from here; nothing may frame the page.
 const HEADERS: [(header::HeaderName, &str); 5] = [
@@ -26,14 +28,28 @@ const HEADERS: [(header::HeaderName, &str); 5] = [
 
 /// Adds the headers, and ends what takes too long.
 pub(super) async fn headers_and_time(request: Request, next: Next) -> Response {
-    let mut response = match tokio::time::timeout(REQUEST_WAIT, next.run(request)).await {
+    let (wait, refusal) = patience(request.method(), request.uri().path());
+    let mut response = match tokio::time::timeout(wait, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Refusal::Internal.into_response(),
+        Err(_) => refusal.into_response(),
     };
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// How long a request may take, and what it is told afterwards.
+fn patience(method: &Method, path: &str) -> (Duration, Refusal) {
+    match (method, path) {
+        (&Method::POST, "/api/v1/imports") => {
+            let minutes = UPLOAD_WAIT.as_secs() / 60;
+            let sentence =
+                format!("The file took more than {minutes} minutes to arrive. Send it over a faster connection, or split it.");
+            (UPLOAD_WAIT, Refusal::Busy(sentence))
+        }
+        _ => (REQUEST_WAIT, Refusal::Internal),
+    }
 }
 
 /// Refuses requests that change something and that another site's page sent. Browsers name the page's origin; programs that name none
@@ -58,6 +74,17 @@ pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_has_time_to_arrive() {
+        // The largest one, at a megabit a second.
+        let slowly = Duration::from_secs(crate::import::FILE_BYTES_MAX as u64 * 8 / 1_000_000);
+        let (wait, refusal) = patience(&Method::POST, "/api/v1/imports");
+        assert!(wait > slowly && matches!(refusal, Refusal::Busy(sentence) if sentence.contains("10 minutes")));
+        for (method, path) in [(Method::GET, "/api/v1/imports"), (Method::POST, "/api/v1/session")] {
+            assert!(matches!(patience(&method, path), (REQUEST_WAIT, Refusal::Internal)), "{path}");
+        }
+    }
 
     #[test]
     fn the_table_of_origins() {

@@ -1,5 +1,6 @@
 //! The catalogue over real HTTP: a whole server in this process, its own region, its own Postgres.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -502,6 +503,50 @@ async fn a_file_is_read_shown_written_and_taken_back() {
     assert_eq!(ada.get("/imports").ok().as_array().expect("imports").len(), 2);
     let forgotten = ada.send("DELETE", &format!("/imports/{}", undone["id"].as_str().expect("an id")), None, Vec::new());
     assert_eq!(forgotten.status, 204);
+}
+
+/// Files of 64 MiB are held in memory until they are on disk: one of them at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_file_is_taken_at_a_time() {
+    let site = Site::new().await;
+    let (ada, bob) = (site.manager("Ada"), site.manager("Bob"));
+    let file = "code,name,price,tax_rate_bp\nA,A,1,0\n";
+    let send = |sender: &Manager<'_>| sender.send("POST", "/imports?name=second.csv", Some("text/csv"), file.as_bytes().to_vec());
+    let begin = |length: usize, begun: &str| {
+        let mut sender = std::net::TcpStream::connect(site.running.as_ref().expect("it runs").address).expect("connects");
+        let head = format!(
+            "POST /api/v1/imports?name=slow.csv HTTP/1.1\r\nhost: x\r\ncookie: {}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{begun}",
+            ada.cookie
+        );
+        sender.write_all(head.as_bytes()).expect("sent");
+        sender
+    };
+    let answer = |mut sender: std::net::TcpStream| {
+        let mut answer = Vec::new();
+        // Whoever is refused early may find the connection closed: what came before that is the answer.
+        let _ = sender.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let (begun, rest) = file.split_at(10);
+    let since = Instant::now();
+    let (taken, refused) = loop {
+        let mut slow = begin(file.len(), begun);
+        // The server has its first words by then, or the next time.
+        std::thread::sleep(Duration::from_millis(100));
+        let other = send(&bob);
+        let _ = slow.write_all(rest.as_bytes());
+        let slow = answer(slow);
+        if other.status != 202 {
+            break (slow, other);
+        }
+        assert!(since.elapsed() < PATIENCE, "two files at once");
+    };
+    assert_eq!(refused.code(), (503, "try_later".into()));
+    assert!(refused.message().starts_with("Another file is being sent."), "{}", refused.message());
+    assert!(taken.starts_with("HTTP/1.1 202"), "{taken}");
+    assert_eq!(send(&bob).status, 202);
+    let refused = answer(begin((64 << 20) + 1, ""));
+    assert!(refused.starts_with("HTTP/1.1 413") && refused.contains("at most 64 MiB: split it."), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

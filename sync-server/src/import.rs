@@ -25,6 +25,7 @@ mod cells;
 pub mod run;
 mod table;
 
+pub(crate) use cells::guarded;
 pub use cells::{Row, RowTax};
 
 /// Largest file in bytes.

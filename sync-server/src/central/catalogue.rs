@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::money::Currency;
+use tokio::sync::mpsc;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 use unicode_normalization::UnicodeNormalization;
@@ -16,6 +17,12 @@ use super::pool::in_time;
 use super::{CentralError, Postgres};
 use crate::web_api::{ProductRow, ProductsPage};
 
+/// Products of one piece of an export; the last piece has fewer.
+pub const PIECE_ROWS: i64 = 2_000;
+/// Pieces that may wait for a reader.
+const PIECES_WAITING_MAX: usize = 2;
+/// How long a reader may take for one piece.
+const READER_WAIT: Duration = Duration::from_secs(30);
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(27);
 /// Longest word of a search, in characters.
@@ -86,22 +93,39 @@ pub async fn products(central: &Postgres, question: &ProductsQuestion) -> Result
     Ok(page)
 }
 
-/// So many products after one, by name, as an export writes them.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn export(central: &Postgres, after: Option<(String, Uuid)>, limit: i64) -> Result<Vec<ExportRow>, CentralError> {
+/// All products by name, as an export writes them: from one snapshot, in pieces of [`PIECE_ROWS`] that are read as they are taken. The one
+/// with fewer rows is the last: without it something broke.
+pub fn export(central: Postgres) -> mpsc::Receiver<Result<Vec<ExportRow>, CentralError>> {
+    let (pieces, taken) = mpsc::channel(PIECES_WAITING_MAX);
+    tokio::spawn(async move {
+        if let Err(error) = read_all(&central, &pieces).await {
+            // Whoever is gone needs no answer.
+            let _ = pieces.try_send(Err(error));
+        }
+    });
+    taken
+}
+
+async fn read_all(central: &Postgres, pieces: &mpsc::Sender<Result<Vec<ExportRow>, CentralError>>) -> Result<(), CentralError> {
     let mut loan = central.get().await?;
-    let rows = in_time("export products", ANSWER_WAIT, async {
-        let tx = snapshot(&mut loan).await?;
-        let question = ProductsQuestion { after, limit, ..ProductsQuestion::default() };
-        let rows = Found::of(&question).rows(&tx, &question).await?;
-        tx.rollback().await?;
-        Ok(rows)
-    })
-    .await?;
+    let tx = snapshot(&mut loan).await?;
+    let mut question = ProductsQuestion { limit: PIECE_ROWS, ..ProductsQuestion::default() };
+    loop {
+        let rows = in_time("export products", ANSWER_WAIT, Found::of(&question).rows(&tx, &question)).await?;
+        let last = rows.last().filter(|_| rows.len() as i64 == PIECE_ROWS);
+        question.after = last.and_then(|last| Some((last.row.name.clone(), last.row.product.parse().ok()?)));
+        let sent = tokio::time::timeout(READER_WAIT, pieces.send(Ok(rows))).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            // Whoever reads went away, or takes too long and finds no last piece.
+            return Ok(());
+        }
+        if question.after.is_none() {
+            break;
+        }
+    }
+    tx.rollback().await?;
     central.give_back(loan);
-    Ok(rows)
+    Ok(())
 }
 
 /// How many products are in each tax class.

@@ -1,5 +1,7 @@
 //! What one cell means.
 
+use std::borrow::Cow;
+
 use domain::document::{BARCODES_MAX, CATEGORY_BYTES_MAX, CODE_BYTES_MAX, NAME_BYTES_MAX, TAX_CLASS_NAME_BYTES_MAX};
 use domain::money::{Currency, UnitPrice};
 use domain::tax::TAX_RATE_BP_MAX;
@@ -34,16 +36,37 @@ pub enum RowTax {
     Class(String),
 }
 
+/// The first letters by which a spreadsheet takes a text for a formula.
+const FORMULA_BEGINS: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\n'];
+
+/// A text as a cell that no spreadsheet takes for a formula: with an apostrophe in front when it would. A text that has apostrophes there
+/// already gets one more, so that [`unguarded`] gives every text back as it was.
+pub(crate) fn guarded(text: &str) -> Cow<'_, str> {
+    if text.trim_start_matches('\'').starts_with(FORMULA_BEGINS) { format!("'{text}").into() } else { text.into() }
+}
+
+/// The text of a cell that was [`guarded`].
+fn unguarded(cell: &str) -> &str {
+    match cell.strip_prefix('\'') {
+        Some(text) if text.trim_start_matches('\'').starts_with(FORMULA_BEGINS) => text,
+        _ => cell,
+    }
+}
+
 /// A text of one line.
 pub(super) fn text(cell: &str, bytes_min: usize, bytes_max: usize) -> Result<String, String> {
-    let cell = cell.trim();
-    match cell.len() {
+    line(unguarded(cell.trim()), bytes_min, bytes_max)
+}
+
+fn line(text: &str, bytes_min: usize, bytes_max: usize) -> Result<String, String> {
+    let text = text.trim();
+    match text.len() {
         n if n < bytes_min => Err("This cannot be empty.".to_owned()),
         n if n > bytes_max => Err(format!("This has {n} bytes, and at most {bytes_max} are possible: shorten it.")),
-        _ if cell.chars().any(char::is_control) => {
+        _ if text.chars().any(char::is_control) => {
             Err("This has control characters, such as a line break: take them out.".to_owned())
         }
-        _ => Ok(cell.to_owned()),
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -93,8 +116,8 @@ pub(super) fn tax_class(cell: &str) -> Result<Option<RowTax>, String> {
 /// Barcodes separated by `|`.
 pub(super) fn barcodes(cell: &str) -> Result<Vec<String>, String> {
     let mut all: Vec<String> = Vec::new();
-    for barcode in cell.split('|').map(str::trim).filter(|barcode| !barcode.is_empty()) {
-        let barcode = text(barcode, 1, CODE_BYTES_MAX)?;
+    for barcode in unguarded(cell.trim()).split('|').map(str::trim).filter(|barcode| !barcode.is_empty()) {
+        let barcode = line(barcode, 1, CODE_BYTES_MAX)?;
         if !all.contains(&barcode) {
             all.push(barcode);
         }
@@ -111,5 +134,33 @@ pub(super) fn active(cell: &str) -> Result<Option<bool>, String> {
         "true" | "yes" | "1" => Ok(Some(true)),
         "false" | "no" | "0" => Ok(Some(false)),
         _ => Err("Whether a product is on sale is written as true or false.".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula_and_every_text_comes_back() {
+        for (text, cell) in [
+            ("Tea", "Tea"),
+            ("=1+1", "'=1+1"),
+            ("+49 tea", "'+49 tea"),
+            ("-5 °C", "'-5 °C"),
+            ("@home", "'@home"),
+            ("'=1+1", "''=1+1"),
+            ("''-", "'''-"),
+            ("'s-Gravenhage", "'s-Gravenhage"),
+            ("'", "'"),
+            ("''", "''"),
+            ("a=b", "a=b"),
+            ("", ""),
+        ] {
+            assert_eq!((guarded(text), unguarded(cell)), (cell.into(), text));
+        }
+        assert_eq!(barcodes("'=1|'=2| -3").expect("barcodes"), ["=1", "'=2", "-3"]);
+        assert_eq!(name(" '=1+1 ").expect("a name"), "=1+1");
+        assert_eq!(name("'= ").expect("a name"), "=");
     }
 }

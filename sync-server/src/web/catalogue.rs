@@ -77,7 +77,7 @@ async fn products(
         query.map_err(|_| Refusal::BadRequest("Ask with search=, category=, active=true or false, after= and limit=.".into()))?;
     match query.format.as_deref() {
         None | Some("json") => {}
-        Some("csv") => return export::products(state.shared.central.clone(), currency(&state).await?).await,
+        Some("csv") => return export::products(&state).await,
         Some(_) => return Err(Refusal::BadRequest("Ask for format=json or format=csv.".into())),
     }
     let limit = query.limit.unwrap_or(LIMIT);

@@ -191,6 +191,7 @@ pub(super) async fn devices(State(state): State<WebState>, query: Asked<DevicesQ
     match q.format {
         Format::Json => json(reports::devices::devices(central, state.live(), now_ms).await),
         Format::Csv => {
+            let _turn = turn(&state)?;
             let (name, text) = export::device_file(central, state.live(), now_ms).await?;
             Ok(file(&name, Body::from(text)))
         }
@@ -239,7 +240,7 @@ fn json<T: Serialize>(answer: Result<T, ReportError>) -> Result<Response, Refusa
 }
 
 /// A turn at writing a file.
-fn turn(state: &WebState) -> Result<tokio::sync::OwnedSemaphorePermit, Refusal> {
+pub(super) fn turn(state: &WebState) -> Result<tokio::sync::OwnedSemaphorePermit, Refusal> {
     let busy = || Refusal::Busy(format!("{FILES_AT_ONCE} files are being written. Try again in a minute."));
     state.shared.turns.files.clone().try_acquire_owned().map_err(|_| busy())
 }
@@ -269,7 +270,8 @@ async fn table(state: &WebState, table: Table) -> Result<Response, Refusal> {
     Ok(file(&name, Body::from_stream(rest)))
 }
 
-fn file(name: &str, body: Body) -> Response {
+/// A file to keep.
+pub(super) fn file(name: &str, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present"));

@@ -11,6 +11,7 @@ use domain::ids::StoreId;
 use domain::tax::TaxMode;
 use serde_json::{Value, json};
 use sync_proto::env::{Env, random};
+use sync_server::central::catalogue;
 use sync_server::config::Config;
 use sync_server::daemon;
 use sync_server::env::Machine;
@@ -568,20 +569,101 @@ async fn an_export_is_an_import_that_changes_nothing() {
     let ready = ada.import(&format!("code,name,price,tax_rate_bp,tax_class,barcodes,active\n{rows}"));
     assert_eq!(ready["state"], "ready", "{:#}", ready["problems"]);
     assert_eq!(ada.step(&ready, "apply")["state"], "applied");
-    ada.until("/products", |page| page["total"] == 40);
+    // Texts that a spreadsheet would calculate, and those that look as if somebody had seen to it.
+    let formulas = [
+        ("=HYPERLINK(\"http://evil\",\"x\")", "'=HYPERLINK(\"\"http://evil\"\",\"\"x\"\")"),
+        ("'=kept", "''=kept"),
+        ("+plus", "'+plus"),
+        ("-5 °C", "'-5 °C"),
+        ("@home", "'@home"),
+        ("'s-Gravenhage", "'s-Gravenhage"),
+    ];
+    for (n, (name, _)) in formulas.iter().enumerate() {
+        let made = ada.product(&format!("=F{n}"), name, 10_000);
+        let more = json!({ "barcodes": [format!("={n}"), format!("'={n}")], "category": name });
+        ada.patch(&format!("/products/{}", id(&made)), more).ok();
+    }
+    ada.until("/products?category=-5%20%C2%B0C", |page| page["total"] == 1);
+    ada.until("/products?category=%27s-Gravenhage", |page| page["total"] == 1);
     let export = ada.get("/products?format=csv");
     assert_eq!(export.headers["content-type"], "text/csv; charset=utf-8; header=present");
     let text = export.text();
     assert!(text.starts_with("code,name,price,tax_rate_bp,tax_class,barcodes,category,active\n"), "{text}");
     let back = ada.import(&text);
-    assert_eq!((&back["state"], &back["unchanged"], &back["wrong"]), (&json!("ready"), &json!(40), &json!(0)), "{back:#}");
+    for (n, (_, cell)) in formulas.iter().enumerate() {
+        assert!(text.contains(&format!("'=F{n},")) && text.contains(cell), "{cell} in {text}");
+    }
+    let rows = csv::Reader::from_reader(text.as_bytes()).records().map(|row| row.expect("a row")).collect::<Vec<_>>();
+    let sign = |cell: &str| cell.starts_with(['=', '+', '-', '@']);
+    assert!(rows.len() == 46 && rows.iter().all(|row| !row.iter().any(sign)), "{text}");
+    assert_eq!((&back["state"], &back["unchanged"], &back["wrong"]), (&json!("ready"), &json!(46), &json!(0)), "{back:#}");
     // Into an empty catalogue it makes the same one.
     let other = Site::new().await;
     let bob = other.manager("Bob");
     bob.post("/tax-classes", json!({ "name": "Standard", "rate_bp": 2000 })).ok();
     bob.step(&bob.import(&text), "apply");
-    bob.until("/products", |page| page["total"] == 40);
+    bob.until("/products", |page| page["total"] == 46);
     assert_eq!(bob.get("/products?format=csv").text(), text);
+}
+
+/// So many products beside those that the region knows, with long names.
+async fn many_products(site: &Site, count: usize) {
+    let sql = format!(
+        "INSERT INTO products (product_id, code, name, barcodes, price_centi, tax_rate_bp, active)
+         SELECT lpad(to_hex(n), 32, '0')::uuid, 'C' || n, lpad(n::text, 6, '0') || repeat('x', 900), '{{}}', 10000, 2000, true
+         FROM generate_series(1, {count}) AS n"
+    );
+    site.world.client().await.batch_execute(&sql).await.expect("inserted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_of_one_moment() {
+    let site = Site::new().await;
+    many_products(&site, 11_000).await;
+    let mut pieces = catalogue::export(site.world.central.clone());
+    let mut rows = pieces.recv().await.expect("a piece").expect("reads");
+    assert_eq!(rows.len() as i64, catalogue::PIECE_ROWS);
+    // One of those that were read comes behind all others now, one that is still to come goes before them.
+    let renamed = "UPDATE products SET name = 'zzz' WHERE code = 'C1'; UPDATE products SET name = '!' WHERE code = 'C11000'";
+    site.world.client().await.batch_execute(renamed).await.expect("renamed");
+    while let Some(piece) = pieces.recv().await {
+        rows.extend(piece.expect("reads"));
+    }
+    let codes: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.row.code.as_str()).collect();
+    assert_eq!((rows.len(), codes.len()), (11_000, 11_000));
+    assert_eq!(
+        (rows[0].row.code.as_str(), rows[10_999].row.code.as_str()),
+        ("C1", "C11000"),
+        "as they were called when it began"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_products_waits_for_its_turn() {
+    let site = Site::new().await;
+    let ada = site.manager("Ada");
+    // More than fits between the server and those who do not read.
+    many_products(&site, 40_000).await;
+    let slow: Vec<std::net::TcpStream> = (0..3)
+        .map(|_| {
+            let mut reader = std::net::TcpStream::connect(site.running.as_ref().expect("it runs").address).expect("connects");
+            let head = format!("GET /api/v1/products?format=csv HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", ada.cookie);
+            reader.write_all(head.as_bytes()).expect("sent");
+            let mut begun = [0; 12];
+            reader.read_exact(&mut begun).expect("an answer");
+            assert_eq!(&begun, b"HTTP/1.1 200");
+            reader
+        })
+        .collect();
+    for path in ["/products?format=csv", "/devices?format=csv"] {
+        assert_eq!(ada.get(path).code(), (503, "try_later".into()), "{path}");
+    }
+    drop(slow);
+    let since = Instant::now();
+    while ada.get("/devices?format=csv").status != 200 {
+        assert!(since.elapsed() < PATIENCE, "nobody writes a file any more");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

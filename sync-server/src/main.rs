@@ -23,7 +23,7 @@ use sync_server::daemon::{self, Opened};
 use sync_server::env::Machine;
 use sync_server::import::{self, ImportError};
 use sync_server::region::{Region, staff_member};
-use sync_server::web_api::{ImportProblem, ImportState, ImportView};
+use sync_server::web_api::{ImportChange, ImportProblem, ImportState, ImportView};
 use sync_server::{backup, check, web};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -324,9 +324,7 @@ fn import_products(region: &mut Region, data: &Path, file: &Path, dry_run: bool)
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let id = import::begin(region, &folder, &name, &bytes, None, &*env)?;
     let view = import::run::step(region, &folder, id, ImportState::Reading, &env, progress("read"))?;
-    for ImportProblem { row, column, value, message } in &view.problems {
-        println!("row {row}, {column} {value:?}: {message}");
-    }
+    print!("{}", shown(&view));
     if dry_run || view.state != ImportState::Ready {
         import::forget(region, &folder, id)?;
         if view.state != ImportState::Ready {
@@ -339,6 +337,27 @@ fn import_products(region: &mut Region, data: &Path, file: &Path, dry_run: bool)
     let view = import::run::step(region, &folder, id, ImportState::Applying, &env, progress("write"))?;
     println!("{} products added, {} changed, {} unchanged", view.added, view.changed, view.unchanged);
     Ok(())
+}
+
+/// What is wrong with a file, or else what it would change, a line each.
+fn shown(view: &ImportView) -> String {
+    let mut lines = String::new();
+    for ImportProblem { row, column, value, message } in &view.problems {
+        lines.push_str(&format!("row {row}, {column} {value:?}: {message}\n"));
+    }
+    if view.state == ImportState::Ready {
+        for ImportChange { row, code, name, added, fields } in &view.changes {
+            let new = if *added { " (new)" } else { "" };
+            let none = || "none".to_owned();
+            let fields = fields.iter().map(|f| format!("{} {} -> {}", f.field, f.old.clone().unwrap_or_else(none), f.new));
+            lines.push_str(&format!("row {row}, {code} {name}{new}: {}\n", fields.collect::<Vec<_>>().join("; ")));
+        }
+        let more = (view.added + view.changed).saturating_sub(view.changes.len() as u64);
+        if more > 0 {
+            lines.push_str(&format!("and {more} more\n"));
+        }
+    }
+    lines
 }
 
 /// A line that says how far it is, on a terminal.

@@ -1,4 +1,4 @@
-//! Answers for managers, from the read model. Each says what it covers.
+//! Answers for managers, from the read model. Figures, lists of what tills have sent, and files say what they cover.
 //!
 //! A question is checked when it is made ([`ReportError::Question`] says what to ask instead) and answered within one snapshot of the
 //! database, so that its figures, its rows and its coverage are of one moment.

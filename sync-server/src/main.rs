@@ -146,10 +146,13 @@ enum StaffCommand {
 
 #[derive(Debug, Subcommand)]
 enum ManagerCommand {
-    /// Add a manager, or set a manager's password anew. The password is read from standard input.
+    /// Add a manager. The password is read from standard input.
     Add {
         /// Their name.
         name: String,
+        /// Give the manager who has this name the password, and end their sessions, instead of adding one.
+        #[arg(long)]
+        reset_password: bool,
     },
 }
 
@@ -208,7 +211,8 @@ async fn act(path: &Path, central_url: Option<String>, command: Command) -> anyh
     match command {
         Command::Run => run(&config, env).await,
         Command::Reproject { check } => reproject(&config, check).await,
-        Command::Manager(ManagerCommand::Add { name }) => add_manager(&config, &*env, &name).await,
+        Command::Manager(ManagerCommand::Add { name, reset_password: false }) => add_manager(&config, &*env, &name).await,
+        Command::Manager(ManagerCommand::Add { name, .. }) => reset_password(&config, &*env, &name).await,
         Command::Init => init(&config, &*env).await,
         Command::Backup { to } => back_up(&config, &*env, &to),
         Command::Restore { from } => restore(&config, &*env, &from),
@@ -379,6 +383,13 @@ async fn add_manager(config: &Config, env: &dyn Env, name: &str) -> anyhow::Resu
     let password = read_secret("password")?;
     web::accounts::add_manager(&central(config)?, env, name, &password).await?;
     println!("{name} may sign in on the manager page now");
+    Ok(())
+}
+
+async fn reset_password(config: &Config, env: &dyn Env, name: &str) -> anyhow::Result<()> {
+    let password = read_secret("password")?;
+    let name = web::accounts::reset_password(&central(config)?, env, name, &password).await?;
+    println!("{name} signs in with the new password from now on; whoever used the old one is signed out within seconds");
     Ok(())
 }
 

@@ -222,6 +222,7 @@ impl WebServer {
             let _ = shutdown.wait_for(|&stop| stop).await;
             stopper.graceful_shutdown(Some(DRAIN));
         });
+        let accounts = tokio::spawn(sessions::follow_accounts(state.shared.clone()));
         let metrics = self.metrics;
         let counted = axum::middleware::map_response(move |response: axum::response::Response| {
             metrics.web_request(response.status().as_u16());
@@ -234,6 +235,7 @@ impl WebServer {
             None => server.serve(service).await,
         };
         stopping.abort();
+        accounts.abort();
         served.map_err(WebError::Serve)
     }
 }

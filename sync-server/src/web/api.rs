@@ -107,7 +107,9 @@ async fn check(shared: &Shared, from: IpAddr, request: &SignInRequest) -> Result
             Err(match error {
                 AccountError::Central(error) => error.into(),
                 AccountError::Busy => Refusal::TryLater { wait_ms: 1_000 },
-                AccountError::Name | AccountError::Password | AccountError::Taken(_) => Refusal::WrongPassword,
+                AccountError::Name | AccountError::Password | AccountError::Taken(_) | AccountError::Unknown(_) => {
+                    Refusal::WrongPassword
+                }
             })
         }
     }

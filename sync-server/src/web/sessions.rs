@@ -1,14 +1,17 @@
 //! Who is signed in. In memory: a restart signs everybody out.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use sync_proto::env::{Env, random};
 use tokio::sync::watch;
+use uuid::Uuid;
 
-use super::accounts::Manager;
+use super::Shared;
+use super::accounts::{self, Manager, PasswordMark};
 
 /// The cookie.
 const COOKIE: &str = "evertill_session";
@@ -16,6 +19,8 @@ const COOKIE: &str = "evertill_session";
 pub(super) const LASTS_MS: u64 = 12 * 3_600_000;
 /// Most sessions; the oldest ends when one more begins.
 const SESSIONS_MAX: usize = 1_000;
+/// How often the accounts of those who are signed in are looked at.
+const LOOK_AT_ACCOUNTS_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone)]
 struct Session {
@@ -61,9 +66,42 @@ impl Sessions {
         }
     }
 
+    /// Who is signed in, and with which of their passwords.
+    fn signed_in(&self) -> BTreeSet<(Uuid, PasswordMark)> {
+        let sessions = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.values().map(|s| (s.manager.id, s.manager.password)).collect()
+    }
+
+    /// Ends all sessions of some managers that began with those passwords.
+    fn end_all(&self, of: &BTreeSet<(Uuid, PasswordMark)>) {
+        let mut sessions = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, s| !of.contains(&(s.manager.id, s.manager.password)));
+        self.ended.send_replace(());
+    }
+
     /// Changes whenever some session was ended; when one ends with its time, nothing says so.
     pub(super) fn ended(&self) -> watch::Receiver<()> {
         self.ended.subscribe()
+    }
+}
+
+/// Signs out whoever signed in with a password that holds no more: accounts are in the central database, where every server finds them and
+/// an operator sets passwords anew. While it is away, sessions go on, and nobody sets one.
+pub(super) async fn follow_accounts(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(LOOK_AT_ACCOUNTS_EVERY).await;
+        let signed_in = shared.sessions.signed_in();
+        if signed_in.is_empty() {
+            continue;
+        }
+        match accounts::outdated(&shared.central, signed_in).await {
+            Ok(outdated) if outdated.is_empty() => {}
+            Ok(outdated) => {
+                tracing::info!(managers = outdated.len(), "signed out: their passwords were set anew");
+                shared.sessions.end_all(&outdated);
+            }
+            Err(error) => tracing::debug!(%error, "accounts are looked at again later"),
+        }
     }
 }
 
@@ -111,7 +149,7 @@ mod tests {
     }
 
     fn ada() -> Manager {
-        Manager { id: uuid::Uuid::from_u128(1), name: "Ada".to_owned() }
+        Manager { id: Uuid::from_u128(1), name: "Ada".to_owned(), password: [1; 32] }
     }
 
     #[test]
@@ -126,6 +164,19 @@ mod tests {
         sessions.end(&with(&token));
         assert_eq!(sessions.who(&with(&token), 0), None);
         assert_eq!(sessions.who(&HeaderMap::new(), 0), None);
+    }
+
+    #[test]
+    fn sessions_end_with_the_password_they_began_with() {
+        let (env, sessions) = (Fake::default(), Sessions::default());
+        let (old, new) = (ada(), Manager { password: [2; 32], ..ada() });
+        let tokens = [&old, &new, &old].map(|manager| sessions.begin(&env, manager));
+        let mut ended = sessions.ended();
+        ended.mark_unchanged();
+        sessions.end_all(&[(old.id, old.password)].into());
+        assert!(ended.has_changed().expect("it is there"), "those who watch are told");
+        assert_eq!(tokens.map(|token| sessions.who(&with(&token), 0)), [None, Some(new.clone()), None]);
+        assert_eq!(sessions.signed_in(), [(new.id, new.password)].into());
     }
 
     #[test]

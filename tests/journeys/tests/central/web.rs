@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sync_proto::scopes;
@@ -323,6 +324,40 @@ async fn without_postgres_managers_are_told_and_tills_are_not_held_up() {
     assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true, "central": "away" })));
     tokio::task::block_in_place(|| site.world.cluster.restart()).expect("restart");
     assert_eq!(site.get("/api/v1/devices", &cookie).status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_set_anew_ends_the_sessions_of_the_old_one() {
+    let site = site().await;
+    let central = &site.world.central;
+    accounts::add_manager(central, &*site.env, "Ben", PASSWORD).await.expect("another manager");
+    let cookie_of = |answer: Answer| answer.header("set-cookie").split(';').next().expect("a cookie").to_owned();
+    let (old, other) = ([site.cookie(), site.cookie()], cookie_of(site.sign_in("Ben", PASSWORD)));
+    let anew = "battery horse correct";
+    assert_eq!(accounts::reset_password(central, &*site.env, "ADA", anew).await.expect("set"), "Ada");
+    assert_eq!(site.sign_in("ada", PASSWORD).code(), (401, "wrong_password".into()));
+    let new = cookie_of(site.sign_in("ada", anew));
+    let since = Instant::now();
+    while old.iter().any(|cookie| site.get("/api/v1/session", cookie).status != 401) {
+        assert!(since.elapsed() < Duration::from_secs(60), "they stay signed in");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for cookie in [&new, &other] {
+        assert_eq!(site.get("/api/v1/session", cookie).status, 200);
+    }
+    for (name, password) in [("Cleo", anew), ("", anew), ("a\0", anew)] {
+        let refused = accounts::reset_password(central, &*site.env, name, password).await;
+        assert!(matches!(refused, Err(AccountError::Unknown(_))), "{name:?}");
+    }
+    let short = accounts::reset_password(central, &*site.env, "Ada", "seven77").await;
+    assert!(matches!(short, Err(AccountError::Password)));
+    // An account that is gone lets nobody stay.
+    site.world.client().await.batch_execute("DELETE FROM manager_accounts WHERE name = 'Ben'").await.expect("deleted");
+    while site.get("/api/v1/session", &other).status != 401 {
+        assert!(since.elapsed() < Duration::from_secs(60), "Ben stays signed in");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(site.get("/api/v1/session", &new).status, 200);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use sync_server::config::Config;
 use sync_server::daemon;
 use sync_server::env::Machine;
 use sync_server::web::accounts;
+use sync_server::web_api::ImportState;
 use tokio::sync::{oneshot, watch};
 use ureq::Agent;
 
@@ -676,16 +677,18 @@ async fn an_import_survives_a_stop_in_its_middle() {
     let begun = site.manager("Ada").post(&format!("/imports/{id}/apply"), json!({}));
     assert_eq!(begun.status, 202);
     // Stopped as soon as some of it is written.
-    let midway = site.manager("Ada").until(&format!("/imports/{id}"), |view| view["done"].as_u64() > Some(0));
+    site.manager("Ada").until(&format!("/imports/{id}"), |view| view["done"].as_u64() > Some(0));
     site.stop().await;
+    let midway = {
+        let opened = daemon::open(site.folder.path(), &Machine, false).expect("the log");
+        opened.region.import(id.parse().expect("an id")).expect("the import")
+    };
+    assert_eq!(midway.state, ImportState::Applying, "{midway:?}");
+    assert!((64..2_000).contains(&midway.done) && midway.done % 64 == 0, "{midway:?}");
     site.start().await;
     let ada = site.manager("Ada");
     let applied = ada.resting(&id);
-    assert_eq!(
-        (&applied["state"], &applied["done"], &applied["wrong"]),
-        (&json!("applied"), &json!(2_000), &json!(0)),
-        "{midway:#}"
-    );
+    assert_eq!((&applied["state"], &applied["done"], &applied["wrong"]), (&json!("applied"), &json!(2_000), &json!(0)));
     ada.until("/products", |page| page["total"] == 2_000);
     let undone = ada.step(&applied, "undo");
     assert_eq!((&undone["state"], &undone["kept"]), (&json!("undone"), &json!(0)));

@@ -606,7 +606,9 @@ impl ImportView {
     }
 }
 
-const COLUMNS: &str = "id, name, author_name, at_ms, state, done, file_rows, added, changed, unchanged, wrong, kept, failure, problems, changes, broke_in";
+const COLUMNS: &str =
+    "id, name, author_name, at_ms, state, done, file_rows, added, changed, unchanged, wrong, kept, failure, problems,
+    changes, broke_in";
 
 fn view(row: &SqlRow<'_>) -> rusqlite::Result<ImportView> {
     let id: [u8; 16] = row.get(0)?;

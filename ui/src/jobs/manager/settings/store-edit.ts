@@ -6,6 +6,8 @@ import { money, taxRate } from '../../../lib/money';
 
 export const LINES_MAX = 16;
 const NAME_BYTES_MAX = 1_000;
+/** What stands on the receipt line by line. */
+export const LINE_FIELDS = ['address', 'receipt_header', 'receipt_footer'] as const;
 export const LANGUAGES = ['en', 'de', 'ja', 'ko'] as const;
 
 export interface StoreDraft {
@@ -58,7 +60,7 @@ export function storeWrongIn(draft: StoreDraft): StoreWrong {
   const name = new TextEncoder().encode(draft.name.trim()).length;
   if (name === 0 || name > NAME_BYTES_MAX) wrong.name = 'store.wrong.name';
   if (!/^[A-Z]{3}$/.test(draft.currency.trim().toUpperCase())) wrong.currency = 'store.wrong.currency';
-  for (const field of ['address', 'receipt_header', 'receipt_footer'] as const)
+  for (const field of LINE_FIELDS)
     if (readLines(draft[field]).length > LINES_MAX) wrong[field] = 'store.wrong.lines';
   return wrong;
 }
@@ -67,7 +69,7 @@ export function storeEditOf(store: StoreView, draft: StoreDraft): Partial<StoreE
   const edit: Partial<StoreEdit> = {};
   const isOther = (a: string[], b: string[]) => JSON.stringify(a) !== JSON.stringify(b);
   if (draft.name.trim() !== store.name) edit.name = draft.name.trim();
-  for (const field of ['address', 'receipt_header', 'receipt_footer'] as const) {
+  for (const field of LINE_FIELDS) {
     const lines = readLines(draft[field]);
     if (isOther(lines, store[field])) edit[field] = lines;
   }

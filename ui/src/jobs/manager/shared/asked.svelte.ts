@@ -122,79 +122,84 @@ interface Page {
 }
 type RowOf<P extends Page> = P['rows'][number];
 
+/** What a list is to whoever shows it. */
+export interface PagesOf<Row> {
+  rows: Row[];
+  next: string | null;
+  isLoadingMore: boolean;
+  idOf: (row: Row) => string;
+  more(): Promise<void>;
+}
+
 export const PAGE_ROWS = 50;
 const PAGE_ROWS_MAX = 500;
 
+type AskPage<P extends Page> = (page: PageOf) => Promise<P>;
+
 /** A list that comes in pages: what is loaded is asked anew as one, up to the most that a page may have. */
-export class Pages<P extends Page> {
+export class Pages<P extends Page> implements PagesOf<RowOf<P>> {
   isLoadingMore = $state(false);
+  readonly head: Asked<P>;
+  /** What tells its rows apart. */
+  readonly idOf: (row: RowOf<P>) => string;
   #office: Office;
-  #head: Asked<P>;
-  #page: () => (page: PageOf) => Promise<P>;
-  #idOf: (row: RowOf<P>) => string;
   /** What follows the head. */
   #tail = $state.raw<{ rows: RowOf<P>[]; next: string | null } | null>(null);
-  #asked: string | null = null;
+  #asked: { key: string; page: AskPage<P> } | null = null;
 
-  constructor(office: Office, idOf: (row: RowOf<P>) => string, page: () => (page: PageOf) => Promise<P>) {
+  constructor(office: Office, idOf: (row: RowOf<P>) => string) {
     this.#office = office;
-    this.#idOf = idOf;
-    this.#page = page;
-    this.#head = new Asked<P>(office);
-  }
-
-  get head(): Asked<P> {
-    return this.#head;
+    this.idOf = idOf;
+    this.head = new Asked<P>(office);
   }
 
   rows: RowOf<P>[] = $derived.by(() => {
-    const head = this.#head.answer?.rows ?? [];
+    const head = this.head.answer?.rows ?? [];
     if (!this.#tail) return head;
-    const known = new Set(head.map(this.#idOf));
-    return [...head, ...this.#tail.rows.filter((row) => !known.has(this.#idOf(row)))];
+    const known = new Set(head.map(this.idOf));
+    return [...head, ...this.#tail.rows.filter((row) => !known.has(this.idOf(row)))];
   });
-  next = $derived.by(() => (this.#tail ? this.#tail.next : (this.#head.answer?.next ?? null)));
+  next = $derived.by(() => (this.#tail ? this.#tail.next : (this.head.answer?.next ?? null)));
 
-  ask(key: string): void {
-    if (key !== this.#asked) this.#tail = null;
-    this.#asked = key;
+  ask(key: string, page: AskPage<P>): void {
+    if (key !== this.#asked?.key) this.#tail = null;
+    this.#asked = { key, page };
     // Rows that were loaded by and by come anew in one answer as far as one may hold them.
     const count = untrack(() => this.rows.length);
     const rows = this.#tail ? Math.min(PAGE_ROWS_MAX, count) : PAGE_ROWS;
-    const question = this.#page();
-    void this.#head.ask(key, () => question({ limit: String(rows) }));
+    void this.head.ask(key, () => page({ limit: String(rows) }));
   }
 
   async more(): Promise<void> {
-    const [after, key] = [this.next, this.#asked];
-    if (after === null || this.isLoadingMore) return;
+    const [after, asked] = [this.next, this.#asked];
+    if (after === null || asked === null || this.isLoadingMore) return;
     this.isLoadingMore = true;
     await this.#office.try(async () => {
-      const page = await this.#page()({ after, limit: String(PAGE_ROWS) });
-      if (key === this.#asked)
+      const page = await asked.page({ after, limit: String(PAGE_ROWS) });
+      if (asked.key === this.#asked?.key)
         this.#tail = { rows: [...(this.#tail?.rows ?? []), ...page.rows], next: page.next };
     });
     this.isLoadingMore = false;
   }
 
   stop(): void {
-    this.#head.stop();
+    this.head.stop();
   }
 }
 
-/** A list that a component shows while it is there. */
-export function lists<P extends Page>(
+/** A list that a component shows while it is there: asked anew when `question` changes or one of `wakes` does. */
+export function lists<Q, P extends Page>(
   office: Office,
-  key: () => string,
-  page: () => (page: PageOf) => Promise<P>,
+  question: () => Q,
+  page: (question: Q, page: PageOf) => Promise<P>,
   idOf: (row: RowOf<P>) => string,
   wakes: () => unknown,
 ): Pages<P> {
-  const pages = new Pages<P>(office, idOf, page);
+  const pages = new Pages<P>(office, idOf);
   $effect(() => {
-    const name = key();
+    const asked = question();
     wakes();
-    untrack(() => pages.ask(name));
+    untrack(() => pages.ask(JSON.stringify(asked), (of) => page(asked, of)));
   });
   $effect(() => () => pages.stop());
   return pages;

@@ -1,4 +1,4 @@
-import { fireEvent, screen, within } from '@testing-library/svelte';
+import { cleanup, fireEvent, screen, within } from '@testing-library/svelte';
 import { expect, test } from 'vitest';
 import type { LiveSale } from '../../src/lib/api/server.gen';
 import { ShopServer } from './server';
@@ -70,6 +70,26 @@ test('a sale of another day or another currency is not counted today', async () 
   stage.feed().say({ type: 'sale', sale: liveSale({ order: 'b', currency: 'EUR' }) });
   stage.feed().say({ type: 'sale', sale: liveSale({ order: 'c', kind: 'refund', total_minor: -500 }) });
   await until(() => expect(minorOf(screen.getByTestId('report-total'))).toBe(before - 500));
+});
+
+test('the day of the last week that stands beside it is named, also when nothing was sold on it', async () => {
+  const { server } = open('/');
+  const net = (netOf(server, '2026-11-14') / 100).toLocaleString('en-GB', { minimumFractionDigits: 2 });
+  expect((await find('then')).textContent).toBe(`That whole day: £${net}`);
+  cleanup();
+  const closed = new ShopServer();
+  closed.made = closed.made.filter((one) => one.row.business_day !== '2026-11-14');
+  open('/', closed);
+  expect((await find('then')).textContent).toBe('No sales last Saturday');
+  expect(screen.queryByTestId('compared')).toBeNull();
+});
+
+test('seven days are seven bars, whatever was sold on them', async () => {
+  const server = new ShopServer();
+  server.made = server.made.filter((one) => ['2026-11-17', '2026-11-19'].includes(one.row.business_day!));
+  open('/reports', server);
+  expect((await find('chart')).dataset['bars']).toBe('7');
+  expect(screen.getAllByTestId('report-row')).toHaveLength(7);
 });
 
 test('a report says in its address what is asked, and every row leads to its sales', async () => {
@@ -301,6 +321,18 @@ test('a file that is no table is not sent', async () => {
       .find((ask) => ask.method === 'POST')!
       .query.get('name'),
   ).toBe('products.csv');
+});
+
+test('a file may be dropped as well', async () => {
+  const { server } = open('/imports');
+  const place = (await find('import-file')).parentElement!;
+  await fireEvent.dragOver(place);
+  expect(place.className).toContain('over');
+  const files = [new File(['code,name\n'], 'products.csv', { type: 'text/csv' })];
+  await fireEvent.drop(place, { dataTransfer: { files } });
+  expect(place.className).not.toContain('over');
+  await until(() => expect(where()).toBe('/imports/import-new'));
+  expect(server.asked.filter((ask) => ask.method === 'POST')).toHaveLength(1);
 });
 
 test('stock is searched, what is below zero is marked, and its movements lead to sales', async () => {

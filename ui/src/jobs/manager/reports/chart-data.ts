@@ -21,7 +21,8 @@ export function barsOf(report: Figures, labelOf: (row: SalesRow) => string = (ro
   const { group_by, rows } = report;
   if (group_by === 'hour') return bars('hour', trimmed(rows), labelOf);
   if (group_by !== 'day') return bars(group_by, largest(rows), labelOf);
-  const days = trimmed(rows);
+  // A week without business on some of its days is still a week; only what is too long begins where business does.
+  const days = rows.length <= DAY_BARS_MAX ? rows : trimmed(rows);
   return days.length <= DAY_BARS_MAX ? bars('day', days, labelOf) : byMonth(days);
 }
 

@@ -96,6 +96,7 @@ async function picture(browser, scene, colorScheme, { answer, size, address, isM
   await settle(page);
   if (scene.goesSilent) served.stop();
   await scene.steps?.(page);
+  if (scene.isPrinted) await page.emulateMedia({ media: 'print' });
   await settle(page);
   await page.screenshot({
     path: join(folder, `${scene.name}-${colorScheme}.png`),

@@ -1,6 +1,6 @@
 /**
  * What the pictures of the back office show: `path`, `server` (changes the made-up server), `events` (of the live feed),
- * `isNotLive`, `steps`, and `size` where one size is enough.
+ * `isNotLive`, `steps`, `size` where one size is enough, and `isPrinted` for how it looks on paper.
  */
 const id = (page, testid) => page.getByTestId(testid);
 const fails = (server) => {
@@ -42,6 +42,8 @@ const sale = (shop) => ({
 });
 
 const desk = { width: 1440, height: 960 };
+/** What A4 has between its margins. */
+const paper = { width: 688, height: 1017 };
 
 export const managerScenes = [
   { name: 'manager-sign-in', server: signedOut },
@@ -74,10 +76,22 @@ export const managerScenes = [
     name: 'today-empty',
     server: (server) => (server.made = server.made.filter((one) => one.row.business_day < '2026-11-21')),
   },
+  {
+    name: 'today-closed-last-week',
+    size: desk,
+    server: (server) => (server.made = server.made.filter((one) => one.row.business_day !== '2026-11-14')),
+  },
   { name: 'today-nothing', server: nothing },
   { name: 'today-loading', server: never },
   { name: 'today-failed', server: fails, isNotLive: true, size: desk },
   { name: 'today-320', size: { width: 320, height: 640 } },
+  {
+    name: 'today-320-large',
+    size: { width: 320, height: 640 },
+    server: (server) => {
+      for (const { row } of server.made) row.total_minor *= 1_234;
+    },
+  },
   { name: 'today-4k', size: { width: 3840, height: 2160 } },
   { name: 'today-zoom', size: { width: 720, height: 480 }, scale: 2 },
   { name: 'reports-day', path: '/reports?range=last_30' },
@@ -100,6 +114,25 @@ export const managerScenes = [
   { name: 'reports-cashier', path: '/reports?by=cashier', size: desk },
   { name: 'reports-product', path: '/reports?by=product', isWhole: true },
   { name: 'reports-tender', path: '/reports?by=tender&sort=-net', size: desk },
+  {
+    name: 'reports-quiet-days',
+    path: '/reports',
+    server: (server) => (server.made = server.made.filter((one) => /-1[79]$/.test(one.row.business_day))),
+  },
+  {
+    name: 'reports-printed',
+    path: '/reports?range=last_7&store=S01',
+    size: paper,
+    isPrinted: true,
+    isWhole: true,
+  },
+  {
+    name: 'reports-product-printed',
+    path: '/reports?by=product&range=this_month',
+    size: paper,
+    isPrinted: true,
+    isWhole: true,
+  },
   { name: 'reports-empty', path: '/reports?range=today', server: (server) => (server.made = []) },
   {
     name: 'reports-huge',
@@ -134,6 +167,17 @@ export const managerScenes = [
     name: 'sale-wide',
     path: '/sales?kind=refund',
     size: { width: 1720, height: 1000 },
+    async steps(page) {
+      await id(page, 'sale').first().getByRole('link').first().click();
+      await id(page, 'proof').waitFor();
+    },
+  },
+  {
+    name: 'sale-printed',
+    path: '/sales?kind=refund',
+    size: paper,
+    isPrinted: true,
+    isWhole: true,
     async steps(page) {
       await id(page, 'sale').first().getByRole('link').first().click();
       await id(page, 'proof').waitFor();

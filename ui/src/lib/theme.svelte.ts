@@ -14,10 +14,14 @@ class ThemeChoice {
   current = $state<Theme>('system');
   /** Counts changes of what is seen, for whatever paints with script. */
   painted = $state(0);
+  /** Paper is white, whatever the screen is. */
+  isOnPaper = $state(false);
 
   start(): void {
     this.#set(read());
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => (this.painted += 1));
+    addEventListener('beforeprint', () => this.#print(true));
+    addEventListener('afterprint', () => this.#print(false));
   }
 
   next(): void {
@@ -26,13 +30,20 @@ class ThemeChoice {
 
   #set(theme: Theme): void {
     this.current = theme;
-    if (theme === 'system') {
-      delete document.documentElement.dataset['theme'];
-      localStorage.removeItem(KEY);
-    } else {
-      document.documentElement.dataset['theme'] = theme;
-      localStorage.setItem(KEY, theme);
-    }
+    if (theme === 'system') localStorage.removeItem(KEY);
+    else localStorage.setItem(KEY, theme);
+    this.#show(theme);
+  }
+
+  /** Scripts paint before the styles of paper hold: the root is light for as long as it is printed. */
+  #print(isOnPaper: boolean): void {
+    this.isOnPaper = isOnPaper;
+    this.#show(isOnPaper ? 'light' : this.current);
+  }
+
+  #show(theme: Theme): void {
+    if (theme === 'system') delete document.documentElement.dataset['theme'];
+    else document.documentElement.dataset['theme'] = theme;
     this.painted += 1;
   }
 }

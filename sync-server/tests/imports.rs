@@ -287,12 +287,13 @@ async fn an_undo_that_breaks_goes_on_where_it_was() {
     server.full_after(130);
     server.importer.undo(id).await.expect("applied");
     let broken = server.resting(id).await;
-    assert_eq!((broken.state, broken.done), (ImportState::Failed, 128));
+    assert_eq!((broken.state, broken.done, broken.can_be_undone), (ImportState::Failed, 128, true));
     assert!(broken.message.ends_with(": undo it again for the rest.") && broken.message.contains("128 products are taken back"));
     server.room_again();
     server.importer.undo(id).await.expect("goes on");
     let undone = server.resting(id).await;
     assert_eq!((undone.state, undone.done, undone.kept), (ImportState::Undone, 200, 0), "{}", undone.message);
+    assert!(!undone.can_be_undone);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,7 +314,7 @@ async fn what_broke_says_what_is_written() {
     let comparing = "CREATE TRIGGER full BEFORE UPDATE OF added ON import BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
     server.log.execute_batch(comparing).expect("made");
     let (id, broken) = server.bring("code,name,price,tax_rate_bp\nA,A,1,0\n").await;
-    assert_eq!(broken.state, ImportState::Failed);
+    assert_eq!((broken.state, broken.can_be_undone), (ImportState::Failed, false));
     assert!(broken.message.contains("Nothing of it is written"), "{}", broken.message);
     server.room_again();
     assert!(matches!(server.importer.undo(id).await, Err(ImportError::Conflict(_))), "there is nothing to undo");

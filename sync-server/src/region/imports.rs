@@ -170,10 +170,9 @@ impl Region {
         let view = self.import(id)?;
         let sql = "SELECT broke_in FROM import WHERE id = ?1";
         let broke_in: String = self.db.query_row(sql, [id.as_bytes()], |row| row.get(0))?;
-        let fits = match (to, view.state) {
-            (ImportState::Applying, state) => state == ImportState::Ready,
-            (ImportState::Undoing, ImportState::Failed) => broke_in != word(ImportState::Reading),
-            (ImportState::Undoing, state) => state == ImportState::Applied,
+        let fits = match to {
+            ImportState::Applying => view.state == ImportState::Ready,
+            ImportState::Undoing => view.can_be_undone,
             _ => false,
         };
         if !fits {
@@ -626,12 +625,18 @@ fn view(row: &SqlRow<'_>) -> rusqlite::Result<ImportView> {
         changed: row.get(8)?,
         unchanged: row.get(9)?,
         wrong: row.get(10)?,
+        can_be_undone: false,
         kept: row.get(11)?,
         problems: serde_json::from_str(&problems).unwrap_or_default(),
         changes: serde_json::from_str(&changes).unwrap_or_default(),
         message: String::new(),
     };
     let broke_in: String = row.get(15)?;
+    view.can_be_undone = match view.state {
+        ImportState::Applied => true,
+        ImportState::Failed => broke_in != word(ImportState::Reading),
+        _ => false,
+    };
     view.message = message(&view, &failure, &broke_in);
     Ok(view)
 }

@@ -34,6 +34,8 @@ pub struct ImportView {
     pub problems: Vec<ImportProblem>,
     /// The first 200 of what it adds or changes, by row.
     pub changes: Vec<ImportChange>,
+    /// Whether it wrote what can be taken back, or the rest of it: it was applied, or it broke on the way.
+    pub can_be_undone: bool,
     /// After an undo: fields that stay, because somebody else has written them since or another product has the barcode now.
     pub kept: u64,
     /// One sentence that says how it stands and what to do.

@@ -1,5 +1,6 @@
 //! Products to sell: made from a seed, or with the names and codes of a file.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -174,11 +175,14 @@ impl Names {
         };
         let head = reader.headers()?.clone();
         let (code, name) = (column("code", &head)?, column("name", &head)?);
-        let mut names = Vec::new();
+        let (mut names, mut known) = (Vec::new(), BTreeSet::new());
         for row in reader.records().take(NAMES_MAX) {
             let row = row?;
             let (code, name) = (row.get(code).unwrap_or_default(), row.get(name).unwrap_or_default());
-            if !code.is_empty() && code.len() <= CODE_BYTES_MAX && !name.is_empty() && name.len() <= NAME_BYTES_MAX {
+            let fits = (1..=CODE_BYTES_MAX).contains(&code.len()) && (1..=NAME_BYTES_MAX).contains(&name.len());
+            // Codes from 2 on are for use within a shop, and every product gets one of its own.
+            let is_shops = code.len() == 13 && code.starts_with('2');
+            if fits && !is_shops && !name.chars().any(char::is_control) && known.insert(code.to_owned()) {
                 names.push((code.to_owned(), name.to_owned()));
             }
         }

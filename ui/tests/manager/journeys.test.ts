@@ -287,6 +287,24 @@ test('an import is shown, applied after a second yes, and undone', async () => {
   expect((await find('import-kept')).textContent).toContain('1 field stayed');
 });
 
+test('an import that broke can be undone when it wrote something, and forgotten when not', async () => {
+  for (const [wrote, offered, not] of [
+    [true, 'import-undo', 'import-forget'],
+    [false, 'import-forget', 'import-undo'],
+  ] as const) {
+    const server = new ShopServer();
+    Object.assign(server.imports[0]!, {
+      state: 'failed',
+      can_be_undone: wrote,
+      message: 'The disk is full.',
+    });
+    open('/imports/import-1', server);
+    await find(offered);
+    expect(screen.queryByTestId(not)).toBeNull();
+    cleanup();
+  }
+});
+
 test('how far an import is comes over the feed', async () => {
   const server = new ShopServer();
   Object.assign(server.imports[0]!, { state: 'applying', done: 10, rows: 1240 });

@@ -514,9 +514,15 @@ export class ShopServer {
     }
     const one = this.imports.find((known) => known.id === parts[1]);
     if (!one) return null;
-    if (parts[2] === 'apply') Object.assign(one, { state: 'applied', message: 'It is written.' });
+    if (parts[2] === 'apply')
+      Object.assign(one, { state: 'applied', can_be_undone: true, message: 'It is written.' });
     if (parts[2] === 'undo')
-      Object.assign(one, { state: 'undone', kept: 1, message: 'It has been taken back.' });
+      Object.assign(one, {
+        state: 'undone',
+        can_be_undone: false,
+        kept: 1,
+        message: 'It has been taken back.',
+      });
     if (method === 'DELETE') this.imports = this.imports.filter((known) => known !== one);
     return method === 'DELETE' ? { status: 204, value: null } : ok(one);
   }

@@ -356,6 +356,7 @@ export function imports(): ImportView[] {
     wrong: 0,
     problems: [],
     changes: [],
+    can_be_undone: more.state === undefined || more.state === 'applied',
     kept: 0,
     message: 'It is written: 312 products are new, 74 are changed.',
     ...more,

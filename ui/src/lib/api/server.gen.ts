@@ -82,7 +82,7 @@ export type StoreEdit = { seen: string | null, name: string | null, address: Arr
 
 export type PictureAnswer = { picture: string | null, view: ProductView, };
 
-export type ImportView = { id: string, name: string, by: string, at_ms: number, state: ImportState, done: number, rows: number, added: number, changed: number, unchanged: number, wrong: number, problems: Array<ImportProblem>, changes: Array<ImportChange>, kept: number, message: string, };
+export type ImportView = { id: string, name: string, by: string, at_ms: number, state: ImportState, done: number, rows: number, added: number, changed: number, unchanged: number, wrong: number, problems: Array<ImportProblem>, changes: Array<ImportChange>, can_be_undone: boolean, kept: number, message: string, };
 
 export type ImportState = "reading" | "ready" | "refused" | "applying" | "applied" | "undoing" | "undone" | "failed";
 

@@ -472,8 +472,10 @@ const en = {
   'import.count.changed': 'Changed',
   'import.count.unchanged': 'As they are',
   'import.count.wrong': 'Wrong rows',
-  'import.kept_one': '{count} field stayed: somebody had written it since.',
-  'import.kept_other': '{count} fields stayed: somebody had written them since.',
+  'import.kept_one':
+    '{count} field stayed: somebody had written it since, or another product has its barcode now.',
+  'import.kept_other':
+    '{count} fields stayed: somebody had written them since, or other products have their barcodes now.',
   'import.apply_one': 'Apply to {count} product',
   'import.apply_other': 'Apply to {count} products',
   'import.apply_body':

@@ -3,7 +3,8 @@
 use domain::ids::{OrderId, ProductId, RecordId, StaffId};
 use serde::{Deserialize, Serialize};
 
-/// Something a person asks for. It is refused with an [`ApiError`], or done, on disk, and answered with the new [`TillView`].
+/// Something a person asks for. It is refused with an [`ApiError`](super::ApiError), or done, on disk, and answered with the new
+/// [`TillView`](super::TillView).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -175,28 +176,28 @@ pub struct AdjustLine {
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Query {
-    /// Everything the till's screen shows. Answer: [`TillView`].
+    /// Everything the till's screen shows. Answer: [`TillView`](super::TillView).
     Till {},
-    /// Products whose name or code begins with the words. Answer: `Vec<`[`ProductView`]`>`.
+    /// Products whose name or code begins with the words. Answer: `Vec<`[`ProductView`](super::ProductView)`>`.
     Search {
         /// What was typed.
         text: String,
         /// At most so many, up to 100.
         limit: u32,
     },
-    /// The newest orders of this store that this till knows, its own and its neighbours'. Answer: `Vec<`[`OrderSummary`]`>`.
+    /// The newest orders of this store that this till knows, its own and its neighbours'. Answer: `Vec<`[`OrderSummary`](super::OrderSummary)`>`.
     Orders {
         /// Part of a receipt number, or empty.
         text: String,
         /// At most so many, up to 200.
         limit: u32,
     },
-    /// One order with its lines and what can still be refunded. Answer: [`OrderView`].
+    /// One order with its lines and what can still be refunded. Answer: [`OrderView`](super::OrderView).
     Order {
         /// Which.
         #[cfg_attr(test, ts(type = "string"))]
         order: OrderId,
     },
-    /// Line counts and sums of everything this till holds, device by device. Answer: [`LedgerView`].
+    /// Line counts and sums of everything this till holds, device by device. Answer: [`LedgerView`](super::LedgerView).
     Ledger {},
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// Cart, shift, staff, last order or print state changed: [`Query::Till`] answers anew.
+    /// Cart, shift, staff, last order or print state changed: [`Query::Till`](super::Query::Till) answers anew.
     TillChanged {},
     /// The link or the number of unsent entries changed.
     LinkChanged {

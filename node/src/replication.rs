@@ -82,6 +82,15 @@ impl Broken {
             _ => false,
         }
     }
+
+    /// Whether the server has commits of this incarnation that differ from those here, or that are not here.
+    fn is_of_another_history(&self) -> bool {
+        match self {
+            Self::Session(SessionError::Goodbye(bye)) => bye.reason == Reason::Forked,
+            Self::Receive(ReceiveError::OwnHistoryAhead) => true,
+            _ => false,
+        }
+    }
 }
 
 impl From<NodeStopped> for Broken {
@@ -163,7 +172,8 @@ async fn once(
                 tracing::warn!(?verdict, incarnation = ?origin.incarnation, "commits of an earlier incarnation are not taken");
             }
             Err(Broken::Store(error)) => {
-                tracing::warn!(%error, incarnation = ?origin.incarnation, "commits of an earlier incarnation cannot be read");
+                let problem = crate::errors::chain_of(&error);
+                tracing::warn!(problem, incarnation = ?origin.incarnation, "commits of an earlier incarnation cannot be sent");
             }
             sent => {
                 let Drained = sent?;
@@ -210,14 +220,9 @@ async fn exchange(
         {
             Err(Broken::Earlier(Verdict::Forked))
         }
-        // Found out only now, because this replica had gone on further than the server's copy of the other history.
-        Err(Broken::Session(SessionError::Goodbye(bye))) if bye.reason == Reason::Forked => {
-            tracing::warn!(told = bye.message, "the server knows another history of this till");
-            node.with(|till| till.renew_incarnation()).await??;
-            Err(Broken::Renewed)
-        }
-        // The server has what this replica has forgotten.
-        Err(Broken::Receive(ReceiveError::OwnHistoryAhead)) => {
+        // Found out only now, because this replica had gone on further than the server's copy of the other history, or has forgotten some of it.
+        Err(ref broken) if broken.is_of_another_history() => {
+            tracing::warn!(problem = crate::errors::chain_of(broken), "the server knows another history of this till");
             node.with(|till| till.renew_incarnation()).await??;
             Err(Broken::Renewed)
         }

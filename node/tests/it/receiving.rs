@@ -252,6 +252,31 @@ fn own_commits_go_out_in_runs_that_verify_and_are_recognised_when_they_come_back
     assert_eq!((received.entries, received.skipped as u64), (0, head.commit));
 }
 
+/// What a till had lost comes back from the server with a seal now and then; sent on to another server, every run must end with one.
+#[test]
+fn own_commits_that_came_back_with_few_seals_go_out_again_in_runs_that_end_with_one() {
+    let (_shop, mut till) = Shop::stocked();
+    till.sign_in(CASHIER);
+    till.open();
+    for _ in 0..20 {
+        till.scan("22423", 1);
+        till.pay();
+    }
+    let head = till.own_chain().clone();
+    till.db()
+        .expect("the database")
+        .execute("UPDATE entry SET seal = NULL WHERE commit_no % 7 <> 0 AND commit_no < ?", [head.commit])
+        .expect("few seals");
+    let key = till.identity().signing_key().verifying_key();
+    for (bytes_max, commits_max) in [(1, 1), (1_000, 4), (1_000_000, 10), (1_000_000, 4_096)] {
+        let mut chain = journal::OriginChain::new(head.origin);
+        while let Some(run) = till.own_runs_after(chain.commit, bytes_max, commits_max).expect("a run") {
+            chain.verify(&key, journal::View::Whole, run.commits).expect("a run that verifies");
+        }
+        assert_eq!(chain, head, "{bytes_max} bytes, {commits_max} commits");
+    }
+}
+
 #[test]
 fn acknowledgements_rise_and_never_fall() {
     let (shop, mut till) = Shop::stocked();

@@ -50,6 +50,7 @@ pub async fn run<P: ReceiptPrinter>(node: Node, mut printer: P, mut stop: watch:
             Step::Idle => Duration::from_secs(3_600),
         };
         tokio::select! {
+            biased;
             _ = stop.wait_for(|stop| *stop) => return,
             changed = grew.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(wait) => {}

@@ -4,26 +4,25 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::ids::DeviceId;
-use journal::{Entry, Origin};
 use sync_proto::enrolment::{CODE_LETTERS, Link, code};
 use sync_proto::env::{Env, random};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::authority::{Authority, AuthorityError};
-use crate::central::feed::{self, FeedSource};
-use crate::central::{CentralError, CentralStore, Contact, FeedRow, Postgres, lag, projector};
+use crate::central::feed;
+use crate::central::{CentralError, CentralStore, Contact, Postgres, lag, projector};
 use crate::config::Config;
 use crate::hub::Hub;
+use crate::log_source::LogSource;
 use crate::import::Importer;
 use crate::live::{self, Live};
 use crate::metrics::{Metrics, MetricsServer, Now};
 use crate::quic::{Quic, QuicError};
-use crate::region::{AuthorError, LogRow, Region, RegionError, Writer};
+use crate::region::{AuthorError, Region, RegionError, Writer};
 use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState};
 use crate::web_api::EnrolmentCode;
 
@@ -199,7 +198,7 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let connected = quic.clone();
     let (grown, seen) = (hub.grown(), now_fed.clone());
-    let now = move || Now { devices_connected: connected.connected().len(), log_entries: *grown.borrow(), fed: *seen.borrow() };
+    let now = move || Now { devices_connected: connected.connected().len(), log_entries: grown.get(), fed: *seen.borrow() };
     tasks.spawn(metrics_server.run(hub.metrics().clone(), config.data.clone(), now, ending.clone()));
     tasks.spawn(live::follow_figures(live, central.clone(), ending.clone()));
     tasks.spawn(follow_central(hub.clone(), central, fed, ending.clone()));
@@ -210,7 +209,7 @@ pub async fn run(
         sync = %listening.sync,
         web = %listening.web,
         metrics = %listening.metrics,
-        entries = *hub.grown().borrow(),
+        entries = hub.grown().get(),
         "the server takes entries"
     );
     ready(listening);
@@ -251,7 +250,7 @@ async fn flush(hub: &Hub, mut fed: watch::Receiver<u64>) {
     if !hub.metrics().central_is_up() {
         return;
     }
-    let last = *hub.grown().borrow();
+    let last = hub.grown().get();
     if tokio::time::timeout(FLUSH_MAX, fed.wait_for(|fed| *fed >= last)).await.is_err() {
         tracing::warn!("the central database has not taken the last entries yet: they follow after the next start");
     }
@@ -285,7 +284,7 @@ async fn follow_central(hub: Hub, central: Postgres, fed: watch::Sender<u64>, st
             tracing::warn!(%error, "the central database cannot be prepared; tills go on, this is tried again");
             tokio::time::sleep(MIGRATE_AGAIN).await;
         }
-        let source = LogSource { hub: hub.clone(), grown: hub.grown(), fed, told_to: Arc::default() };
+        let source = LogSource::new(hub.clone(), fed);
         tokio::join!(
             feed::run(source, central.clone(), stop.clone()),
             projector::run(central.clone(), stop.clone()),
@@ -322,88 +321,6 @@ async fn tell_contacts(hub: &Hub, central: &Postgres) {
         if !news.is_empty() && central.seen(&news).await.is_ok() {
             told = heard;
         }
-    }
-}
-
-/// The region's log as the feed reads it.
-#[derive(Debug)]
-struct LogSource {
-    hub: Hub,
-    grown: watch::Receiver<u64>,
-    fed: watch::Sender<u64>,
-    /// Up to where devices were told that the central database has their commits.
-    told_to: Arc<AtomicU64>,
-}
-
-/// The first rows that an append takes: as many as fit, and always one.
-fn fitting(rows: Vec<LogRow>, max_rows: usize, max_bytes: usize) -> impl Iterator<Item = LogRow> {
-    let mut bytes = 0;
-    rows.into_iter()
-        .enumerate()
-        .take(max_rows)
-        .take_while(move |(at, row)| {
-            bytes += row.bytes.len();
-            *at == 0 || bytes <= max_bytes
-        })
-        .map(|(_, row)| row)
-}
-
-impl FeedSource for LogSource {
-    fn region(&self) -> [u8; 16] {
-        self.hub.region()
-    }
-
-    async fn next(&mut self, after: u64, max_rows: usize, max_bytes: usize) -> Vec<FeedRow> {
-        if self.grown.wait_for(|seq| *seq > after).await.is_err() {
-            return Vec::new();
-        }
-        let read = self.hub.with(move |region| region.rows_after(after, max_rows, max_bytes)).await;
-        match read {
-            Ok(Ok(rows)) => fitting(rows, max_rows, max_bytes).map(feed_row).collect(),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the region's log cannot be read");
-                Vec::new()
-            }
-            Err(_) => Vec::new(),
-        }
-    }
-
-    fn fed(&self, region_seq: u64) {
-        self.fed.send_replace(region_seq);
-        let (hub, told_to) = (self.hub.clone(), self.told_to.clone());
-        tokio::spawn(async move {
-            let news = move |region: &mut Region| {
-                let before = told_to.load(Ordering::Relaxed);
-                // At first, and when the central database was put back from a backup.
-                let commits = match before == 0 || region_seq < before {
-                    true => region.commits_up_to(region_seq),
-                    false => region.commits_between(before, region_seq),
-                }?;
-                told_to.store(region_seq, Ordering::Relaxed);
-                Ok::<_, RegionError>(commits)
-            };
-            match hub.with(news).await {
-                Ok(Ok(commits)) => hub.note_central(commits),
-                Ok(Err(error)) => tracing::error!(%error, "the region's log cannot be read"),
-                Err(_) => {}
-            }
-        });
-    }
-}
-
-fn feed_row(row: LogRow) -> FeedRow {
-    let at_ms = Entry::decode(&row.bytes).map_or(0, |entry| entry.at.unix_ms());
-    let Origin { device, incarnation } = row.origin;
-    FeedRow {
-        region_seq: row.region_seq,
-        device,
-        incarnation,
-        scope: row.scope.as_str().to_owned(),
-        seq: row.seq,
-        commit: row.commit,
-        hash: row.hash,
-        bytes: row.bytes,
-        at_ms,
     }
 }
 
@@ -446,35 +363,4 @@ pub fn issue(
     let pending = region.issue_code(store_code, name, &code, env.unix_ms())?;
     let link = Link { address: public.to_owned(), code, authority: authority.fingerprint() };
     Ok(EnrolmentCode { link: link.to_string(), expires_at_ms: pending.expires_at_ms })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_append_is_as_large_as_it_may_be_and_never_empty() {
-        let origin = Origin { device: [1; 16], incarnation: [2; 16] };
-        let row = |size| LogRow {
-            region_seq: 1,
-            origin,
-            scope: sync_proto::scopes::catalogue(),
-            seq: 1,
-            commit: 1,
-            hash: [0; 32],
-            bytes: vec![0; size],
-            seal: None,
-        };
-        for (sizes, max_rows, fits) in [
-            (&[40, 40, 40][..], 9, 2),
-            (&[100, 1], 9, 1),
-            (&[101, 1], 9, 1),
-            (&[1, 101, 1], 9, 1),
-            (&[1, 1, 1], 2, 2),
-            (&[50, 50], 9, 2),
-        ] {
-            let rows = sizes.iter().map(|size| row(*size)).collect();
-            assert_eq!(fitting(rows, max_rows, 100).count(), fits, "{sizes:?}");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! The one owner of the region's log, and the way to it.
 //!
-//! A thread owns [`Region`]. Connections hand it runs; everything that is waiting is admitted with one sync (group commit), and
+//! One task owns [`Region`], on a thread of its own. Connections hand it runs; everything that is waiting is admitted with one sync (group commit), and
 //! nobody is answered before that. Whoever follows the log watches [`Hub::grown`]; how far the central database has it is in
 //! [`Hub::central`].
 
@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::ids::DeviceId;
 use journal::Origin;
 use sync_proto::batch::Run;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::live::{Live, SaleTeller};
 use crate::metrics::Metrics;
+use crate::posted::{Post, Posted};
 use crate::region::{AdmitError, Region, RegionError};
 
 /// How many jobs may wait for the owner; more wait in their connections.
@@ -60,8 +61,8 @@ pub struct Heard {
 #[derive(Debug, Clone)]
 pub struct Hub {
     jobs: mpsc::Sender<Job>,
-    grown: watch::Receiver<u64>,
-    central: watch::Sender<Arc<BTreeMap<Origin, u64>>>,
+    grown: Posted<u64>,
+    central: Arc<Post<Arc<BTreeMap<Origin, u64>>>>,
     heard: Arc<Mutex<BTreeMap<DeviceId, Heard>>>,
     metrics: Metrics,
     region: [u8; 16],
@@ -89,19 +90,33 @@ impl Hub {
     /// The same, telling whoever watches of every sale that was accepted, with the time that `now_ms` says.
     ///
     /// # Panics
-    /// When the system refuses a thread.
+    /// When the system refuses a thread, or what a runtime needs.
     pub fn spawn_live(region: Region, live: Live, now_ms: impl Fn() -> u64 + Send + 'static) -> Self {
+        let (hub, owner) = Self::with_owner(region, live, now_ms);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O needs nothing");
+        std::thread::Builder::new()
+            .name("region-log".to_owned())
+            .spawn(move || runtime.block_on(owner))
+            .expect("the system gives a thread");
+        hub
+    }
+
+    /// The way to a log and its owner, who works wherever the caller lets it run and blocks there while SQLite does: a simulation, whose
+    /// time must not pass while a thread works, runs everything in one.
+    pub fn with_owner(
+        region: Region,
+        live: Live,
+        now_ms: impl Fn() -> u64 + Send + 'static,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
-        let (grown_tx, grown) = watch::channel(region.last_seq());
+        let growing = Post::new(region.last_seq());
+        let grown = growing.reader();
         let id = region.own().incarnation;
         let metrics = Metrics::default();
         let counted = metrics.clone();
         let sales = SaleTeller::new(live.clone(), now_ms);
-        std::thread::Builder::new()
-            .name("region-log".to_owned())
-            .spawn(move || own(region, inbox, &grown_tx, &counted, sales))
-            .expect("the system gives a thread");
-        Self { jobs, grown, central: watch::Sender::default(), heard: Arc::default(), metrics, region: id, live }
+        let owner = own(region, inbox, growing, counted, sales);
+        (Self { jobs, grown, central: Arc::new(Post::new(Arc::default())), heard: Arc::default(), metrics, region: id, live }, owner)
     }
 
     /// The metrics of this server.
@@ -156,13 +171,13 @@ impl Hub {
     }
 
     /// The region sequence of the newest entry, as it grows.
-    pub fn grown(&self) -> watch::Receiver<u64> {
+    pub fn grown(&self) -> Posted<u64> {
         self.grown.clone()
     }
 
     /// The last commit of every origin that the central database has, as it grows.
-    pub fn central(&self) -> watch::Receiver<Arc<BTreeMap<Origin, u64>>> {
-        self.central.subscribe()
+    pub fn central(&self) -> Posted<Arc<BTreeMap<Origin, u64>>> {
+        self.central.reader()
     }
 
     /// Resolves when the owner has ended, which it does on its own only when it broke.
@@ -177,12 +192,14 @@ impl Hub {
 
     /// Notes that the central database has commits.
     pub fn note_central(&self, commits: impl IntoIterator<Item = (Origin, u64)>) {
-        self.central.send_modify(|known| {
-            let known = Arc::make_mut(known);
+        self.central.modify(|known| {
+            let (known, mut news) = (Arc::make_mut(known), false);
             for (origin, commit) in commits {
                 let last = known.entry(origin).or_default();
+                news |= commit > *last;
                 *last = commit.max(*last);
             }
+            news
         });
     }
 
@@ -206,21 +223,21 @@ impl Hub {
 }
 
 /// The owner's loop: takes what waits, admits it together, answers.
-fn own<F: Fn() -> u64>(
+async fn own<F: Fn() -> u64>(
     mut region: Region,
     mut inbox: mpsc::Receiver<Job>,
-    grown: &watch::Sender<u64>,
-    metrics: &Metrics,
+    growing: Post<u64>,
+    metrics: Metrics,
     mut sales: SaleTeller<F>,
 ) {
     let mut waiting = Vec::with_capacity(GROUP_MAX);
-    while let Some(first) = inbox.blocking_recv() {
+    while let Some(first) = inbox.recv().await {
         let mut job = Some(first);
         while let Some(next) = job.take() {
             match next {
                 Job::Admit { sender, run, done } => waiting.push((sender, run, done)),
                 Job::With(work) => {
-                    admit(&mut region, &mut waiting, metrics, &mut sales);
+                    admit(&mut region, &mut waiting, &metrics, &mut sales);
                     work(&mut region);
                 }
             }
@@ -228,8 +245,8 @@ fn own<F: Fn() -> u64>(
                 job = inbox.try_recv().ok();
             }
         }
-        admit(&mut region, &mut waiting, metrics, &mut sales);
-        grown.send_if_modified(|seq| std::mem::replace(seq, region.last_seq()) != region.last_seq());
+        admit(&mut region, &mut waiting, &metrics, &mut sales);
+        growing.modify(|seq| std::mem::replace(seq, region.last_seq()) != region.last_seq());
     }
 }
 

@@ -6,7 +6,9 @@
 //! | [`authority`] | the certificate authority and the server's own key |
 //! | [`region`] | the log: admission, documents, enrolment codes, in one SQLite file |
 //! | [`backup`] | a copy of the region while it runs, and the way back |
-//! | [`hub`] | the thread that owns the log, and the way to it |
+//! | [`hub`] | the owner of the log, and the way to it |
+//! | [`log_source`] | the log as the feed reads it |
+//! | [`posted`] | a value that changes, and who waits for it |
 //! | [`quic`] | the QUIC face: replication and enrolment |
 //! | [`import`] | products from a CSV file |
 //! | [`live`] | what happens now, for those who watch |
@@ -25,7 +27,9 @@ pub mod env;
 pub mod hub;
 pub mod import;
 pub mod live;
+pub mod log_source;
 pub mod metrics;
+pub mod posted;
 pub mod quic;
 pub mod region;
 pub mod secrets;

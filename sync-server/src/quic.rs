@@ -12,7 +12,7 @@ use std::time::Duration;
 use domain::ids::DeviceId;
 use quinn::{AsyncUdpSocket, Connection, Endpoint, Incoming, Runtime, VarInt};
 use sync_proto::enrolment::{ALPN, REPLICATION_ALPN};
-use sync_proto::env::Env;
+use sync_proto::env::{Env, random};
 use sync_proto::probe::PROBE_ALPN;
 use sync_proto::session::CLOSED_REPLACED;
 use tokio::sync::{Semaphore, watch};
@@ -90,6 +90,7 @@ impl Quic {
         let mut config = quinn::EndpointConfig::new(Arc::new(reset));
         let [a, b, c, d, e, f, g, h, ..] = self.authority.derive(b"evertill/quic-cid/1");
         let cid_key = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        config.rng_seed(Some(random(&*self.env)));
         config.cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(cid_key)));
         config
     }

@@ -156,7 +156,20 @@ impl Region {
     /// # Errors
     /// A file that SQLite refuses, a newer schema, or damage.
     pub fn open(path: &Path, writer: Writer) -> Result<Self, RegionError> {
-        let mut db = Connection::open(path)?;
+        Self::of(Connection::open(path)?, writer)
+    }
+
+    /// The same on another file system than the machine's, by the name of its VFS; the file is then for this connection alone.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(vfs: &str, path: &Path, writer: Writer) -> Result<Self, RegionError> {
+        let db = Connection::open_with_flags_and_vfs(path, rusqlite::OpenFlags::default(), vfs)?;
+        db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        Self::of(db, writer)
+    }
+
+    fn of(mut db: Connection, writer: Writer) -> Result<Self, RegionError> {
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536;",

@@ -87,16 +87,21 @@ impl Net {
             .map_err(NetError::Socket)?;
         let runtime: Arc<dyn Runtime> = Arc::new(quinn::TokioRuntime);
         let socket = runtime.wrap_udp_socket(socket).map_err(NetError::Socket)?;
-        Self::on(socket, runtime)
+        Self::on(socket, runtime, None)
     }
 
-    /// An endpoint on any socket and runtime: the simulator brings its own.
+    /// An endpoint on any socket and runtime, with quinn's own chance from a seed if there is one: the simulator brings all three.
     ///
     /// # Errors
     /// When the socket cannot be used.
-    pub fn on(socket: Arc<dyn AsyncUdpSocket>, runtime: Arc<dyn Runtime>) -> Result<Self, NetError> {
-        let endpoint = Endpoint::new_with_abstract_socket(quinn::EndpointConfig::default(), None, socket, runtime)
-            .map_err(NetError::Socket)?;
+    pub fn on(
+        socket: Arc<dyn AsyncUdpSocket>,
+        runtime: Arc<dyn Runtime>,
+        seed: Option<[u8; 32]>,
+    ) -> Result<Self, NetError> {
+        let mut config = quinn::EndpointConfig::default();
+        config.rng_seed(seed);
+        let endpoint = Endpoint::new_with_abstract_socket(config, None, socket, runtime).map_err(NetError::Socket)?;
         Ok(Self { endpoint })
     }
 

@@ -138,7 +138,6 @@ impl<'a> Driver<'a> {
         let mut grown = self.quic.hub.grown();
         let mut central = self.quic.hub.central();
         let mut heard = tokio::time::interval(HEARD_EVERY);
-        grown.mark_changed();
         loop {
             self.flush().await?;
             let ready = self.origin.is_some();
@@ -150,17 +149,16 @@ impl<'a> Driver<'a> {
                     self.session.handle_frame(frame)?;
                     self.handle_events().await?;
                 }
-                _ = central.changed(), if ready => {
-                    let known = central.borrow_and_update().clone();
+                Ok(known) = central.changed(), if ready => {
                     if let Some(commit) = self.origin.and_then(|origin| known.get(&origin).copied()) {
                         self.session.stored(Ack { regional: commit, central: commit });
                     }
                 }
-                Ok(permit) = self.down.clone().reserve_owned(), if ready && *grown.borrow() > self.sent_to => {
+                Ok(permit) = self.down.clone().reserve_owned(), if ready && grown.get() > self.sent_to => {
                     drop(permit);
                     self.send_down().await?;
                 }
-                _ = grown.changed(), if ready && *grown.borrow() <= self.sent_to => {}
+                _ = grown.changed(), if ready && grown.get() <= self.sent_to => {}
                 _ = heard.tick() => self.note_heard(0, None),
             }
         }
@@ -179,7 +177,7 @@ impl<'a> Driver<'a> {
     async fn greet(&mut self, hello: &Hello) -> Result<(), Ended> {
         let origin = Origin { device: *self.device.device.as_bytes(), incarnation: hello.incarnation };
         let chain = self.quic.hub.with(move |region| region.chain(origin)).await?;
-        let central = self.quic.hub.central().borrow().get(&origin).copied().unwrap_or(0);
+        let central = self.quic.hub.central().get().get(&origin).copied().unwrap_or(0);
         let digest_at_common = (chain.commit > 0 && chain.commit == hello.commit).then(|| chain.digest());
         let known = KnownPosition { regional: chain.commit, central, digest_at_common };
         let region = self.quic.hub.region();

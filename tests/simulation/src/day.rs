@@ -377,7 +377,7 @@ fn shown_as(asked: Paid, shown: &SettledView) -> Paid {
     Paid { receipt: Some(shown.receipt.clone()), ..asked }
 }
 
-fn paid_of_cart(cart: &CartView) -> Paid {
+pub(crate) fn paid_of_cart(cart: &CartView) -> Paid {
     let sign = if cart.is_refund { -1 } else { 1 };
     let line = |l: &node::api::CartLineView| (l.name.clone(), sign * l.quantity_milli, sign * l.amount_minor);
     Paid {
@@ -390,7 +390,7 @@ fn paid_of_cart(cart: &CartView) -> Paid {
 }
 
 /// The reference for a refund: quantity times price, rounded half away from zero, the tax in it already.
-fn paid_of_refund(sale: &OrderView, line: usize, milli: i64) -> Paid {
+pub(crate) fn paid_of_refund(sale: &OrderView, line: usize, milli: i64) -> Paid {
     let sold = &sale.lines[line];
     let exact = i128::from(milli) * i128::from(sold.unit_price);
     let amount_minor = -i64::try_from((exact + 50_000) / 100_000).expect("a small amount");

@@ -262,22 +262,30 @@ impl OpenTill {
         self.projections()
     }
 
-    /// What every replica with the same entries must hold alike: the entries, and the projections without this file's own row numbers.
+    /// What every replica with the same entries must hold alike.
     ///
     /// # Errors
     /// A failing disk.
     pub fn agreed(&mut self) -> Result<String> {
-        self.till.tidy()?;
-        let mut out = String::new();
-        for (table, sql) in AGREED {
-            let mut select = self.till.db()?.prepare(sql)?;
-            let rows = select.query_map([], |r| r.get::<_, String>(0))?;
-            for row in rows {
-                out.push_str(&format!("{table} {}\n", row?));
-            }
-        }
-        Ok(out)
+        agreed(&mut self.till)
     }
+}
+
+/// What every replica with the same entries must hold alike: the entries, and the projections without this file's own row numbers.
+///
+/// # Errors
+/// A failing disk.
+pub fn agreed(till: &mut Till) -> Result<String> {
+    till.tidy()?;
+    let mut out = String::new();
+    for (table, sql) in AGREED {
+        let mut select = till.db()?.prepare(sql)?;
+        let rows = select.query_map([], |r| r.get::<_, String>(0))?;
+        for row in rows {
+            out.push_str(&format!("{table} {}\n", row?));
+        }
+    }
+    Ok(out)
 }
 
 /// Each answers one column of text, in an order that depends on nothing but what is there.

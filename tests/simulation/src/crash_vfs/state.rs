@@ -61,6 +61,18 @@ impl Files {
         self.files[file].now.read(at, out)
     }
 
+    pub(super) fn flip(&mut self, name: &str, at: usize, bit: u8) -> bool {
+        let Some(file) = self.find(name).map(|file| &mut self.files[file]) else { return false };
+        let mut byte = [0];
+        if file.now.read(at, &mut byte) == 0 {
+            return false;
+        }
+        byte[0] ^= 1 << (bit % 8);
+        file.now.write(at, &byte);
+        file.durable.write(at, &byte);
+        true
+    }
+
     /// A file without a name, gone with its handle.
     pub(super) fn create_nameless(&mut self) -> usize {
         self.files.push(File { name: "(temporary)".to_owned(), ..File::default() });
@@ -209,6 +221,8 @@ pub(super) struct State {
     pub(super) fault: Option<Fault>,
     pub(super) fired: u64,
     pub(super) dead: bool,
+    /// Woken when the power goes.
+    pub(super) death: Arc<tokio::sync::Notify>,
     /// Files open now, and ever.
     pub(super) handles: u64,
     pub(super) handles_opened: u64,
@@ -244,6 +258,7 @@ impl State {
         let verdict = match fault.kind {
             FaultKind::PowerCut if number >= fault.at => {
                 self.dead = true;
+                self.death.notify_one();
                 Verdict::HalfDone(ffi::SQLITE_IOERR)
             }
             FaultKind::DiskFull { calls } if (fault.at..fault.at + calls).contains(&number) => match call {

@@ -1,0 +1,610 @@
+//! Tills, a regional server and a central store in one thread and virtual time, under everything that goes wrong.
+//!
+//! What runs is what ships: the node, its replication driver and print queue, the server's QUIC face, log and feed, quinn, rustls, tokio, SQLite and
+//! SQLCipher. Four things are not the machine's: clocks and dice ([`clock`]), UDP ([`net`]), disks ([`crate::crash_vfs`]), and the two ends
+//! that stand for other people's programs, the central store ([`central`]) and the printers ([`printer`]).
+//!
+//! A [`plan::Plan`] follows from a seed: how many tills, what weather, which accidents and when. The shop is open for a while, then everything
+//! is mended, and within [`CONVERGE_MS`] every entry must be everywhere. Then [`verdict`] compares what people saw ([`oracle`]) with what
+//! there is. The same seed gives the same [`trace`], to the microsecond and byte count.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use domain::ids::OrderId;
+use domain::money::UnitPrice;
+use domain::record::Record;
+use jiff::tz::TimeZone;
+use journal::{Body, Entry};
+use node::identity::Identity;
+use node::store::StoreOptions;
+use node::till::{Till, TillOptions};
+use sync_proto::env::Env;
+use sync_server::region::{ProductPatch, Region};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::Dice;
+use crate::crash_vfs::FaultKind;
+use crate::rig::{self, Folder};
+
+pub mod cashier;
+pub mod central;
+pub mod clock;
+pub mod founding;
+pub mod machine;
+pub mod net;
+pub mod oracle;
+pub mod plan;
+pub mod printer;
+pub mod trace;
+pub mod verdict;
+
+use cashier::Cashier;
+use central::Central;
+use clock::MachineEnv;
+use founding::{Founding, REGION_LOG};
+use machine::{Chassis, End, Image, ServerMachine, TillMachine};
+use net::{Cut, Network, Weather};
+use oracle::Oracle;
+use plan::{Event, Place, Plan, Trouble};
+use printer::{Printer, PrinterCounts};
+use trace::Trace;
+
+/// The server's address.
+pub const SERVER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// Where the server listens.
+pub const SERVER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(SERVER_IP, 4_710));
+/// Within how long everything must be everywhere once everything is mended, in milliseconds of the world's time.
+pub const CONVERGE_MS: u64 = 120_000;
+/// How often it is looked whether everything is everywhere.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What came of a world.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The trace's digest.
+    pub digest: String,
+    /// How many lines the trace has.
+    pub lines: u64,
+    /// What went wrong, by name, and how often.
+    pub seen: BTreeMap<&'static str, u64>,
+    /// The promise that was broken, if one was.
+    pub broken: Option<String>,
+    /// How long it took until everything was everywhere, in milliseconds of the world's time.
+    pub converged_ms: Option<u64>,
+    /// How long the world lasted, in milliseconds of its time.
+    pub lasted_ms: u64,
+    /// The trace, where it was kept.
+    pub trace: Vec<String>,
+}
+
+/// Runs the world of a plan. With `keep_trace`, its trace can be read afterwards.
+///
+/// # Panics
+/// When there is no runtime to be had.
+pub fn run(plan: &Plan, keep_trace: bool) -> Outcome {
+    // Made before time stands still.
+    Founding::of_process();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let outcome = runtime.block_on(World::live(plan, keep_trace));
+    // Whatever is still running ends here, and with it every hold on a disk.
+    drop(runtime);
+    outcome
+}
+
+struct World {
+    plan: Plan,
+    began: Instant,
+    trace: Trace,
+    network: Network,
+    oracle: Oracle,
+    central: Central,
+    server: Arc<ServerMachine>,
+    tills: Vec<Arc<TillMachine>>,
+    printers: Arc<PrinterCounts>,
+    seen: BTreeMap<&'static str, u64>,
+    /// What is under way beside the plan: repairs, restarts.
+    tasks: JoinSet<()>,
+    dice: Dice,
+}
+
+impl World {
+    async fn live(plan: &Plan, keep_trace: bool) -> Outcome {
+        let mut world = Self::new(plan.clone(), keep_trace);
+        let broken = world.day().await.err();
+        let (broken, converged_ms) = match broken {
+            Some(error) => (Some(error), None),
+            None => match world.converge().await {
+                Err(error) => (Some(error), None),
+                Ok(after_ms) => (world.judge().await.err(), Some(after_ms)),
+            },
+        };
+        world.count_network();
+        Outcome {
+            digest: world.trace.digest(),
+            lines: world.trace.len(),
+            seen: world.seen.clone(),
+            broken: broken.map(|error| format!("{error:#}")),
+            converged_ms,
+            lasted_ms: world.began.elapsed().as_millis() as u64,
+            trace: world.trace.lines(),
+        }
+    }
+
+    fn new(plan: Plan, keep_trace: bool) -> Self {
+        let began = Instant::now();
+        let trace = Trace::new(keep_trace);
+        let mut tasks = JoinSet::new();
+        let (network, carrier) = Network::new(plan.weather, plan.seed ^ 0x11, trace.clone());
+        tasks.spawn(carrier);
+        let (oracle, central, printers) = (Oracle::default(), Central::default(), Arc::<PrinterCounts>::default());
+        let chassis = Chassis::new(
+            "the server".to_owned(),
+            SERVER_IP,
+            Arc::new(MachineEnv::new(began, plan.seed ^ 0x5E)),
+            network.clone(),
+            trace.clone(),
+        );
+        let server = Arc::new(ServerMachine::new(chassis, central.clone()));
+        let dice = Dice::new(plan.seed ^ 0xD1CE);
+        let mut world = Self {
+            plan,
+            began,
+            trace,
+            network,
+            oracle,
+            central,
+            server,
+            tills: Vec::new(),
+            printers,
+            seen: BTreeMap::new(),
+            tasks,
+            dice,
+        };
+        for number in 1..=world.plan.tills as u32 {
+            let index = world.tills.len();
+            let (chassis, printer) = world.parts(index);
+            let till = TillMachine::enrolled(index, number, chassis, printer).expect("room for a folder");
+            world.tills.push(Arc::new(till));
+        }
+        world
+    }
+
+    fn parts(&self, index: usize) -> (Chassis, Printer) {
+        let seed = self.plan.seed ^ ((index as u64 + 1) << 32);
+        let env = Arc::new(MachineEnv::new(self.began, seed));
+        let ip = Ipv4Addr::new(10, 0, 1, index as u8 + 1);
+        let chassis = Chassis::new(format!("till {index}"), ip, env, self.network.clone(), self.trace.clone());
+        let printer = Printer::new(index, self.oracle.clone(), self.printers.clone(), self.plan.printer_faults, seed ^ 0xFA);
+        (chassis, printer)
+    }
+
+    /// The shop is open, and things go wrong.
+    async fn day(&mut self) -> Result<()> {
+        self.server.start().await;
+        for till in self.tills.clone() {
+            till.start().await;
+        }
+        let closes = self.began + Duration::from_millis(self.plan.open_ms);
+        for till in self.tills.clone() {
+            self.hire(&till, closes);
+        }
+        for Event { at_ms, trouble } in self.plan.events.clone() {
+            tokio::time::sleep_until(self.began + Duration::from_millis(at_ms)).await;
+            self.bring(trouble).await?;
+        }
+        tokio::time::sleep_until(closes).await;
+        self.mend().await;
+        Ok(())
+    }
+
+    fn hire(&mut self, till: &Arc<TillMachine>, until: Instant) {
+        let cashier = Cashier {
+            till: till.clone(),
+            shop: Founding::of_process().shop.clone(),
+            oracle: self.oracle.clone(),
+            dice: Dice::new(self.plan.seed ^ 0xCA5 ^ ((till.index as u64) << 20)),
+            think_ms: self.plan.think_ms,
+        };
+        self.tasks.spawn(cashier.work(until));
+    }
+
+    async fn bring(&mut self, trouble: Trouble) -> Result<()> {
+        self.trace.note(format_args!("{trouble:?}"));
+        let happened = self.try_bring(trouble).await?;
+        *self.seen.entry(trouble.name()).or_default() += u64::from(happened);
+        Ok(())
+    }
+
+    /// Answers whether there was anything to go wrong.
+    async fn try_bring(&mut self, trouble: Trouble) -> Result<bool> {
+        let till_ip = |till: usize| self.tills[till].chassis.ip;
+        match trouble {
+            Trouble::Partition { till, up_open, down_open, for_ms } => {
+                let ip = till_ip(till);
+                let ways = [(up_open, (ip, SERVER_IP)), (down_open, (SERVER_IP, ip))];
+                let closed = ways.into_iter().filter(|(open, _)| !open).map(|(_, way)| way).collect();
+                self.cut(closed, Cut::Closed, for_ms);
+            }
+            Trouble::Clog { till, for_ms } => {
+                let ip = till_ip(till);
+                self.cut(vec![(ip, SERVER_IP), (SERVER_IP, ip)], Cut::Clogged, for_ms);
+            }
+            Trouble::Narrow { till, for_ms } => {
+                let ip = till_ip(till);
+                self.cut(vec![(ip, SERVER_IP), (SERVER_IP, ip)], Cut::Narrow(1_280), for_ms);
+            }
+            Trouble::Rebind { till } => self.network.rebind(till_ip(till)),
+            Trouble::Power { of, after_calls, off_ms, seed } => return self.cut_power(of, after_calls, off_ms, seed).await,
+            Trouble::Kill { of, off_ms } => {
+                self.end(of, End::Killed).await;
+                self.start_later(of, off_ms);
+            }
+            Trouble::Disk { of, kind, after_calls, for_ms } => self.fail_disk(of, kind, after_calls, for_ms),
+            Trouble::Flip { .. } => return Ok(false),
+            Trouble::BackUp { of: Place::Till(till) } => self.tills[till].back_up(),
+            Trouble::BackUp { of: Place::Server } => self.server.back_up(),
+            Trouble::Restore { of, whole_folder, off_ms } => return self.restore(of, whole_folder, off_ms).await,
+            Trouble::Wipe { off_ms } => {
+                self.end(Place::Server, End::Killed).await;
+                let had = self.orders_of_server()?;
+                self.server.wipe();
+                self.note_destroyed(had)?;
+                self.start_later(Place::Server, off_ms);
+            }
+            Trouble::Clone { till, for_ms } => return self.clone_till(till, for_ms),
+            Trouble::CentralAway { for_ms } => {
+                self.central.set_away(true);
+                let central = self.central.clone();
+                self.later(for_ms, move || central.set_away(false));
+            }
+            Trouble::CentralAnswerLost => self.central.lose_next_answer(),
+            Trouble::CentralBackUp => self.central.back_up(),
+            Trouble::CentralRestore => {
+                let had = self.orders_of_central()?;
+                if !self.central.restore() {
+                    return Ok(false);
+                }
+                self.note_destroyed(had)?;
+            }
+            Trouble::Clock { of, by_ms } => self.chassis(of).env.jump(by_ms),
+            Trouble::Drift { of, ppm } => self.chassis(of).env.drift(ppm),
+            Trouble::Reprice { product } => return self.reprice(product).await,
+        }
+        Ok(true)
+    }
+
+    fn chassis(&self, of: Place) -> &Chassis {
+        match of {
+            Place::Till(till) => &self.tills[till].chassis,
+            Place::Server => &self.server.chassis,
+        }
+    }
+
+    fn later(&mut self, after_ms: u64, what: impl FnOnce() + Send + 'static) {
+        self.tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            what();
+        });
+    }
+
+    fn cut(&mut self, ways: Vec<(Ipv4Addr, Ipv4Addr)>, cut: Cut, for_ms: u64) {
+        for (from, to) in &ways {
+            self.network.cut(*from, *to, cut);
+        }
+        let network = self.network.clone();
+        self.later(for_ms, move || ways.iter().for_each(|(from, to)| network.mend(*from, *to)));
+    }
+
+    async fn end(&self, of: Place, how: End) {
+        match of {
+            Place::Till(till) => self.tills[till].end(how).await,
+            Place::Server => self.server.end(how).await,
+        }
+    }
+
+    fn start_later(&mut self, of: Place, after_ms: u64) {
+        let (server, till) = (self.server.clone(), match of {
+            Place::Till(till) => Some(self.tills[till].clone()),
+            Place::Server => None,
+        });
+        self.tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            match till {
+                Some(till) => till.start().await,
+                None => server.start().await,
+            }
+        });
+    }
+
+    /// The power goes at a call of the disk, whenever that comes, and some time after everything else of the machine is gone too.
+    async fn cut_power(&mut self, of: Place, after_calls: u64, off_ms: u64, seed: u64) -> Result<bool> {
+        if after_calls == 0 {
+            self.end(of, End::Power(seed)).await;
+            self.start_later(of, off_ms);
+            return Ok(true);
+        }
+        let death = match of {
+            Place::Till(till) => {
+                self.tills[till].plan_fault(after_calls, FaultKind::PowerCut);
+                self.tills[till].disk().death()
+            }
+            Place::Server => {
+                self.server.plan_fault(after_calls, FaultKind::PowerCut);
+                self.server.disk().death()
+            }
+        };
+        let (server, till) = (self.server.clone(), match of {
+            Place::Till(till) => Some(self.tills[till].clone()),
+            Place::Server => None,
+        });
+        self.tasks.spawn(async move {
+            death.notified().await;
+            match till {
+                Some(till) => {
+                    till.end(End::Power(seed)).await;
+                    tokio::time::sleep(Duration::from_millis(off_ms)).await;
+                    till.start().await;
+                }
+                None => {
+                    server.end(End::Power(seed)).await;
+                    tokio::time::sleep(Duration::from_millis(off_ms)).await;
+                    server.start().await;
+                }
+            }
+        });
+        Ok(true)
+    }
+
+    fn fail_disk(&mut self, of: Place, kind: FaultKind, after_calls: u64, for_ms: u64) {
+        let disk = match of {
+            Place::Till(till) => {
+                self.tills[till].plan_fault(after_calls, kind);
+                self.tills[till].disk()
+            }
+            Place::Server => {
+                self.server.plan_fault(after_calls, kind);
+                self.server.disk()
+            }
+        };
+        self.later(for_ms, move || disk.heal());
+    }
+
+    async fn restore(&mut self, of: Place, whole_folder: bool, off_ms: u64) -> Result<bool> {
+        self.end(of, End::Killed).await;
+        let restored = match of {
+            Place::Till(till) => {
+                let till = self.tills[till].clone();
+                let had = self.orders_of_till(&till)?;
+                let restored = till.restore(whole_folder);
+                if restored {
+                    self.note_destroyed(had)?;
+                }
+                restored
+            }
+            Place::Server => {
+                let had = self.orders_of_server()?;
+                let restored = self.server.restore();
+                if restored {
+                    self.note_destroyed(had)?;
+                }
+                restored
+            }
+        };
+        self.start_later(of, off_ms);
+        Ok(restored)
+    }
+
+    /// The copy has its own cashier, and is switched off after a while.
+    fn clone_till(&mut self, till: usize, for_ms: u64) -> Result<bool> {
+        let original = self.tills[till].clone();
+        let index = self.tills.len();
+        let (chassis, printer) = self.parts(index);
+        let image = original.image();
+        let copy = TillMachine::of_image(index, original.number, format!("machine {till}"), chassis, printer, image)?;
+        let copy = Arc::new(copy);
+        self.tills.push(copy.clone());
+        self.hire(&copy, Instant::now() + Duration::from_millis(for_ms));
+        self.tasks.spawn(async move { copy.start().await });
+        Ok(true)
+    }
+
+    async fn reprice(&mut self, product: usize) -> Result<bool> {
+        let Some(hub) = self.server.hub() else { return Ok(false) };
+        let env = self.server.chassis.env.clone();
+        let id = Founding::of_process().shop.products[product].code.clone();
+        let price = UnitPrice(1_000 + self.dice.below(50_000) as i64);
+        let edit = move |region: &mut Region| {
+            let products = region.all_of(domain::document::DocumentKind::Product).ok()?;
+            let product = products.into_iter().find_map(|state| match state.value {
+                sync_proto::documents::DocumentValue::Product(product) if product.code == id => Some(product.id),
+                _ => None,
+            })?;
+            let patch = ProductPatch { price: Some(price), ..ProductPatch::default() };
+            region.edit_product(product, None, patch, None, &*env).ok()
+        };
+        Ok(hub.with(edit).await.ok().flatten().is_some())
+    }
+
+    /// Everything works again: the shop has closed, whoever looks after it has come.
+    async fn mend(&mut self) {
+        self.trace.note(format_args!("everything is mended"));
+        self.network.set_weather(Weather::FAIR);
+        // Ways are mended by their own repairs; those that are still cut are now.
+        for till in &self.tills {
+            self.network.mend(till.chassis.ip, SERVER_IP);
+            self.network.mend(SERVER_IP, till.chassis.ip);
+            till.chassis.env.set_right();
+        }
+        self.server.chassis.env.set_right();
+        self.central.set_away(false);
+        for till in self.tills.clone() {
+            till.disk().heal();
+        }
+        self.server.disk().heal();
+    }
+
+    /// Waits until every entry is everywhere.
+    async fn converge(&mut self) -> Result<u64> {
+        let mended = Instant::now();
+        let mut why = String::new();
+        while mended.elapsed() < Duration::from_millis(CONVERGE_MS) {
+            tokio::time::sleep(LOOK_EVERY).await;
+            match self.missing().await {
+                None => return Ok(mended.elapsed().as_millis() as u64),
+                Some(missing) => why = missing,
+            }
+        }
+        anyhow::bail!("not everything is everywhere after {CONVERGE_MS} ms: {why}")
+    }
+
+    /// What is not everywhere yet, in a sentence.
+    async fn missing(&self) -> Option<String> {
+        let Some(hub) = self.server.hub() else { return Some("the server does not run".to_owned()) };
+        let in_region = hub.grown().get();
+        drop(hub);
+        let in_central = self.central.rows().len() as u64;
+        if in_central != in_region {
+            return Some(format!("central has {in_central} entries, the region {in_region}"));
+        }
+        for till in self.tills.iter().filter(|till| !till.is_retired()) {
+            let Some(node) = till.node() else { return Some(format!("till {} does not run", till.index)) };
+            let look = |till: &mut Till| {
+                let link = till.view().map(|view| view.link);
+                let entries = till.db().ok().and_then(|db| db.query_row("SELECT count(*) FROM entry", [], |r| r.get(0)).ok());
+                (link, entries)
+            };
+            let (Ok(link), Some(entries)) = node.with(look).await.ok()? else {
+                return Some(format!("till {} does not answer", till.index));
+            };
+            let entries: u64 = entries;
+            if entries != in_central || link.unsent > 0 || link.not_central > 0 {
+                let at = till.index;
+                return Some(format!("till {at} has {entries} entries of {in_central}, its link is {link:?}"));
+            }
+        }
+        None
+    }
+
+    async fn judge(&mut self) -> Result<()> {
+        let shop = &Founding::of_process().shop;
+        let log = verdict::CentralLog::read(self.central.rows())?;
+        verdict::nothing_shown_is_lost(&log, &self.oracle.orders()).context("I1")?;
+        verdict::chains_hold(&log).context("I3")?;
+        verdict::nobody_wrote_elsewhere(shop, &log).context("I8")?;
+        verdict::paper_is_honest(&self.oracle.papers()).context("I10")?;
+        let mut agreed: Option<String> = None;
+        for till in self.tills.iter().filter(|till| !till.is_retired()) {
+            let node = till.node().with_context(|| format!("till {} does not run", till.index))?;
+            let look = |till: &mut Till| {
+                let found = rig::agreed(till)?;
+                till.rebuild()?;
+                Ok::<_, anyhow::Error>((found, rig::agreed(till)?))
+            };
+            let (found, rebuilt) = node.with(look).await??;
+            ensure!(found == rebuilt, "I5: till {} shows something else after a rebuild: {}", till.index, difference(&found, &rebuilt));
+            let first = agreed.get_or_insert_with(|| found.clone());
+            ensure!(*first == found, "I5: tills do not agree: {}", difference(first, &found));
+            let stock = {
+                let (shop, log) = (shop.clone(), verdict::CentralLog::read(self.central.rows())?);
+                node.with(move |till| verdict::stock_is_a_fold(&shop, &log, till)).await?
+            };
+            stock.context("I6")?;
+        }
+        Ok(())
+    }
+
+    /// Orders that were on a medium and are now on none.
+    fn note_destroyed(&mut self, had: BTreeSet<OrderId>) -> Result<()> {
+        let mut held = self.orders_of_central()?;
+        held.extend(self.orders_of_server()?);
+        for till in self.tills.iter().filter(|till| !till.is_retired()) {
+            held.extend(self.orders_of_till(till)?);
+        }
+        let gone: Vec<OrderId> = had.difference(&held).copied().collect();
+        self.trace.note(format_args!("{} orders are gone with a disk", gone.len()));
+        self.oracle.destroyed(gone);
+        Ok(())
+    }
+
+    fn orders_of_central(&self) -> Result<BTreeSet<OrderId>> {
+        Ok(verdict::CentralLog::read(self.central.rows())?.orders().map(|(_, order, _)| order.id).collect())
+    }
+
+    fn orders_of_server(&self) -> Result<BTreeSet<OrderId>> {
+        let copy = self.server.disk().after_kill();
+        let writer = Founding::of_process().writer([0; 16], [0; 16]);
+        let region = Region::open_on(copy.vfs(), REGION_LOG.as_ref(), writer)?;
+        let (mut orders, mut after) = (BTreeSet::new(), 0);
+        loop {
+            let rows = region.rows_after(after, 1_000, usize::MAX)?;
+            let Some(last) = rows.last() else { return Ok(orders) };
+            after = last.region_seq;
+            for row in &rows {
+                orders.extend(order_of(&row.bytes)?);
+            }
+        }
+    }
+
+    /// Read from a copy: the till itself may run.
+    fn orders_of_till(&self, till: &TillMachine) -> Result<BTreeSet<OrderId>> {
+        let Image { disk, device } = till.image();
+        let folder = Folder::new()?;
+        folder.restore(&device)?;
+        let options = TillOptions {
+            store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true },
+            printing: false,
+            time_zone: TimeZone::UTC,
+            machine: None,
+        };
+        let env: Arc<dyn Env> = Arc::new(crate::shop::SimEnv::new(crate::shop::MORNING_MS, 1));
+        let till = Till::open(Identity::load(folder.path())?, env, options)?;
+        let mut select = till.db()?.prepare("SELECT id FROM orders")?;
+        let ids = select.query_map([], |row| row.get::<_, [u8; 16]>(0))?;
+        ids.map(|id| Ok(OrderId::from_slice(&id?)?)).collect()
+    }
+
+    fn count_network(&mut self) {
+        let counts = self.network.counts();
+        let (appended, refused) = self.central.counts();
+        let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        for (name, count) in [
+            ("datagrams", counts.sent),
+            ("lost", counts.lost),
+            ("duplicated", counts.duplicated),
+            ("reordered", counts.reordered),
+            ("cut off", counts.cut),
+            ("held back", counts.clogged),
+            ("too long", counts.too_long),
+            ("appended to central", appended),
+            ("refused by central", refused),
+            ("receipts whole", load(&self.printers.whole)),
+            ("receipts broken", load(&self.printers.broken)),
+            ("printer off", load(&self.printers.unreachable)),
+            ("orders shown", self.oracle.orders().values().filter(|seen| seen.fate == oracle::Fate::Shown).count() as u64),
+            ("orders unknown", self.oracle.orders().values().filter(|seen| seen.fate == oracle::Fate::Unknown).count() as u64),
+            ("orders gone with a disk", self.oracle.orders().values().filter(|seen| seen.is_gone).count() as u64),
+        ] {
+            *self.seen.entry(name).or_default() += count;
+        }
+    }
+}
+
+fn order_of(bytes: &[u8]) -> Result<Option<OrderId>> {
+    let Body::Record { kind, version, bytes } = Entry::decode(bytes)?.body else { return Ok(None) };
+    Ok(match Record::decode(kind, version, &bytes)? {
+        Some(Record::SaleCompleted(order) | Record::RefundGiven(order)) => Some(order.id),
+        _ => None,
+    })
+}
+
+fn difference(a: &str, b: &str) -> String {
+    let (of_a, of_b): (BTreeSet<_>, BTreeSet<_>) = (a.lines().collect(), b.lines().collect());
+    let only = |one: &BTreeSet<&str>, other: &BTreeSet<&str>| one.difference(other).take(3).map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    format!("only in the first {:#?}, only in the second {:#?}", only(&of_a, &of_b), only(&of_b, &of_a))
+}

@@ -1,0 +1,133 @@
+//! A cashier at a till: scans, takes money, gives money back, counts the drawer, and signs in again whenever the screen comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use node::api::{ApiErrorCode, Command, Item, OrderSummary, Query, RefundLine, TillView};
+use node::handle::Node;
+use node::till::Answer;
+use tokio::time::Instant;
+
+use super::machine::TillMachine;
+use super::oracle::{Fate, Oracle};
+use crate::Dice;
+use crate::day::{Paid, paid_of_cart, paid_of_refund};
+use crate::shop::{PIN, Shop};
+
+/// A cashier with what they need.
+#[derive(Debug)]
+pub struct Cashier {
+    /// The till.
+    pub till: Arc<TillMachine>,
+    /// Where they work.
+    pub shop: Shop,
+    /// Who sees what they see.
+    pub oracle: Oracle,
+    /// What they do next.
+    pub dice: Dice,
+    /// How long they take between two actions at most, in milliseconds.
+    pub think_ms: u64,
+}
+
+impl Cashier {
+    /// Works until the shop closes.
+    pub async fn work(mut self, until: Instant) {
+        while Instant::now() < until {
+            let think = Duration::from_millis(20 + self.dice.below(self.think_ms));
+            tokio::time::sleep(think).await;
+            let Some(node) = self.till.node() else { continue };
+            self.act(&node).await;
+        }
+    }
+
+    async fn act(&mut self, node: &Node) {
+        let Ok(Answer::Till(view)) = node.query(Query::Till {}).await else { return };
+        if view.signed_in.is_none() {
+            let staff = self.shop.manager.id;
+            if view.staff.iter().any(|member| member.id == staff) {
+                let _ = node.command(Command::SignIn { staff, pin: PIN.to_owned() }).await;
+            }
+            return;
+        }
+        if view.shift.is_none() {
+            let _ = node.command(Command::OpenShift { float_minor: 10_000, business_day: None }).await;
+            return;
+        }
+        let lines = view.cart.lines.len() as u64;
+        match self.dice.below(20) {
+            0 if lines == 0 => self.refund(node).await,
+            1 if lines == 0 => {
+                let expected = view.shift.as_ref().map_or(0, |shift| shift.expected_minor);
+                let _ = node.command(Command::CloseShift { counted_minor: expected }).await;
+            }
+            2 => drop(node.command(Command::OpenDrawer { reason: "change".to_owned() }).await),
+            3 if lines > 0 => {
+                let line = self.dice.below(lines) as usize;
+                let _ = node.command(Command::RemoveLine { line }).await;
+            }
+            _ if lines > 0 && self.dice.below(3) < lines => self.settle(&view).await,
+            _ => self.scan(node).await,
+        }
+    }
+
+    async fn scan(&mut self, node: &Node) {
+        let product = self.dice.below(self.shop.products.len() as u64) as usize;
+        let quantity_milli = (self.dice.below(5) == 0).then(|| 100 + self.dice.below(3_000) as i64);
+        let code = self.shop.products[product].barcodes[0].clone();
+        let item = Item::Code { code };
+        let line = Command::AddLine { item, quantity_milli, unit_price: None, name: None, separate: None };
+        let _ = node.command(line).await;
+    }
+
+    async fn settle(&mut self, view: &TillView) {
+        let paid = paid_of_cart(&view.cart);
+        let tendered_minor = view.cart.total_minor + self.dice.below(3) as i64 * 50;
+        self.ask(Command::SettleCash { order: paid.order, tendered_minor }, paid).await;
+    }
+
+    async fn refund(&mut self, node: &Node) {
+        let orders = match node.query(Query::Orders { text: String::new(), limit: 20 }).await {
+            Ok(Answer::Orders(orders)) => orders,
+            _ => return,
+        };
+        let sales: Vec<&OrderSummary> = orders.iter().filter(|order| !order.is_refund).collect();
+        if sales.is_empty() {
+            return;
+        }
+        let original = sales[self.dice.below(sales.len() as u64) as usize].order;
+        let Ok(Answer::Order(sale)) = node.query(Query::Order { order: original }).await else { return };
+        let Some(line) = sale.lines.iter().position(|line| line.refundable_milli > 0) else { return };
+        let milli = 1 + self.dice.below(sale.lines[line].refundable_milli as u64) as i64;
+        let paid = paid_of_refund(&sale, line, milli);
+        let lines = vec![RefundLine { line, quantity_milli: milli }];
+        let command = Command::RefundSale { refund: sale.next_refund, original, lines, reason: "broken".to_owned() };
+        self.ask(command, paid).await;
+    }
+
+    /// Asks for an order, and sees what the screen says. A screen that says that it does not know is asked again.
+    async fn ask(&self, command: Command, paid: Paid) {
+        self.oracle.asked(self.till.index, paid.clone());
+        for _ in 0..3 {
+            let Some(node) = self.till.node() else { return };
+            let answer = node.command(command.clone()).await;
+            drop(node);
+            if !self.till.is_on() {
+                // The screen went dark with it.
+                return;
+            }
+            match answer {
+                Ok(view) => {
+                    let Some(shown) = view.last_order.filter(|shown| shown.order == paid.order) else { return };
+                    assert_eq!(shown.total_minor, paid.total_minor, "another total is shown than the cart's");
+                    self.oracle.answered(Paid { receipt: Some(shown.receipt), ..paid }, Fate::Shown);
+                    return;
+                }
+                Err(error) if error.code == ApiErrorCode::InDoubt => tokio::time::sleep(Duration::from_millis(300)).await,
+                Err(_) => {
+                    self.oracle.answered(paid, Fate::Refused);
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The central store in memory: what the feed needs of Postgres, with outages and backups.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sync_server::central::{Appended, CentralError, CentralStore, Contact, FeedRow, Fork};
+
+/// How long an answer takes.
+const ANSWERS_AFTER: Duration = Duration::from_millis(3);
+
+/// A central store.
+#[derive(Debug, Clone, Default)]
+pub struct Central {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Contents,
+    backup: Option<Contents>,
+    away: bool,
+    /// Whether the next answer gets lost after the work is done.
+    lose_answer: bool,
+    appended: u64,
+    refused: u64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Contents {
+    rows: Vec<FeedRow>,
+    known: BTreeSet<[u8; 32]>,
+    places: BTreeMap<([u8; 16], [u8; 16], String, u64), [u8; 32]>,
+    positions: BTreeMap<[u8; 16], u64>,
+}
+
+impl Central {
+    /// Every entry that is there, once, in the order in which they came.
+    pub fn rows(&self) -> Vec<FeedRow> {
+        self.state().now.rows.clone()
+    }
+
+    /// Goes away, or comes back.
+    pub fn set_away(&self, away: bool) {
+        self.state().away = away;
+    }
+
+    /// Does the next append and lets its answer get lost.
+    pub fn lose_next_answer(&self) {
+        self.state().lose_answer = true;
+    }
+
+    /// Makes a backup.
+    pub fn back_up(&self) {
+        let mut state = self.state();
+        state.backup = Some(state.now.clone());
+    }
+
+    /// Goes back to the backup, if there is one. Answers whether there was.
+    pub fn restore(&self) -> bool {
+        let mut state = self.state();
+        let Some(backup) = state.backup.clone() else { return false };
+        state.now = backup;
+        true
+    }
+
+    /// How often rows were taken, and how often it was asked while it was away.
+    pub fn counts(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.appended, state.refused)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_here(&self) -> Result<(), CentralError> {
+        let mut state = self.state();
+        if state.away {
+            state.refused += 1;
+            return Err(away());
+        }
+        Ok(())
+    }
+}
+
+fn away() -> CentralError {
+    CentralError::TimedOut { what: "answer", after_ms: 5_000 }
+}
+
+impl CentralStore for Central {
+    async fn append(&self, region: [u8; 16], after: u64, rows: &[FeedRow]) -> Result<Appended, CentralError> {
+        tokio::time::sleep(ANSWERS_AFTER).await;
+        self.check_here()?;
+        let mut state = self.state();
+        let found = state.now.positions.get(&region).copied().unwrap_or(0);
+        if found != after {
+            return Err(CentralError::Moved { expected: after, found });
+        }
+        let mut forks = Vec::new();
+        for row in rows {
+            if !state.now.known.insert(row.hash) {
+                continue;
+            }
+            let place = (row.device, row.incarnation, row.scope.clone(), row.seq);
+            let first = *state.now.places.entry(place).or_insert(row.hash);
+            if first != row.hash {
+                let (device, incarnation, scope, seq) = (row.device, row.incarnation, row.scope.clone(), row.seq);
+                forks.push(Fork { device, incarnation, scope, seq, first, later: row.hash });
+            }
+            state.now.rows.push(row.clone());
+        }
+        let region_seq = rows.last().map_or(after, |row| row.region_seq);
+        state.now.positions.insert(region, region_seq);
+        state.appended += 1;
+        if std::mem::take(&mut state.lose_answer) {
+            return Err(away());
+        }
+        Ok(Appended { region_seq, forks })
+    }
+
+    async fn position(&self, region: [u8; 16]) -> Result<u64, CentralError> {
+        tokio::time::sleep(ANSWERS_AFTER).await;
+        self.check_here()?;
+        Ok(self.state().now.positions.get(&region).copied().unwrap_or(0))
+    }
+
+    async fn seen(&self, _: &[Contact]) -> Result<(), CentralError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,419 @@
+//! Tills and the server as machines: a disk that survives, a process that does not, and the switch between the two.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
+use node::handle::Node;
+use node::identity::Identity;
+use node::print_queue;
+use node::replication::{self, Link, net::Net};
+use node::store::StoreOptions;
+use node::till::{Till, TillOptions};
+use sync_proto::env::{Env, random};
+use sync_server::central::feed;
+use sync_server::hub::Hub;
+use sync_server::live::Live;
+use sync_server::log_source::LogSource;
+use sync_server::quic::Quic;
+use sync_server::region::Region;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::central::Central;
+use super::clock::MachineEnv;
+use super::founding::{Founding, REGION_LOG};
+use super::net::{Network, ProcessRuntime, Socket};
+use super::printer::Printer;
+use super::trace::Trace;
+use super::{SERVER, SERVER_IP};
+use crate::crash_vfs::{Disk, Fault, FaultKind};
+use crate::rig::{Device, Folder};
+
+/// How long a program that does not start waits before it is started again.
+const START_AGAIN: Duration = Duration::from_secs(2);
+
+/// How a process ends that is not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The power goes: what was not synced is there or not, as the seed decides.
+    Power(u64),
+    /// The process is killed; the system writes what it was told.
+    Killed,
+}
+
+/// What a machine has on it that survives its programs, and may be copied or put back.
+#[derive(Debug)]
+pub struct Image {
+    /// What is on its disk.
+    pub disk: Disk,
+    /// What is in its device folder.
+    pub device: Device,
+}
+
+/// Everything quinn and the driver have running, and where they listen.
+#[derive(Debug)]
+struct Process {
+    tasks: JoinSet<()>,
+    runtime: Arc<ProcessRuntime>,
+    socket: Arc<Socket>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Process {
+    async fn end(mut self) {
+        self.socket.close();
+        self.runtime.abort();
+        self.tasks.shutdown().await;
+    }
+}
+
+/// What the two kinds of machine share.
+#[derive(Debug)]
+pub struct Chassis {
+    /// Its clock and dice.
+    pub env: Arc<MachineEnv>,
+    /// Its address.
+    pub ip: Ipv4Addr,
+    network: Network,
+    trace: Trace,
+    name: String,
+    /// Goes up whenever it starts, so that what a former life planned does not hit the next.
+    lives: AtomicU64,
+}
+
+impl Chassis {
+    /// A machine that is off.
+    pub fn new(name: String, ip: Ipv4Addr, env: Arc<MachineEnv>, network: Network, trace: Trace) -> Self {
+        Self { env, ip, network, trace, name, lives: AtomicU64::new(0) }
+    }
+}
+
+/// A till.
+#[derive(Debug)]
+pub struct TillMachine {
+    /// What every machine has.
+    pub chassis: Chassis,
+    /// The number that it was enrolled under.
+    pub number: u32,
+    /// Its place among the machines of the world.
+    pub index: usize,
+    folder: Folder,
+    printer: Printer,
+    machine_id: String,
+    inner: Mutex<TillInner>,
+}
+
+#[derive(Debug)]
+struct TillInner {
+    disk: Arc<Disk>,
+    running: Option<(Node, Process)>,
+    backup: Option<Image>,
+    /// Off for good: a clone that was found out and switched off.
+    retired: bool,
+}
+
+impl TillMachine {
+    /// A till that has just been enrolled, off.
+    ///
+    /// # Errors
+    /// When there is no room for its folder.
+    pub fn enrolled(index: usize, number: u32, chassis: Chassis, printer: Printer) -> Result<Self> {
+        let image = Image { disk: Disk::new(), device: Founding::of_process().device(number).clone() };
+        Self::of_image(index, number, format!("machine {index}"), chassis, printer, image)
+    }
+
+    /// A till on what was copied from another.
+    ///
+    /// # Errors
+    /// When there is no room for its folder.
+    pub fn of_image(
+        index: usize,
+        number: u32,
+        machine_id: String,
+        chassis: Chassis,
+        printer: Printer,
+        image: Image,
+    ) -> Result<Self> {
+        let folder = Folder::new()?;
+        folder.restore(&image.device)?;
+        let inner = TillInner { disk: Arc::new(image.disk), running: None, backup: None, retired: false };
+        Ok(Self { chassis, number, index, folder, printer, machine_id, inner: Mutex::new(inner) })
+    }
+
+    /// The running till, if it runs.
+    pub fn node(&self) -> Option<Node> {
+        let inner = self.inner();
+        let (node, _) = inner.running.as_ref()?;
+        (!inner.disk.is_dead()).then(|| node.clone())
+    }
+
+    /// Whether its screen shows anything.
+    pub fn is_on(&self) -> bool {
+        self.node().is_some()
+    }
+
+    /// Its disk.
+    pub fn disk(&self) -> Arc<Disk> {
+        self.inner().disk.clone()
+    }
+
+    /// Starts it, and keeps trying while its disk refuses.
+    pub async fn start(&self) {
+        let life = self.chassis.lives.fetch_add(1, Ordering::Relaxed) + 1;
+        while self.chassis.lives.load(Ordering::Relaxed) == life && !self.inner().retired {
+            match self.try_start() {
+                Ok(()) => return,
+                Err(error) => self.chassis.trace.note(format_args!("{} does not start: {error:#}", self.chassis.name)),
+            }
+            tokio::time::sleep(START_AGAIN).await;
+        }
+    }
+
+    fn try_start(&self) -> Result<()> {
+        let mut inner = self.inner();
+        if inner.running.is_some() {
+            return Ok(());
+        }
+        let identity = Identity::load(self.folder.path()).context("the identity")?;
+        let link = Link {
+            address: SERVER.to_string(),
+            server_name: identity.server_name().to_owned(),
+            authority_pem: identity.authority_cert_pem()?,
+            certificate_pem: identity.device_cert_pem()?,
+            key_pem: identity.key_pem()?,
+        };
+        let options = TillOptions {
+            store: StoreOptions { vfs: Some(inner.disk.vfs().to_owned()), exclusive: true },
+            printing: true,
+            time_zone: TimeZone::UTC,
+            machine: Some(self.machine_id.clone()),
+        };
+        let env: Arc<dyn Env> = self.chassis.env.clone();
+        let till = Till::open(identity, env.clone(), options)?;
+        let node = Node::inline(till);
+        let runtime = Arc::new(ProcessRuntime::default());
+        let socket = self.chassis.network.socket(self.chassis.ip, 0);
+        let net = Net::on(socket.clone(), runtime.clone(), Some(random(&*env)))?;
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let replicating = replication::run(node.clone(), net, link, env, stopping.clone());
+        tasks.spawn(async move {
+            replicating.await.expect("the certificates are sound");
+        });
+        tasks.spawn(print_queue::run(node.clone(), self.printer.clone(), stopping));
+        inner.running = Some((node, Process { tasks, runtime, socket, _stop: stop }));
+        self.chassis.trace.note(format_args!("{} starts", self.chassis.name));
+        Ok(())
+    }
+
+    /// Ends it, and leaves the disk that is found afterwards.
+    pub async fn end(&self, how: End) {
+        self.chassis.lives.fetch_add(1, Ordering::Relaxed);
+        let running = self.inner().running.take();
+        if let Some((node, process)) = running {
+            process.end().await;
+            drop(node);
+        }
+        let mut inner = self.inner();
+        inner.disk = Arc::new(match how {
+            End::Power(seed) => {
+                self.tear_high_water(seed);
+                inner.disk.after_power_cut(seed)
+            }
+            End::Killed => inner.disk.after_kill(),
+        });
+        self.chassis.trace.note(format_args!("{} ends: {how:?}", self.chassis.name));
+    }
+
+    /// The one file of the device folder that is not pushed to the disk each time.
+    fn tear_high_water(&self, seed: u64) {
+        let now = self.folder.device(&Device::default());
+        let torn = match seed % 3 {
+            0 => return,
+            1 => now.with_high_water(&now, |_| Vec::new()),
+            _ => now.with_high_water(&now, |mark| mark[..mark.len() / 2].to_vec()),
+        };
+        self.folder.restore(&torn).expect("a folder in memory can be written");
+    }
+
+    /// Copies what is on it, as a backup program does while the till is off or between two of its writes.
+    pub fn image(&self) -> Image {
+        Image { disk: self.inner().disk.copy(), device: self.folder.device(&Device::default()) }
+    }
+
+    /// Keeps a copy of what is on it.
+    pub fn back_up(&self) {
+        let image = self.image();
+        self.inner().backup = Some(image);
+    }
+
+    /// Puts the copy back, if there is one: the replica alone, or the whole folder with the identity. The till must be off.
+    pub fn restore(&self, whole_folder: bool) -> bool {
+        let mut inner = self.inner();
+        let Some(backup) = &inner.backup else { return false };
+        let disk = Arc::new(backup.disk.copy());
+        if whole_folder {
+            self.folder.restore(&backup.device).expect("a folder in memory can be written");
+        }
+        inner.disk = disk;
+        self.chassis.trace.note(format_args!("{} is put back", self.chassis.name));
+        true
+    }
+
+    /// Plans what goes wrong with its disk, after so many more calls.
+    pub fn plan_fault(&self, after: u64, kind: FaultKind) {
+        let disk = self.disk();
+        let at = if kind == FaultKind::ReadError { disk.reads() } else { disk.calls() } + after;
+        disk.plan(Fault { at, kind });
+    }
+
+    /// Switches it off for good.
+    pub fn retire(&self) {
+        self.inner().retired = true;
+    }
+
+    /// Whether it is off for good.
+    pub fn is_retired(&self) -> bool {
+        self.inner().retired
+    }
+
+    fn inner(&self) -> MutexGuard<'_, TillInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The regional server.
+#[derive(Debug)]
+pub struct ServerMachine {
+    /// What every machine has.
+    pub chassis: Chassis,
+    central: Central,
+    inner: Mutex<ServerInner>,
+}
+
+#[derive(Debug)]
+struct ServerInner {
+    disk: Arc<Disk>,
+    running: Option<(Hub, Process)>,
+    backup: Option<Disk>,
+}
+
+impl ServerMachine {
+    /// The server of the founding, off.
+    pub fn new(chassis: Chassis, central: Central) -> Self {
+        let inner = ServerInner { disk: Arc::new(Founding::of_process().region_disk()), running: None, backup: None };
+        Self { chassis, central, inner: Mutex::new(inner) }
+    }
+
+    /// The way to its log, if it runs.
+    pub fn hub(&self) -> Option<Hub> {
+        let inner = self.inner();
+        let (hub, _) = inner.running.as_ref()?;
+        (!inner.disk.is_dead()).then(|| hub.clone())
+    }
+
+    /// Its disk.
+    pub fn disk(&self) -> Arc<Disk> {
+        self.inner().disk.clone()
+    }
+
+    /// Starts it, and keeps trying while its disk refuses.
+    pub async fn start(&self) {
+        let life = self.chassis.lives.fetch_add(1, Ordering::Relaxed) + 1;
+        while self.chassis.lives.load(Ordering::Relaxed) == life {
+            match self.try_start() {
+                Ok(()) => return,
+                Err(error) => self.chassis.trace.note(format_args!("the server does not start: {error:#}")),
+            }
+            tokio::time::sleep(START_AGAIN).await;
+        }
+    }
+
+    /// Opens the log that is on its disk, as a process that starts does.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn open_log(&self) -> Result<Region> {
+        let (founding, env) = (Founding::of_process(), &*self.chassis.env);
+        let writer = founding.writer(random(env), random(env));
+        let mut region = Region::open_on(self.disk().vfs(), REGION_LOG.as_ref(), writer)?;
+        region.start(env.unix_ms(), "simulation")?;
+        Ok(region)
+    }
+
+    fn try_start(&self) -> Result<()> {
+        if self.inner().running.is_some() {
+            return Ok(());
+        }
+        let founding = Founding::of_process();
+        let region = self.open_log()?;
+        let env: Arc<dyn Env> = self.chassis.env.clone();
+        let clock = env.clone();
+        let (hub, owner) = Hub::with_owner(region, Live::default(), move || clock.unix_ms());
+        let quic = Quic::new(hub.clone(), founding.authority.clone(), env);
+        let runtime = Arc::new(ProcessRuntime::default());
+        let socket = self.chassis.network.socket(SERVER_IP, SERVER.port());
+        let endpoint = quic.endpoint(socket.clone(), runtime.clone())?;
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(owner);
+        tasks.spawn(quic.run(endpoint, stopping.clone()));
+        let (fed, _) = watch::channel(0);
+        tasks.spawn(feed::run(LogSource::new(hub.clone(), fed), self.central.clone(), stopping));
+        self.inner().running = Some((hub, Process { tasks, runtime, socket, _stop: stop }));
+        self.chassis.trace.note(format_args!("the server starts"));
+        Ok(())
+    }
+
+    /// Ends it, and leaves the disk that is found afterwards.
+    pub async fn end(&self, how: End) {
+        self.chassis.lives.fetch_add(1, Ordering::Relaxed);
+        let running = self.inner().running.take();
+        if let Some((hub, process)) = running {
+            drop(hub);
+            process.end().await;
+        }
+        let mut inner = self.inner();
+        inner.disk = Arc::new(match how {
+            End::Power(seed) => inner.disk.after_power_cut(seed),
+            End::Killed => inner.disk.after_kill(),
+        });
+        self.chassis.trace.note(format_args!("the server ends: {how:?}"));
+    }
+
+    /// Keeps a copy of its log.
+    pub fn back_up(&self) {
+        let mut inner = self.inner();
+        inner.backup = Some(inner.disk.copy());
+    }
+
+    /// Puts the copy back, if there is one. The server must be off.
+    pub fn restore(&self) -> bool {
+        let mut inner = self.inner();
+        let Some(backup) = &inner.backup else { return false };
+        inner.disk = Arc::new(backup.copy());
+        self.chassis.trace.note(format_args!("the server is put back"));
+        true
+    }
+
+    /// Gives it an empty disk; its keys are kept elsewhere. The server must be off.
+    pub fn wipe(&self) {
+        self.inner().disk = Arc::new(Disk::new());
+        self.chassis.trace.note(format_args!("the server has an empty disk"));
+    }
+
+    /// Plans what goes wrong with its disk, after so many more calls.
+    pub fn plan_fault(&self, after: u64, kind: FaultKind) {
+        let disk = self.disk();
+        let at = if kind == FaultKind::ReadError { disk.reads() } else { disk.calls() } + after;
+        disk.plan(Fault { at, kind });
+    }
+
+    fn inner(&self) -> MutexGuard<'_, ServerInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

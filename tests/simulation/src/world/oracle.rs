@@ -1,0 +1,114 @@
+//! Who stands outside and sees what people see: orders shown as paid, paper that came out, goods handed over. Knows nothing of any table.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::ids::OrderId;
+
+use crate::day::Paid;
+
+/// What a person at the counter knows of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was shown as paid.
+    Shown,
+    /// It was asked for, and then the screen was dark or said that it does not know.
+    Unknown,
+    /// The screen said that nothing was recorded.
+    Refused,
+}
+
+/// An order as it was seen.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The machine at which.
+    pub machine: usize,
+    /// What was asked for, and what was shown of it.
+    pub paid: Paid,
+    /// What is known of it.
+    pub fate: Fate,
+    /// Whether every disk that held it has been destroyed since: then nobody can have it.
+    pub is_gone: bool,
+}
+
+/// Paper that came out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Paper {
+    /// The machine whose printer it was.
+    pub machine: usize,
+    /// The print job.
+    pub job: [u8; 16],
+    /// Whether the whole of it came out.
+    pub whole: bool,
+    /// Whether it says COPY.
+    pub says_copy: bool,
+    /// The receipt number on it.
+    pub receipt: String,
+}
+
+/// The observer.
+#[derive(Debug, Clone, Default)]
+pub struct Oracle {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    orders: BTreeMap<OrderId, Seen>,
+    papers: Vec<Paper>,
+    kicks: u64,
+}
+
+impl Oracle {
+    /// An order is asked for.
+    pub fn asked(&self, machine: usize, paid: Paid) {
+        let mut state = self.state();
+        let seen = Seen { machine, paid: paid.clone(), fate: Fate::Unknown, is_gone: false };
+        // Asked for again: what was shown before stays shown.
+        state.orders.entry(paid.order).or_insert(seen);
+    }
+
+    /// What the screen made of it.
+    pub fn answered(&self, paid: Paid, fate: Fate) {
+        let mut state = self.state();
+        let Some(seen) = state.orders.get_mut(&paid.order) else { return };
+        if seen.fate != Fate::Shown {
+            seen.fate = fate;
+            seen.paid = paid;
+        }
+    }
+
+    /// Paper came out.
+    pub fn printed(&self, paper: Paper) {
+        self.state().papers.push(paper);
+    }
+
+    /// A drawer opened.
+    pub fn kicked(&self) {
+        self.state().kicks += 1;
+    }
+
+    /// Every order that was seen.
+    pub fn orders(&self) -> BTreeMap<OrderId, Seen> {
+        self.state().orders.clone()
+    }
+
+    /// Every piece of paper.
+    pub fn papers(&self) -> Vec<Paper> {
+        self.state().papers.clone()
+    }
+
+    /// A disk was destroyed that alone held these orders.
+    pub fn destroyed(&self, orders: impl IntoIterator<Item = OrderId>) {
+        let mut state = self.state();
+        for order in orders {
+            if let Some(seen) = state.orders.get_mut(&order) {
+                seen.is_gone = true;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

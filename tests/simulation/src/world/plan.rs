@@ -1,0 +1,307 @@
+//! What goes wrong in a world, drawn from its seed: a list of events with their times, which can be cut down to those that matter.
+
+use std::fmt;
+
+use super::net::Weather;
+use crate::Dice;
+use crate::crash_vfs::FaultKind;
+
+/// A machine of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A till, from 0.
+    Till(usize),
+    /// The regional server.
+    Server,
+}
+
+/// Something that goes wrong, or is done to a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The way between a till and the server is closed, in one direction or both, for so long.
+    Partition {
+        /// The till.
+        till: usize,
+        /// Whether the till can still be heard.
+        up_open: bool,
+        /// Whether the server can still be heard.
+        down_open: bool,
+        /// In milliseconds.
+        for_ms: u64,
+    },
+    /// Datagrams of a till wait, and then come all at once.
+    Clog {
+        /// The till.
+        till: usize,
+        /// In milliseconds.
+        for_ms: u64,
+    },
+    /// The way lets only short datagrams through.
+    Narrow {
+        /// The till.
+        till: usize,
+        /// In milliseconds.
+        for_ms: u64,
+    },
+    /// The router forgets the till's mapping.
+    Rebind {
+        /// The till.
+        till: usize,
+    },
+    /// The power goes during the disk's call so many calls from now, and comes back after so long.
+    Power {
+        /// Which machine.
+        of: Place,
+        /// Calls from now; 0 is now, whatever the disk does.
+        after_calls: u64,
+        /// In milliseconds.
+        off_ms: u64,
+        /// What becomes of what was not synced.
+        seed: u64,
+    },
+    /// The process is killed, and started again after so long.
+    Kill {
+        /// Which machine.
+        of: Place,
+        /// In milliseconds.
+        off_ms: u64,
+    },
+    /// The disk fails.
+    Disk {
+        /// Which machine.
+        of: Place,
+        /// How.
+        kind: FaultKind,
+        /// Calls from now.
+        after_calls: u64,
+        /// Until it is healed, in milliseconds.
+        for_ms: u64,
+    },
+    /// A bit flips in a file of the machine while its program is off, and it starts again.
+    Flip {
+        /// The till.
+        till: usize,
+        /// Where, in millionths of the file's length.
+        at: u64,
+    },
+    /// A copy of the machine's disk is made.
+    BackUp {
+        /// Which machine.
+        of: Place,
+    },
+    /// The copy is put back: of a till the replica alone, or its whole folder.
+    Restore {
+        /// Which machine.
+        of: Place,
+        /// Whether keys and identity are put back too.
+        whole_folder: bool,
+        /// How long it takes, in milliseconds.
+        off_ms: u64,
+    },
+    /// The server's disk is lost.
+    Wipe {
+        /// How long it takes to replace it, in milliseconds.
+        off_ms: u64,
+    },
+    /// Disk and folder of a running till are copied to another machine, which is used as well for so long and then switched off.
+    Clone {
+        /// The till.
+        till: usize,
+        /// In milliseconds.
+        for_ms: u64,
+    },
+    /// The central database is away.
+    CentralAway {
+        /// In milliseconds.
+        for_ms: u64,
+    },
+    /// The central database does something and its answer is lost.
+    CentralAnswerLost,
+    /// A backup of the central database is made.
+    CentralBackUp,
+    /// The central database goes back to its backup.
+    CentralRestore,
+    /// A clock jumps.
+    Clock {
+        /// Whose.
+        of: Place,
+        /// By how much, in milliseconds.
+        by_ms: i64,
+    },
+    /// A clock runs fast or slow.
+    Drift {
+        /// Whose.
+        of: Place,
+        /// In millionths.
+        ppm: i64,
+    },
+    /// The manager changes a price.
+    Reprice {
+        /// Which product, from 0.
+        product: usize,
+    },
+}
+
+impl Trouble {
+    /// What it is called in the table of what was seen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Partition { up_open: false, down_open: false, .. } => "partition",
+            Self::Partition { .. } => "one-way partition",
+            Self::Clog { .. } => "clog",
+            Self::Narrow { .. } => "MTU drop",
+            Self::Rebind { .. } => "NAT rebind",
+            Self::Power { of: Place::Till(_), .. } => "power cut, till",
+            Self::Power { of: Place::Server, .. } => "power cut, server",
+            Self::Kill { of: Place::Till(_), .. } => "kill, till",
+            Self::Kill { of: Place::Server, .. } => "kill, server",
+            Self::Disk { kind: FaultKind::DiskFull { .. }, .. } => "disk full",
+            Self::Disk { kind: FaultKind::NoSync, .. } => "permanent I/O error",
+            Self::Disk { .. } => "I/O error",
+            Self::Flip { .. } => "bit flip",
+            Self::BackUp { .. } => "backup",
+            Self::Restore { of: Place::Server, .. } => "server restored",
+            Self::Restore { whole_folder: true, .. } => "till restored, whole folder",
+            Self::Restore { .. } => "till restored, replica alone",
+            Self::Wipe { .. } => "server wiped",
+            Self::Clone { .. } => "till cloned",
+            Self::CentralAway { .. } => "central away",
+            Self::CentralAnswerLost => "central answer lost",
+            Self::CentralBackUp => "central backup",
+            Self::CentralRestore => "central restored",
+            Self::Clock { .. } => "clock jump",
+            Self::Drift { .. } => "clock drift",
+            Self::Reprice { .. } => "price change",
+        }
+    }
+}
+
+/// Something at its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// Milliseconds from the opening of the shop.
+    pub at_ms: u64,
+    /// What.
+    pub trouble: Trouble,
+}
+
+/// Everything that a seed decides about a world, apart from the dice of its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// How many tills.
+    pub tills: usize,
+    /// How long the shop is open, in milliseconds.
+    pub open_ms: u64,
+    /// How fast the cashiers are: the longest time between two actions, in milliseconds.
+    pub think_ms: u64,
+    /// The network while the shop is open.
+    pub weather: Weather,
+    /// Of 1,000 receipts, how many go wrong.
+    pub printer_faults: u64,
+    /// What goes wrong, in order.
+    pub events: Vec<Event>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x9E37_0001);
+        let tills = 1 + dice.below(3) as usize;
+        let open_ms = 20_000 + dice.below(60_000);
+        let weather = match dice.below(4) {
+            0 => Weather::FAIR,
+            1 => Weather { loss: 10, duplicates: 10, stragglers: 20, delay_ms: 20, jitter_ms: 10 },
+            2 => Weather { loss: 50, duplicates: 30, stragglers: 100, delay_ms: 5, jitter_ms: 30 },
+            _ => Weather { loss: 150, duplicates: 50, stragglers: 50, delay_ms: 80, jitter_ms: 200 },
+        };
+        let mut plan = Self {
+            seed,
+            tills,
+            open_ms,
+            think_ms: 200 + dice.below(1_500),
+            weather,
+            printer_faults: [0, 30, 200][dice.below(3) as usize],
+            events: Vec::new(),
+        };
+        // Most worlds have a theme, so that rare things come together; some have everything.
+        let kinds = 2 + dice.below(5);
+        let themes: Vec<u64> = (0..kinds).map(|_| dice.below(THEMES)).collect();
+        for _ in 0..3 + dice.below(14) {
+            let theme = themes[dice.below(kinds) as usize];
+            let at_ms = dice.below(open_ms);
+            for (after_ms, trouble) in plan.draw(theme, &mut dice) {
+                plan.events.push(Event { at_ms: at_ms + after_ms, trouble });
+            }
+        }
+        for _ in 0..dice.below(5) {
+            let trouble = Trouble::Reprice { product: dice.below(12) as usize };
+            plan.events.push(Event { at_ms: dice.below(open_ms), trouble });
+        }
+        plan.events.sort_by_key(|event| event.at_ms);
+        plan
+    }
+
+    fn draw(&self, theme: u64, dice: &mut Dice) -> Vec<(u64, Trouble)> {
+        let till = dice.below(self.tills as u64) as usize;
+        let of = if dice.below(3) == 0 { Place::Server } else { Place::Till(till) };
+        let for_ms = 500 + dice.below(15_000);
+        let off_ms = 200 + dice.below(5_000);
+        let soon = 2_000 + dice.below(15_000);
+        let one = |trouble| vec![(0, trouble)];
+        match theme {
+            0 => {
+                let open = dice.below(3);
+                one(Trouble::Partition { till, up_open: open == 1, down_open: open == 2, for_ms })
+            }
+            1 => one(Trouble::Clog { till, for_ms: for_ms / 3 }),
+            2 => one(Trouble::Narrow { till, for_ms }),
+            3 => one(Trouble::Rebind { till }),
+            4 => one(Trouble::Power { of, after_calls: dice.below(60), off_ms, seed: dice.next_u64() }),
+            5 => one(Trouble::Kill { of, off_ms }),
+            6 => {
+                let kind = match dice.below(6) {
+                    0 => FaultKind::DiskFull { calls: 1 + dice.below(40) },
+                    1 => FaultKind::Error { calls: 1 },
+                    2 => FaultKind::SyncError { forgets: dice.below(2) == 0 },
+                    3 => FaultKind::NoSync,
+                    4 => FaultKind::ReadError,
+                    _ => FaultKind::Error { calls: 1 + dice.below(10) },
+                };
+                one(Trouble::Disk { of, kind, after_calls: dice.below(40), for_ms: for_ms / 2 })
+            }
+            7 => vec![
+                (0, Trouble::BackUp { of }),
+                (soon, Trouble::Restore { of, whole_folder: dice.below(2) == 0, off_ms }),
+            ],
+            8 => one(Trouble::Wipe { off_ms }),
+            9 => one(Trouble::Clone { till, for_ms }),
+            10 => one(Trouble::CentralAway { for_ms: for_ms * 3 }),
+            11 => one(Trouble::CentralAnswerLost),
+            12 => vec![(0, Trouble::CentralBackUp), (soon, Trouble::CentralRestore)],
+            13 => {
+                let years = 315_360_000_000;
+                let by_ms = [years, -years, 3_600_000, -3_600_000, 90_000, -90_000][dice.below(6) as usize];
+                one(Trouble::Clock { of, by_ms })
+            }
+            14 => one(Trouble::Drift { of, ppm: dice.below(100_000) as i64 - 50_000 }),
+            _ => one(Trouble::Flip { till, at: dice.below(1_000_000) }),
+        }
+    }
+}
+
+/// How many kinds [`Plan::draw`] knows.
+const THEMES: u64 = 15;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, tills, open_ms, think_ms, weather, printer_faults, events } = self;
+        writeln!(f, "seed {seed}: {tills} tills open {open_ms} ms, cashiers think up to {think_ms} ms")?;
+        writeln!(f, "  network {weather:?}, {printer_faults} of 1000 receipts go wrong")?;
+        for Event { at_ms, trouble } in events {
+            writeln!(f, "  {at_ms:>6} ms  {trouble:?}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Whether a world kept its promises, judged by what people saw outside it (notes on reliability, invariants I1 to I16).
+//!
+//! | invariant | here |
+//! |---|---|
+//! | I1 ack-durable | [`nothing_shown_is_lost`] |
+//! | I2 money | each order in central is what was shown, and adds up; the sums follow from that |
+//! | I3 chain | [`chains_hold`] |
+//! | I5 converge | [`tills_agree`] |
+//! | I6 stock | [`stock_is_a_fold`] |
+//! | I8 auth | [`nobody_wrote_elsewhere`] |
+//! | I10 receipt | [`paper_is_honest`] |
+//! | I11 liveness | the caller: everything arrived in time |
+//!
+//! Rights (I7), card payments (I9) and personal data (I13, I15) are not in the product yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use domain::fold;
+use domain::ids::{OrderId, ProductId};
+use domain::receipt::receipt_number;
+use domain::record::{Order, Record};
+use journal::{Body, Entry, Hash, Origin, Scope};
+use node::api::{ProductView, Query};
+use node::till::{Answer, Till};
+use sync_proto::scopes;
+use sync_server::central::FeedRow;
+
+use super::oracle::{Fate, Paper, Seen};
+use crate::day::Paid;
+use crate::shop::Shop;
+
+/// What the central store says, read from outside.
+#[derive(Debug)]
+pub struct CentralLog {
+    rows: Vec<FeedRow>,
+    records: Vec<(Origin, Hash, Record)>,
+}
+
+impl CentralLog {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Bytes that are no entry or record.
+    pub fn read(rows: Vec<FeedRow>) -> Result<Self> {
+        let mut records = Vec::new();
+        for row in &rows {
+            let entry = Entry::decode(&row.bytes).context("an entry in central")?;
+            if let Body::Record { kind, version, bytes } = &entry.body {
+                let record = Record::decode(*kind, *version, bytes)?.context("a record of an unknown kind")?;
+                let origin = Origin { device: row.device, incarnation: row.incarnation };
+                records.push((origin, row.hash, record));
+            }
+        }
+        Ok(Self { rows, records })
+    }
+
+    /// The orders, each with who wrote it.
+    pub fn orders(&self) -> impl Iterator<Item = (&Origin, &Order, bool)> {
+        self.records.iter().filter_map(|(origin, _, record)| match record {
+            Record::SaleCompleted(order) => Some((origin, order, false)),
+            Record::RefundGiven(order) => Some((origin, order, true)),
+            _ => None,
+        })
+    }
+
+    fn series(&self) -> BTreeMap<Origin, &str> {
+        let started = self.records.iter().filter_map(|(origin, _, record)| match record {
+            Record::DeviceStarted(started) => Some((*origin, started.series.as_str())),
+            _ => None,
+        });
+        started.collect()
+    }
+}
+
+/// I1 and I2: what was shown is in central, once, as it was shown; nothing else is.
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn nothing_shown_is_lost(log: &CentralLog, seen: &BTreeMap<OrderId, Seen>) -> Result<()> {
+    let series = log.series();
+    let mut found: BTreeMap<OrderId, Vec<Paid>> = BTreeMap::new();
+    for (origin, order, is_refund) in log.orders() {
+        order.check_sums().with_context(|| format!("order {}", order.id))?;
+        let series = series.get(origin).with_context(|| format!("{origin:?} writes and never started"))?;
+        found.entry(order.id).or_default().push(paid_of(order, is_refund, series));
+    }
+    for (id, orders) in &found {
+        ensure!(orders.len() == 1, "order {id} is in central {} times: {orders:?}", orders.len());
+        ensure!(seen.contains_key(id), "order {id} is in central and nobody asked for it: {:?}", orders[0]);
+    }
+    for (id, Seen { machine, paid, fate, is_gone }) in seen {
+        let found = found.get(id).map(|orders| &orders[0]);
+        match (fate, found) {
+            (Fate::Shown, None) => ensure!(*is_gone, "order {id} was shown as paid at machine {machine} and is lost: {paid:?}"),
+            (Fate::Shown, Some(found)) => ensure!(found == paid, "shown as {paid:?}, central has {found:?}"),
+            (Fate::Refused, Some(_)) => {
+                anyhow::bail!("order {id} was shown as not recorded at machine {machine}, and is in central: {paid:?}")
+            }
+            (Fate::Unknown, Some(found)) => {
+                let same = Paid { receipt: None, ..found.clone() } == Paid { receipt: None, ..paid.clone() };
+                ensure!(same, "asked for {paid:?}, central has {found:?}");
+            }
+            (Fate::Unknown | Fate::Refused, None) => {}
+        }
+    }
+    Ok(())
+}
+
+/// I3: every chain goes back to its beginning; where two entries stand at one place, both go back to it.
+///
+/// # Errors
+/// The first link that does not hold.
+pub fn chains_hold(log: &CentralLog) -> Result<()> {
+    let mut places: BTreeMap<(Origin, Scope, u64), BTreeSet<Hash>> = BTreeMap::new();
+    for row in &log.rows {
+        let origin = Origin { device: row.device, incarnation: row.incarnation };
+        places.entry((origin, Scope::new(row.scope.clone())?, row.seq)).or_default().insert(row.hash);
+    }
+    for row in &log.rows {
+        let origin = Origin { device: row.device, incarnation: row.incarnation };
+        let scope = Scope::new(row.scope.clone())?;
+        let before = match row.seq {
+            1 => BTreeSet::from([journal::chain::genesis(origin, &scope)]),
+            seq => places.get(&(origin, scope.clone(), seq - 1)).cloned().unwrap_or_default(),
+        };
+        let holds = before.iter().any(|prev| journal::chain::link(prev, &row.bytes) == row.hash);
+        ensure!(holds, "entry {} of {origin:?} in {scope} follows nothing", row.seq);
+    }
+    Ok(())
+}
+
+/// I8: tills write into their own store, the server writes what servers write.
+///
+/// # Errors
+/// The first entry that is elsewhere.
+pub fn nobody_wrote_elsewhere(shop: &Shop, log: &CentralLog) -> Result<()> {
+    let (server, _) = shop.server();
+    for row in &log.rows {
+        let mine = if row.device == server {
+            [scopes::directory(), scopes::catalogue(), scopes::staff(shop.store.id)].iter().any(|s| s.as_str() == row.scope)
+        } else {
+            row.scope == scopes::store(shop.store.id).as_str()
+        };
+        ensure!(mine, "device {:?} wrote into {}", row.device, row.scope);
+    }
+    Ok(())
+}
+
+/// I10: an original comes out once at most; what comes out again says COPY.
+///
+/// # Errors
+/// Paper that lies.
+pub fn paper_is_honest(papers: &[Paper]) -> Result<()> {
+    let mut originals: BTreeMap<[u8; 16], usize> = BTreeMap::new();
+    for paper in papers.iter().filter(|paper| paper.whole && !paper.says_copy) {
+        let times = originals.entry(paper.job).or_default();
+        *times += 1;
+        ensure!(*times == 1, "receipt {} came out twice as an original at machine {}", paper.receipt, paper.machine);
+    }
+    Ok(())
+}
+
+/// I6: the stock on the screen is what the movements in central add up to.
+///
+/// # Errors
+/// Another number.
+pub fn stock_is_a_fold(shop: &Shop, log: &CentralLog, till: &Till) -> Result<()> {
+    let mut due: BTreeMap<ProductId, i64> = BTreeMap::new();
+    for movement in log.records.iter().flat_map(|(_, _, record)| fold::stock_movements(record)) {
+        *due.entry(movement.product).or_default() += movement.quantity.0;
+    }
+    let shown = match till.query(Query::Search { text: "product".to_owned(), limit: 100 }) {
+        Ok(Answer::Products(products)) => products,
+        other => anyhow::bail!("asked for products, answered {other:?}"),
+    };
+    ensure!(shown.len() == shop.products.len(), "{} products are shown of {}", shown.len(), shop.products.len());
+    for ProductView { id, name, stock_milli, .. } in shown {
+        let due = due.get(&id).copied().unwrap_or(0);
+        ensure!(stock_milli == due, "the stock of {name} is shown as {stock_milli}, the movements come to {due}");
+    }
+    Ok(())
+}
+
+fn paid_of(order: &Order, is_refund: bool, series: &str) -> Paid {
+    Paid {
+        order: order.id,
+        is_refund,
+        total_minor: order.total_minor,
+        lines: order.lines.iter().map(|l| (l.name.clone(), l.quantity.0, l.amount_minor)).collect(),
+        receipt: Some(receipt_number(series, order.receipt_number)),
+    }
+}

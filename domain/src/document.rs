@@ -43,12 +43,22 @@ pub enum DocumentKind {
     TaxClass = 4,
     /// A [`Picture`].
     Picture = 5,
+    /// An [`OpenOrder`](crate::open_order::OpenOrder).
+    OpenOrder = 6,
 }
 
 impl DocumentKind {
     /// The kind of a number, if this build knows it.
     pub fn from_number(number: u16) -> Option<Self> {
-        [Self::Product, Self::Store, Self::StaffMember, Self::TaxClass, Self::Picture].into_iter().find(|k| *k as u16 == number)
+        const ALL: [DocumentKind; 6] = [
+            DocumentKind::Product,
+            DocumentKind::Store,
+            DocumentKind::StaffMember,
+            DocumentKind::TaxClass,
+            DocumentKind::Picture,
+            DocumentKind::OpenOrder,
+        ];
+        ALL.into_iter().find(|k| *k as u16 == number)
     }
 }
 

@@ -108,6 +108,18 @@ id!(
     OrderId
 );
 id!(
+    /// An order that is parked, or a table: a document that people still edit.
+    OpenOrderId
+);
+id!(
+    /// A line of an open order.
+    LineId
+);
+id!(
+    /// A quantity that was added to a line of an open order.
+    AdditionId
+);
+id!(
     /// A cash drawer shift.
     ShiftId
 );

@@ -11,6 +11,7 @@
 //! | [`cart`] | the order being built at the counter, and what it becomes when it is paid |
 //! | [`record`] | everything that can happen, and its encoding |
 //! | [`document`] | what people edit together: products, tax classes, pictures, stores, staff; the values only, not the CRDT |
+//! | [`open_order`] | a parked order or a table as a plain value, and what people did to it at once |
 //! | [`picture`] | what of an image file can be said from its first bytes |
 //! | [`fold`] | a record turned into the rows it means, the same on every replica and in Postgres |
 //! | [`staff`] | roles and what each may do |
@@ -21,6 +22,7 @@ pub mod document;
 pub mod fold;
 pub mod ids;
 pub mod money;
+pub mod open_order;
 pub mod picture;
 pub mod receipt;
 pub mod record;

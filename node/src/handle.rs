@@ -84,7 +84,7 @@ impl Node {
     /// # Errors
     /// Why there is no answer.
     pub async fn query(&self, query: Query) -> Result<Answer, ApiError> {
-        self.with(move |till| till.query(query)).await?
+        self.with(move |till| till.recover().map_err(ApiError::from).and_then(|()| till.query(query))).await?
     }
 
     /// A product's picture, once it has arrived.

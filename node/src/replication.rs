@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::handle::{Node, NodeStopped};
 use crate::store::StoreError;
-use crate::till::{LinkChange, ReceiveError, Till};
+use crate::till::{LinkChange, Place, ReceiveError, Till};
 
 pub mod net;
 pub mod probe;
@@ -63,7 +63,7 @@ enum Broken {
     Store(#[from] StoreError),
     #[error("the node is stopping")]
     Stopping,
-    #[error("the server knows more of this device than its own disk does: it goes on under a new incarnation")]
+    #[error("this till and the server begin anew")]
     Renewed,
     #[error("the server does not take what an earlier incarnation left: its position is {0:?}")]
     Earlier(Verdict),
@@ -256,7 +256,7 @@ impl<'a> Driver<'a> {
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, Broken> {
         let of = earlier.clone();
-        let position = node.with(move |till| position(till, of.as_ref(), boot)).await?;
+        let position = node.with(move |till| position(till, of.as_ref(), boot)).await??;
         let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
         let (control_out, control_in) = connection.open_bi().await?;
         let _ = control_out.set_priority(1);
@@ -316,8 +316,9 @@ impl<'a> Driver<'a> {
             let now_ms = self.env.unix_ms();
             match event {
                 DeviceEvent::Welcomed { welcome } => self.welcomed(welcome, now_ms).await?,
-                DeviceEvent::Received { runs, up_to } => {
-                    self.node.with(move |till| till.receive(runs, up_to)).await??;
+                DeviceEvent::Received { runs, up_to, mark } => {
+                    let place = Place { region_seq: up_to, hash: mark };
+                    self.node.with(move |till| till.receive(runs, place)).await??;
                 }
                 DeviceEvent::Acked(ack) => self.acked(ack, now_ms).await?,
             }
@@ -326,17 +327,35 @@ impl<'a> Driver<'a> {
     }
 
     async fn welcomed(&mut self, welcome: Welcome, now_ms: u64) -> Result<(), Broken> {
-        if welcome.verdict != Verdict::Ok {
-            if self.earlier.is_some() {
-                return Err(Broken::Earlier(welcome.verdict));
+        match (&self.earlier, welcome.verdict) {
+            (_, Verdict::Ok) => {}
+            (Some(_), Verdict::Forked) => {
+                // The server has another history of it: this one is brought beside it.
+                self.ready = true;
+                return Ok(());
             }
-            tracing::warn!(verdict = ?welcome.verdict, "this replica is older than what it sent, or was copied");
-            self.node.with(|till| till.renew_incarnation()).await??;
-            return Err(Broken::Renewed);
+            (Some(chain), Verdict::RolledBack) => {
+                // The server has all of it and more; what is more comes down like everybody's.
+                let all = chain.commit;
+                self.ready = true;
+                return self.acked(Ack { regional: all, central: 0 }, now_ms).await;
+            }
+            (None, verdict) => {
+                tracing::warn!(?verdict, "this replica is older than what it sent, or was copied");
+                self.node.with(|till| till.renew_incarnation()).await??;
+                return Err(Broken::Renewed);
+            }
         }
         let server_ms = welcome.unix_ms;
         self.node.with(move |till| till.note_server_clock(server_ms)).await?;
-        self.node.with(move |till| till.begin_region(welcome.region)).await??;
+        let left = move |till: &mut Till| {
+            let is_new = till.begin_region(welcome.region)?;
+            Ok::<_, StoreError>(is_new && !till.earlier_unsent().is_empty())
+        };
+        if self.node.with(left).await?? && self.earlier.is_none() {
+            // What earlier incarnations had brought to the server's last log is not in this one.
+            return Err(Broken::Renewed);
+        }
         self.acked(Ack { regional: welcome.regional, central: welcome.central }, now_ms).await?;
         if self.earlier.is_none() {
             let commit = self.node.with(|till| till.own_chain().commit).await?;
@@ -385,9 +404,10 @@ impl<'a> Driver<'a> {
     }
 }
 
-fn position(till: &mut Till, earlier: Option<&OriginChain>, boot: u64) -> DevicePosition {
+fn position(till: &mut Till, earlier: Option<&OriginChain>, boot: u64) -> Result<DevicePosition, StoreError> {
+    till.recover()?;
     let chain = earlier.unwrap_or(till.own_chain());
-    DevicePosition {
+    Ok(DevicePosition {
         incarnation: chain.origin.incarnation,
         commit: chain.commit,
         digest: chain.digest(),
@@ -395,5 +415,7 @@ fn position(till: &mut Till, earlier: Option<&OriginChain>, boot: u64) -> Device
         cursors: till.cursors().into_iter().map(|(scope, region_seq)| Cursor { scope: ScopeName(scope), region_seq }).collect(),
         boot,
         unix_ms: None,
-    }
+        earlier: earlier.map(|chain| till.earlier_checkpoints(chain.origin)).transpose()?,
+        mark: till.mark(),
+    })
 }

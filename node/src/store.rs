@@ -13,6 +13,7 @@
 //! There is one connection, so nothing waits for a lock; whoever owns the [`Replica`] is the only writer and reader.
 
 pub mod catalogue;
+pub mod lines;
 pub mod log;
 pub mod orders;
 pub mod paper;
@@ -32,8 +33,11 @@ pub const COMMITS_PER_CHECKPOINT: u32 = 200;
 /// Commits after which even a busy owner should: it bounds the write-ahead log.
 pub const COMMITS_BEFORE_CHECKPOINT_MAX: u32 = 5_000;
 
-const REPLICA_MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/node/0001_replica.sql"), include_str!("../../migrations/node/0002_catalogue.sql")];
+const REPLICA_MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/node/0001_replica.sql"),
+    include_str!("../../migrations/node/0002_catalogue.sql"),
+    include_str!("../../migrations/node/0003_lines.sql"),
+];
 
 /// A raw key of SQLCipher.
 pub type StoreKey = [u8; 32];

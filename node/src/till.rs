@@ -43,7 +43,7 @@ use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as pape
 use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
 pub use paper::{PaperWork, PrintOutcome};
-pub use receive::{LinkChange, ReceiveError, Received};
+pub use receive::{LinkChange, Place, ReceiveError, Received};
 
 /// Records folded in memory after which an idle owner should write the sums.
 const RECORDS_PER_FLUSH: u64 = 200;
@@ -167,6 +167,7 @@ impl Till {
         };
         if let Some(why) = identity.settle(db_uuid, commit, options.machine.clone(), &*env)? {
             tracing::warn!(why, series = identity.series(), "this till goes on under a new incarnation");
+            paper_rows::doubt(replica.db())?;
         }
         paper_rows::interrupt(replica.db(), env.unix_ms())?;
         let draft = Draft::open(&folder.join("draft.db"), identity.replica_key(), &options.store)?;
@@ -195,9 +196,9 @@ impl Till {
             from_disk,
         };
         till.restore_cart()?;
+        // Whatever is found here may be found by another process as well, that goes on from a copy of this folder.
+        till.rename_cart()?;
         if till.from_disk.chain.commit == 0 {
-            // First, so that a power cut between the two leaves nothing but another renaming.
-            till.rename_cart()?;
             till.begin_to_write().map_err(OpenError::Begin)?;
         }
         till.note_high_water();
@@ -481,6 +482,14 @@ impl Till {
         };
         self.doubt = None;
         answer
+    }
+
+    /// Opens the replica again, if a failure closed it; those beside the counter ask for it.
+    ///
+    /// # Errors
+    /// While the disk still refuses.
+    pub fn recover(&mut self) -> Result<(), StoreError> {
+        self.heal().map_err(|_| StoreError::Closed)
     }
 
     /// Before a command: opens the replica again, if a failure closed it.

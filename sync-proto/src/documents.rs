@@ -7,8 +7,8 @@
 //! Nothing else is kept of who wrote what: [`Document::history`] reads it from the changes. Two edits made without seeing each other are
 //! concurrent to Automerge too, because an edit is written on the state that its writer saw ([`Document::at`]).
 //!
-//! Bytes of others pass [`Document::apply`], which bounds them and tries them on a copy first: Automerge is known to panic on, or be
-//! poisoned by, changes that are valid by hash.
+//! Bytes of others are tried on a copy first: Automerge is known to panic on, or be poisoned by, changes that are valid by hash. What a
+//! server wrote passes [`Document::apply`]; what any other device wrote passes [`gate::admit`], which knows what it may be.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,6 +16,7 @@ use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, Automerge, Change, ObjId, ROOT, ReadDoc, ScalarValue};
 use domain::document::{DocumentKind, Picture, Product, StaffMember, Store, TaxClass};
 use domain::ids::PictureId;
+use domain::open_order::OpenOrder;
 use journal::Hlc;
 use sha2::{Digest, Sha256};
 
@@ -24,7 +25,9 @@ pub use history::{ChangeHash, Conflict, ConflictWriting, FieldValue, Outcome, Un
 use register::Register;
 
 mod fields;
+pub mod gate;
 mod history;
+pub mod open_order;
 mod register;
 
 /// Largest change in bytes.
@@ -45,6 +48,8 @@ pub enum DocumentValue {
     TaxClass(TaxClass),
     /// A picture.
     Picture(Picture),
+    /// A parked order or a table. It is written by what people do to it ([`open_order`]), not by [`Document::write`].
+    OpenOrder(OpenOrder),
 }
 
 impl DocumentValue {
@@ -56,6 +61,7 @@ impl DocumentValue {
             Self::StaffMember(_) => DocumentKind::StaffMember,
             Self::TaxClass(_) => DocumentKind::TaxClass,
             Self::Picture(_) => DocumentKind::Picture,
+            Self::OpenOrder(_) => DocumentKind::OpenOrder,
         }
     }
 
@@ -67,6 +73,7 @@ impl DocumentValue {
             Self::StaffMember(m) => *m.id.as_bytes(),
             Self::TaxClass(c) => *c.id.as_bytes(),
             Self::Picture(p) => *p.id.as_bytes(),
+            Self::OpenOrder(o) => *o.id.as_bytes(),
         }
     }
 }
@@ -156,7 +163,8 @@ impl Document {
         Ok(Self { id: self.id, kind: self.kind, doc, saved: None })
     }
 
-    /// Applies a change of someone else, and answers its hash. A change that is there already changes nothing.
+    /// Applies a change that a server wrote, and answers its hash. A change that is there already changes nothing. What another device wrote
+    /// passes [`gate::admit`] instead.
     ///
     /// # Errors
     /// A change that is too large, refers to changes that are not here, or that Automerge does not take; the document is then as it was.
@@ -164,27 +172,34 @@ impl Document {
         if change.len() > CHANGE_BYTES_MAX {
             return Err(DocumentError::TooLarge { what: "a change", bytes: change.len() });
         }
-        let (tried, saved, hash) = contained(|| {
+        let (tried, hash) = contained(|| {
             let parsed = Change::from_bytes(change.to_vec()).map_err(|e| e.to_string())?;
             if parsed.raw_bytes() != change {
                 return Err("it is not in its raw form".to_owned());
             }
             let hash = parsed.hash().0;
-            let mut copy = self.doc.clone();
-            copy.apply_changes([parsed]).map_err(|e| e.to_string())?;
-            if !copy.get_missing_deps(&[]).is_empty() {
-                return Err("it builds on changes that are not here".to_owned());
-            }
-            let saved = copy.save();
-            if saved.len() > SAVED_BYTES_MAX {
-                return Err("the document would grow too large".to_owned());
-            }
-            Automerge::load(&saved).map_err(|e| e.to_string())?;
-            Ok((copy, saved, hash))
+            Ok((self.tried(parsed)?, hash))
         })?;
-        self.doc = tried;
-        self.saved = Some(saved);
+        *self = tried;
         Ok(hash)
+    }
+
+    /// The document with a change, tried on a copy, as it loads from what it saves. May panic wherever Automerge does.
+    fn tried(&self, change: Change) -> Result<Self, String> {
+        let mut copy = self.doc.clone();
+        copy.apply_changes([change]).map_err(|e| e.to_string())?;
+        if !copy.get_missing_deps(&[]).is_empty() {
+            return Err("it builds on changes that are not here".to_owned());
+        }
+        let saved = copy.save();
+        if saved.len() > SAVED_BYTES_MAX {
+            return Err("the document would grow too large".to_owned());
+        }
+        let doc = Automerge::load(&saved).map_err(|e| e.to_string())?;
+        if doc.get_heads() != copy.get_heads() {
+            return Err("the document would not load as it was saved".to_owned());
+        }
+        Ok(Self { id: self.id, kind: self.kind, doc, saved: Some(saved) })
     }
 
     /// Writes the fields of `value` that differ, as one change of `actor`. Answers the change, or nothing when no field differs.
@@ -192,7 +207,7 @@ impl Document {
     /// `actor` is this process's own, random per start; `author` is who did it, and `at` when.
     ///
     /// # Panics
-    /// When `value` is of another kind or id than the document: a caller's mistake.
+    /// When `value` is of another kind or id than the document, or an open order: a caller's mistake.
     pub fn write(&mut self, value: &DocumentValue, at: Hlc, author: [u8; 16], actor: [u8; 16]) -> Option<Vec<u8>> {
         assert!(value.kind() == self.kind && value.id() == self.id, "a document holds one kind and id");
         let differs = |field: &fields::Field| match self.field(field.key) {
@@ -231,19 +246,26 @@ impl Document {
             DocumentKind::StaffMember => DocumentValue::StaffMember(fields.staff(self.id)?),
             DocumentKind::TaxClass => DocumentValue::TaxClass(fields.tax_class(self.id)?),
             DocumentKind::Picture => DocumentValue::Picture(fields.picture(self.id)?),
+            DocumentKind::OpenOrder => DocumentValue::OpenOrder(self.open_order()?),
         })
     }
 
     /// The CBOR of a field's winning value.
     fn field(&self, key: &str) -> Option<Vec<u8>> {
-        let all = self.doc.get_all(ROOT, key).ok()?;
-        all.into_iter()
-            .filter_map(|(value, id)| Some((Register::of(&value)?, self.written_by(&id))))
-            .max_by_key(|(register, change)| (register.at, *change))
-            .map(|(register, _)| register.value)
+        let registers = self.registers(key).into_iter();
+        registers.max_by_key(|(register, change)| (register.at, *change)).map(|(register, _)| register.value)
     }
 
-    fn written_by(&self, id: &ObjId) -> Option<[u8; 32]> {
+    /// What was written under a key at once, each with its change.
+    fn registers(&self, key: &str) -> Vec<(Register, Option<ChangeHash>)> {
+        let all = self.doc.get_all(ROOT, key).unwrap_or_default();
+        // Which change wrote it decides between several only, and takes a while to find.
+        let several = all.len() > 1;
+        let of = |(value, id): (_, ObjId)| Some((Register::of(&value)?, several.then(|| self.written_by(&id)).flatten()));
+        all.into_iter().filter_map(of).collect()
+    }
+
+    fn written_by(&self, id: &ObjId) -> Option<ChangeHash> {
         self.doc.hash_for_opid(id).map(|hash| hash.0)
     }
 }

@@ -11,6 +11,7 @@
 //! added. Everything has a bound that is checked before memory is taken.
 
 use journal::{Hash, Scope};
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Decoder, Encode};
 
 use crate::batch::{Run, RunError, RunWire};
@@ -27,6 +28,8 @@ pub const BATCH_BYTES_TARGET: usize = 256 * 1024;
 pub const RUNS_MAX: usize = 256;
 /// Most cursors of a greeting.
 pub const CURSORS_MAX: usize = 64;
+/// Most checkpoints of a greeting.
+pub const CHECKPOINTS_MAX: usize = 64;
 /// Longest sentence in a frame, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 500;
 
@@ -83,6 +86,37 @@ pub struct Hello {
     /// Its clock, Unix milliseconds; none from a program that does not say. Only shown, never trusted.
     #[n(8)]
     pub unix_ms: Option<u64>,
+    /// Set for an earlier incarnation of the device, which writes no more: where its history has been, newest first, so that what it left can be
+    /// brought whatever the verdict. None from a program that does not say.
+    #[n(9)]
+    pub earlier: Option<Vec<Checkpoint>>,
+    /// What it has read last of the server's log: a log that has something else there was put back from a backup.
+    #[n(10)]
+    pub mark: Option<Mark>,
+}
+
+/// An entry of a server's log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Mark {
+    /// Its region sequence.
+    #[n(0)]
+    pub region_seq: u64,
+    /// Its hash.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub hash: Hash,
+}
+
+/// The state of a history after one of its commits.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Checkpoint {
+    /// The commit.
+    #[n(0)]
+    pub commit: u64,
+    /// The digest of the heads after it.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub digest: Hash,
 }
 
 /// How far a device has a scope.
@@ -164,6 +198,8 @@ pub struct Commits {
     pub runs: Vec<Run>,
     /// From a server: the region sequence up to which the receiver then has all of what it follows.
     pub up_to: Option<u64>,
+    /// From a server: the hash of the entry at that place, for [`Hello::mark`].
+    pub mark: Option<Hash>,
 }
 
 /// How far a device's own commits are safe. Never goes back within a server's incarnation.
@@ -245,6 +281,8 @@ struct CommitsWire {
     runs: Vec<RunWire>,
     #[n(1)]
     up_to: Option<u64>,
+    #[n(2)]
+    mark: Option<ByteArray<32>>,
 }
 
 impl Frame {
@@ -258,7 +296,7 @@ impl Frame {
             Self::Welcome(f) => (1, to_vec(f)),
             Self::Commits(f) => {
                 let runs = f.runs.iter().map(Run::to_wire).collect();
-                (2, to_vec(&CommitsWire { runs, up_to: f.up_to }))
+                (2, to_vec(&CommitsWire { runs, up_to: f.up_to, mark: f.mark.map(ByteArray::from) }))
             }
             Self::Ack(f) => (3, to_vec(f)),
             Self::Goodbye(f) => (4, to_vec(f)),
@@ -315,6 +353,9 @@ impl Frame {
     fn check_bounds(&self) -> Result<(), FrameError> {
         match self {
             Self::Hello(hello) if hello.cursors.len() > CURSORS_MAX => Err(FrameError::Bounds("too many cursors")),
+            Self::Hello(hello) if hello.earlier.as_ref().is_some_and(|all| all.len() > CHECKPOINTS_MAX) => {
+                Err(FrameError::Bounds("too many checkpoints"))
+            }
             Self::Goodbye(bye) if bye.message.len() > MESSAGE_BYTES_MAX => Err(FrameError::Bounds("too long a message")),
             _ => Ok(()),
         }
@@ -335,7 +376,7 @@ fn commits(wire: CommitsWire) -> Result<Commits, FrameError> {
         return Err(FrameError::Bounds("too many runs"));
     }
     let runs = wire.runs.into_iter().map(Run::from_wire).collect::<Result<_, _>>()?;
-    Ok(Commits { runs, up_to: wire.up_to })
+    Ok(Commits { runs, up_to: wire.up_to, mark: wire.mark.map(|hash| *hash) })
 }
 
 fn to_vec<T: Encode<()>>(value: &T) -> Vec<u8> {

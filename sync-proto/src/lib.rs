@@ -3,8 +3,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`scopes`] | which scopes there are and who follows and writes which |
-//! | [`documents`] | the CRDT half: product, store and staff documents, their merge rule, the gate before Automerge |
+//! | [`documents`] | the CRDT half: products, stores, staff, open orders; their merge rules, and the gate before Automerge |
 //! | [`batch`] | runs of commits of one origin as they travel |
+//! | [`lines`] | the histories of an origin, and which a run goes on from |
 //! | [`frame`] | the frames of the wire, bounded and versioned |
 //! | [`session`] | the two ends of a connection as state machines |
 //! | [`enrolment`] | how a new device is admitted |
@@ -18,6 +19,7 @@ pub mod documents;
 pub mod enrolment;
 pub mod env;
 pub mod frame;
+pub mod lines;
 pub mod probe;
 pub mod scopes;
 pub mod session;

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use journal::Hash;
 
 use crate::batch::Run;
-use crate::frame::{Ack, Commits, Cursor, Frame, Goodbye, Hello, Reason, Verdict, Welcome};
+use crate::frame::{Ack, CHECKPOINTS_MAX, Checkpoint, Commits, Cursor, Frame, Goodbye, Hello, Mark, Reason, Verdict, Welcome};
 
 /// The protocol versions this build speaks, oldest and newest.
 pub const VERSIONS: (u16, u16) = (1, 1);
@@ -79,6 +79,17 @@ pub struct DevicePosition {
     pub boot: u64,
     /// The device's clock as it greets, Unix milliseconds.
     pub unix_ms: Option<u64>,
+    /// Set for an earlier incarnation, which writes no more: where its history has been ([`checkpoints`]).
+    pub earlier: Option<Vec<Checkpoint>>,
+    /// What it has read last of the server's log.
+    pub mark: Option<Mark>,
+}
+
+/// The commits of which a history that ends with `last` says where it stood: the last one, and further back in ever larger steps, so that two ends
+/// find in one greeting roughly where they parted.
+pub fn checkpoints(last: u64) -> impl Iterator<Item = u64> {
+    let steps = std::iter::once(0).chain((0..CHECKPOINTS_MAX as u32 - 1).map_while(|n| 1_u64.checked_shl(n)));
+    steps.map_while(move |step| last.checked_sub(step).filter(|commit| *commit > 0))
 }
 
 /// What a device's session reports.
@@ -95,6 +106,8 @@ pub enum DeviceEvent {
         runs: Vec<Run>,
         /// The region sequence that everything followed is then at.
         up_to: u64,
+        /// The hash of the entry there, when the server says it.
+        mark: Option<Hash>,
     },
     /// Own commits are safe up to here.
     Acked(Ack),
@@ -125,6 +138,8 @@ impl DeviceSession {
             cursors: position.cursors,
             boot: position.boot,
             unix_ms: position.unix_ms,
+            earlier: position.earlier,
+            mark: position.mark,
         };
         Self {
             frames: VecDeque::from([Frame::Hello(hello)]),
@@ -151,8 +166,8 @@ impl DeviceSession {
                 self.events.push_back(DeviceEvent::Welcomed { welcome });
                 Ok(())
             }
-            Frame::Commits(Commits { runs, up_to: Some(up_to) }) if self.welcomed => {
-                self.events.push_back(DeviceEvent::Received { runs, up_to });
+            Frame::Commits(Commits { runs, up_to: Some(up_to), mark }) if self.welcomed => {
+                self.events.push_back(DeviceEvent::Received { runs, up_to, mark });
                 Ok(())
             }
             Frame::Ack(ack) if self.welcomed => self.handle_ack(ack),
@@ -187,7 +202,7 @@ impl DeviceSession {
     /// Sends a run that ends with commit `last`.
     pub fn send(&mut self, run: Run, last: u64) {
         self.sent = self.sent.max(last);
-        self.frames.push_back(Frame::Commits(Commits { runs: vec![run], up_to: None }));
+        self.frames.push_back(Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None }));
     }
 
     /// The next frame to write.
@@ -208,8 +223,9 @@ pub struct KnownPosition {
     pub regional: u64,
     /// Its last commit in the central database.
     pub central: u64,
-    /// The digest of its heads after `min(regional, the device's commit)`, when the server can tell.
-    pub digest_at_common: Option<Hash>,
+    /// Whether what the device greets with is on the history that the server has; none when it is beyond its end. Of one that parted from what is
+    /// here, `regional` is the last commit that both are known to have.
+    pub agrees: Option<bool>,
 }
 
 /// What a server's session reports.
@@ -250,7 +266,7 @@ impl ServerSession {
                 self.events.push_back(ServerEvent::Greeted(hello));
                 Ok(())
             }
-            Frame::Commits(Commits { runs, up_to: None }) if self.welcomed => {
+            Frame::Commits(Commits { runs, up_to: None, .. }) if self.welcomed => {
                 self.events.extend(runs.into_iter().map(ServerEvent::Received));
                 Ok(())
             }
@@ -270,8 +286,12 @@ impl ServerSession {
         let version = common_version(hello.version_min, hello.version_max).expect("checked when the greeting came");
         let verdict = verdict(hello, known);
         self.acked = Ack { regional: known.regional, central: known.central };
-        self.welcomed = verdict == Verdict::Ok;
+        self.welcomed = verdict == Verdict::Ok || hello.earlier.is_some();
         let Ack { regional, central } = self.acked;
+        if verdict == Verdict::Forked {
+            // From here on acknowledgements are of the device's own history.
+            self.acked.central = 0;
+        }
         self.frames.push_back(Frame::Welcome(Welcome { version, region, regional, central, verdict, unix_ms }));
         verdict
     }
@@ -286,8 +306,8 @@ impl ServerSession {
     }
 
     /// Sends others' commits.
-    pub fn send(&mut self, runs: Vec<Run>, up_to: u64) {
-        self.frames.push_back(Frame::Commits(Commits { runs, up_to: Some(up_to) }));
+    pub fn send(&mut self, runs: Vec<Run>, up_to: u64, mark: Option<Hash>) {
+        self.frames.push_back(Frame::Commits(Commits { runs, up_to: Some(up_to), mark }));
     }
 
     /// Says why the connection ends.
@@ -312,9 +332,8 @@ impl ServerSession {
 
 /// Compares the two ends' ideas of one incarnation.
 fn verdict(hello: &Hello, known: KnownPosition) -> Verdict {
-    let same = hello.commit == known.regional;
-    match known.digest_at_common {
-        Some(digest) if same && digest != hello.digest => Verdict::Forked,
+    match known.agrees {
+        Some(false) => Verdict::Forked,
         _ if hello.commit < known.regional => Verdict::RolledBack,
         _ => Verdict::Ok,
     }

@@ -45,6 +45,8 @@ fn position(chain: &OriginChain) -> DevicePosition {
         cursors: vec![],
         boot: 1,
         unix_ms: Some(1_700_000_000_123),
+        earlier: None,
+        mark: None,
     }
 }
 
@@ -81,7 +83,7 @@ fn greeted(chain: &OriginChain, known: KnownPosition) -> (DeviceSession, ServerS
 }
 
 fn known(regional: u64) -> KnownPosition {
-    KnownPosition { regional, central: 0, digest_at_common: None }
+    KnownPosition { regional, central: 0, agrees: None }
 }
 
 #[test]
@@ -107,7 +109,7 @@ fn a_backlog_goes_up_and_is_acknowledged_twice() {
 #[test]
 fn a_reconnect_with_nothing_new_is_one_small_round_trip() {
     let (chain, _) = log(3);
-    let known = KnownPosition { regional: 3, central: 3, digest_at_common: Some(chain.digest()) };
+    let known = KnownPosition { regional: 3, central: 3, agrees: Some(true) };
     let mut device = DeviceSession::new(position(&chain));
     let mut server = ServerSession::new();
     let hello = device.poll_frame().expect("a greeting");
@@ -125,14 +127,14 @@ fn a_reconnect_with_nothing_new_is_one_small_round_trip() {
 fn a_restored_or_forked_replica_is_told() {
     let (chain, _) = log(3);
     assert_eq!(greeted(&chain, known(4)).2, Verdict::RolledBack);
-    let other = KnownPosition { regional: 3, central: 0, digest_at_common: Some([0; 32]) };
+    let other = KnownPosition { regional: 3, central: 0, agrees: Some(false) };
     assert_eq!(greeted(&chain, other).2, Verdict::Forked);
 }
 
 #[test]
 fn frames_out_of_turn_end_the_connection() {
     let (chain, commits) = log(1);
-    let upload = || Frame::Commits(Commits { runs: vec![run_of(&commits, 0)], up_to: None });
+    let upload = || Frame::Commits(Commits { runs: vec![run_of(&commits, 0)], up_to: None, mark: None });
     assert_eq!(ServerSession::new().handle_frame(upload()), Err(SessionError::OutOfTurn("a run of commits")));
     let mut device = DeviceSession::new(position(&chain));
     assert_eq!(device.handle_frame(Frame::Ack(Ack::default())), Err(SessionError::OutOfTurn("an acknowledgement")));
@@ -160,7 +162,7 @@ fn a_newer_device_is_answered_in_the_common_version_and_a_foreign_one_is_not() {
 #[test]
 fn a_frame_cut_off_or_damaged_anywhere_is_refused() {
     let (_, commits) = log(40);
-    let frame = Frame::Commits(Commits { runs: vec![run_of(&commits, 0)], up_to: Some(7) });
+    let frame = Frame::Commits(Commits { runs: vec![run_of(&commits, 0)], up_to: Some(7), mark: None });
     let bytes = frame.encode().expect("fits");
     assert_eq!(bytes[5], 1, "it is compressed");
     for end in 4..bytes.len() {

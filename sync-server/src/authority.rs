@@ -123,6 +123,13 @@ impl Authority {
         &self.seal_key
     }
 
+    /// The server's device id, which follows from its key: a server that lost its log is still the one that its devices know.
+    pub fn server_device(&self) -> DeviceId {
+        let hash: [u8; 32] =
+            Sha256::new().chain_update(b"evertill/server/1").chain_update(self.seal_key.verifying_key().to_bytes()).finalize().into();
+        DeviceId(uuid::Builder::from_custom_bytes(*hash.first_chunk().expect("a hash has 32 bytes")).into_uuid())
+    }
+
     /// A secret of this server for one purpose, the same as long as its key is.
     pub fn derive(&self, purpose: &[u8]) -> [u8; 32] {
         Sha256::new().chain_update(purpose).chain_update(self.seal_key.to_bytes()).finalize().into()

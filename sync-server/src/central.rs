@@ -60,6 +60,28 @@ pub struct FeedRow {
     pub bytes: Vec<u8>,
     /// The writer's clock in Unix milliseconds.
     pub at_ms: u64,
+    /// The signature of its commit, on its last entry where it came with one.
+    pub seal: Option<[u8; 64]>,
+}
+
+/// An entry as the central store gives it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CentralRow {
+    /// Its number in the central store; ascending, with gaps.
+    pub central_seq: u64,
+    /// The entry.
+    pub row: FeedRow,
+}
+
+/// What other regions, or former incarnations of this one, brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Brought {
+    /// The entries, in the order in which the store took them.
+    pub rows: Vec<CentralRow>,
+    /// The place up to which the store has then been read.
+    pub read_to: u64,
+    /// Whether there may be more.
+    pub more: bool,
 }
 
 /// A device as a server has heard it.
@@ -125,6 +147,17 @@ pub trait CentralStore: Send + Sync {
     /// # Errors
     /// When the store does not answer.
     fn position(&self, region: [u8; 16]) -> impl Future<Output = Result<u64, CentralError>> + Send;
+
+    /// Entries after a place of the store that another region than this one brought first, at most so many.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn brought_by_others(
+        &self,
+        region: [u8; 16],
+        after: u64,
+        rows_max: usize,
+    ) -> impl Future<Output = Result<Brought, CentralError>> + Send;
 
     /// Notes which devices were heard, so that figures can say what they cover. Older news changes nothing.
     ///

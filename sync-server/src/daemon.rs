@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ids::DeviceId;
 use sync_proto::enrolment::{CODE_LETTERS, Link, code};
 use sync_proto::env::{Env, random};
 use tokio::sync::watch;
@@ -22,6 +21,7 @@ use crate::import::Importer;
 use crate::live::{self, Live};
 use crate::metrics::{Metrics, MetricsServer, Now};
 use crate::quic::{Quic, QuicError};
+use crate::refill;
 use crate::region::{AuthorError, Region, RegionError, Writer};
 use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState};
 use crate::web_api::EnrolmentCode;
@@ -130,7 +130,7 @@ pub fn open(data: &Path, env: &dyn Env, create: bool) -> Result<Opened, DaemonEr
     }
     let authority = Arc::new(Authority::open(data)?);
     let writer = Writer {
-        device: DeviceId::new(env.unix_ms(), random(env)),
+        device: authority.server_device(),
         incarnation: random(env),
         actor: random(env),
         key: authority.seal_key().clone(),
@@ -187,6 +187,7 @@ pub async fn run(
         tracing::error!(%error, "imports that were interrupted do not go on");
     }
     let (draining, owner) = (stop.clone(), hub.clone());
+    let filling = env.clone();
     let state = WebState::with_readiness(central.clone(), desk, env, move || !*draining.borrow() && !owner.is_ended())
         .with_live(live.clone())
         .with_catalogue(hub.clone(), importer.clone());
@@ -201,7 +202,7 @@ pub async fn run(
     let now = move || Now { devices_connected: connected.connected().len(), log_entries: grown.get(), fed: *seen.borrow() };
     tasks.spawn(metrics_server.run(hub.metrics().clone(), config.data.clone(), now, ending.clone()));
     tasks.spawn(live::follow_figures(live, central.clone(), ending.clone()));
-    tasks.spawn(follow_central(hub.clone(), central, fed, ending.clone()));
+    tasks.spawn(follow_central(hub.clone(), central, filling, fed, ending.clone()));
     let devices = tokio::spawn(quic.run(endpoint, stop.clone()));
     tracing::info!(
         event = "started",
@@ -278,7 +279,13 @@ async fn watch_central(central: &Postgres, metrics: &Metrics) {
 }
 
 /// Feeds and projects, from when the central database is there and migrated.
-async fn follow_central(hub: Hub, central: Postgres, fed: watch::Sender<u64>, stop: watch::Receiver<bool>) {
+async fn follow_central(
+    hub: Hub,
+    central: Postgres,
+    env: Arc<dyn Env>,
+    fed: watch::Sender<u64>,
+    stop: watch::Receiver<bool>,
+) {
     let work = async {
         while let Err(error) = central.migrate().await {
             tracing::warn!(%error, "the central database cannot be prepared; tills go on, this is tried again");
@@ -288,6 +295,7 @@ async fn follow_central(hub: Hub, central: Postgres, fed: watch::Sender<u64>, st
         tokio::join!(
             feed::run(source, central.clone(), stop.clone()),
             projector::run(central.clone(), stop.clone()),
+            refill::run(hub.clone(), central.clone(), env, stop.clone()),
             tell_contacts(&hub, &central),
         )
     };

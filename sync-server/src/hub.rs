@@ -5,6 +5,7 @@
 //! [`Hub::central`].
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ids::DeviceId;
@@ -15,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::live::{Live, SaleTeller};
 use crate::metrics::Metrics;
 use crate::posted::{Post, Posted};
-use crate::region::{AdmitError, Region, RegionError};
+use crate::region::{AdmitError, Admitted, AuthorError, Region, RegionError};
 
 /// How many jobs may wait for the owner; more wait in their connections.
 const JOBS_MAX: usize = 1_024;
@@ -31,16 +32,19 @@ pub enum HubError {
     /// The log refuses; nothing was kept.
     #[error("the region's log refuses: {0}")]
     Log(Arc<RegionError>),
+    /// The log does not go on under a new incarnation.
+    #[error("the region's log does not begin anew: {0}")]
+    Renew(Arc<AuthorError>),
     /// The run was refused.
     #[error(transparent)]
     Admit(#[from] AdmitError),
 }
 
 type Work = Box<dyn FnOnce(&mut Region) + Send>;
-type Admitted = oneshot::Sender<Result<u64, HubError>>;
+type Done = oneshot::Sender<Result<Admitted, HubError>>;
 
 enum Job {
-    Admit { sender: DeviceId, run: Run, done: Admitted },
+    Admit { sender: DeviceId, run: Run, done: Done },
     With(Work),
 }
 
@@ -65,8 +69,16 @@ pub struct Hub {
     central: Arc<Post<Arc<BTreeMap<Origin, u64>>>>,
     heard: Arc<Mutex<BTreeMap<DeviceId, Heard>>>,
     metrics: Metrics,
-    region: [u8; 16],
+    region: Arc<Post<[u8; 16]>>,
+    regressed: Arc<Regressed>,
     live: Live,
+}
+
+/// How often it was noticed that the log was put back from a backup, and how often it has gone on under a new incarnation since.
+#[derive(Debug)]
+struct Regressed {
+    noticed: Post<u64>,
+    renewed: AtomicU64,
 }
 
 impl std::fmt::Debug for Job {
@@ -111,12 +123,13 @@ impl Hub {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
         let growing = Post::new(region.last_seq());
         let grown = growing.reader();
-        let id = region.own().incarnation;
+        let regressed = Arc::new(Regressed { noticed: Post::new(0), renewed: AtomicU64::new(0) });
+        let id = Arc::new(Post::new(region.own().incarnation));
         let metrics = Metrics::default();
         let counted = metrics.clone();
         let sales = SaleTeller::new(live.clone(), now_ms);
         let owner = own(region, inbox, growing, counted, sales);
-        (Self { jobs, grown, central: Arc::new(Post::new(Arc::default())), heard: Arc::default(), metrics, region: id, live }, owner)
+        (Self { jobs, grown, central: Arc::new(Post::new(Arc::default())), heard: Arc::default(), metrics, region: id, regressed, live }, owner)
     }
 
     /// The metrics of this server.
@@ -126,7 +139,41 @@ impl Hub {
 
     /// The region's incarnation.
     pub fn region(&self) -> [u8; 16] {
-        self.region
+        self.region.reader().get()
+    }
+
+    /// The region's incarnation, as it changes.
+    pub fn regions(&self) -> Posted<[u8; 16]> {
+        self.region.reader()
+    }
+
+    /// Notes that the log was put back from a backup. [`crate::refill`] sees to it.
+    pub fn regressed(&self) {
+        let renewed = self.renewals();
+        // Once is enough, until it was seen to.
+        self.regressed.noticed.modify(|noticed| std::mem::replace(noticed, renewed + 1) <= renewed);
+    }
+
+    /// How often that was noticed.
+    pub fn regressions(&self) -> Posted<u64> {
+        self.regressed.noticed.reader()
+    }
+
+    /// How often the log has gone on under a new incarnation since this process began.
+    pub fn renewals(&self) -> u64 {
+        self.regressed.renewed.load(Ordering::Relaxed)
+    }
+
+    /// Lets the log go on under a new incarnation. Connected devices greet anew.
+    ///
+    /// # Errors
+    /// A log that refuses, or a server that stops.
+    pub async fn renew(&self, incarnation: [u8; 16], now_ms: u64) -> Result<(), HubError> {
+        let renewed = self.with(move |region| region.renew(incarnation, now_ms)).await?;
+        renewed.map_err(|error| HubError::Renew(Arc::new(error)))?;
+        self.region.modify(|region| std::mem::replace(region, incarnation) != incarnation);
+        self.regressed.renewed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// What happens in this server, for those who watch.
@@ -134,11 +181,11 @@ impl Hub {
         &self.live
     }
 
-    /// Admits a run; the answer is the origin's last commit, synced to disk.
+    /// Admits a run; what the answer says is synced to disk.
     ///
     /// # Errors
     /// A run that is refused, a log that refuses, or a server that stops.
-    pub async fn admit(&self, sender: DeviceId, run: Run) -> Result<u64, HubError> {
+    pub async fn admit(&self, sender: DeviceId, run: Run) -> Result<Admitted, HubError> {
         let (done, answer) = oneshot::channel();
         self.jobs.send(Job::Admit { sender, run, done }).await.map_err(|_| HubError::Stopped)?;
         answer.await.map_err(|_| HubError::Stopped)?
@@ -252,7 +299,7 @@ async fn own<F: Fn() -> u64>(
 
 fn admit<F: Fn() -> u64>(
     region: &mut Region,
-    waiting: &mut Vec<(DeviceId, Run, Admitted)>,
+    waiting: &mut Vec<(DeviceId, Run, Done)>,
     metrics: &Metrics,
     sales: &mut SaleTeller<F>,
 ) {

@@ -10,6 +10,7 @@
 //! | [`log_source`] | the log as the feed reads it |
 //! | [`posted`] | a value that changes, and who waits for it |
 //! | [`quic`] | the QUIC face: replication and enrolment |
+//! | [`refill`] | what the central store has and the log has not |
 //! | [`import`] | products from a CSV file |
 //! | [`live`] | what happens now, for those who watch |
 //! | [`central`] | the feed to Postgres, the projector, the reports |
@@ -31,6 +32,7 @@ pub mod log_source;
 pub mod metrics;
 pub mod posted;
 pub mod quic;
+pub mod refill;
 pub mod region;
 pub mod secrets;
 pub mod web;

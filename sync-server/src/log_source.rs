@@ -64,6 +64,10 @@ impl FeedSource for LogSource {
 
     fn fed(&self, region_seq: u64) {
         self.fed.send_replace(region_seq);
+        if region_seq > self.grown.get() {
+            // The central store has more of this log than there is: the log was put back from a backup.
+            return self.hub.regressed();
+        }
         let (hub, told_to) = (self.hub.clone(), self.told_to.clone());
         tokio::spawn(async move {
             let news = move |region: &mut Region| {
@@ -98,6 +102,7 @@ fn feed_row(row: LogRow) -> FeedRow {
         hash: row.hash,
         bytes: row.bytes,
         at_ms,
+        seal: row.seal,
     }
 }
 
@@ -112,6 +117,7 @@ mod tests {
             region_seq: 1,
             origin,
             scope: sync_proto::scopes::catalogue(),
+            line: 1,
             seq: 1,
             commit: 1,
             hash: [0; 32],

@@ -220,7 +220,7 @@ fn reason(error: &AdmitError) -> &'static str {
         AdmitError::Scope(_) => "scope",
         AdmitError::Change => "change",
         AdmitError::Gap { .. } => "gap",
-        AdmitError::Forked { .. } => "forked",
+        AdmitError::TooManyHistories => "too_many_histories",
         AdmitError::Entry(_) => "entry",
         AdmitError::Chain(_) => "chain",
         AdmitError::Region(_) => "log",

@@ -34,6 +34,9 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a silent connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
+/// Which life of a device's replica.
+type Incarnation = [u8; 16];
+
 /// What the QUIC face needs.
 #[derive(Debug, Clone)]
 pub struct Quic {
@@ -43,7 +46,7 @@ pub struct Quic {
     pub authority: Arc<Authority>,
     /// Time and randomness.
     pub env: Arc<dyn Env>,
-    live: Arc<Mutex<BTreeMap<DeviceId, Connection>>>,
+    live: Arc<Mutex<BTreeMap<(DeviceId, Incarnation), Connection>>>,
 }
 
 /// Why the QUIC face did not start.
@@ -183,26 +186,47 @@ impl Quic {
             return;
         };
         let device = enrolled.device;
-        if let Some(older) = self.live().insert(device, connection.clone()) {
-            older.close(VarInt::from_u32(CLOSED_REPLACED), b"another connection of this device took over");
-        }
         tracing::info!(event = "device_connected", %device, name = enrolled.name, "device connected");
         let _connected = self.hub.live().connect(device);
         let ended = chain_of(&replicate::serve(self, &connection, &enrolled, stop).await);
         tracing::info!(event = "device_disconnected", %device, name = enrolled.name, reason = ended, "device disconnected");
-        let mut live = self.live();
-        if live.get(&device).is_some_and(|c| c.stable_id() == connection.stable_id()) {
-            live.remove(&device);
-        }
     }
 
-    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<DeviceId, Connection>> {
+    /// Notes the connection of an incarnation, for as long as the answer is kept. An older one of the same incarnation ends: either its device has
+    /// given it up already, or two machines are one device.
+    fn take_over(&self, device: DeviceId, incarnation: Incarnation, connection: &Connection) -> Present {
+        if let Some(older) = self.live().insert((device, incarnation), connection.clone()) {
+            older.close(VarInt::from_u32(CLOSED_REPLACED), b"another connection of this device took over");
+        }
+        Present { quic: self.clone(), of: (device, incarnation), connection: connection.stable_id() }
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<(DeviceId, Incarnation), Connection>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The devices that are connected now.
     pub fn connected(&self) -> Vec<DeviceId> {
-        self.live().keys().copied().collect()
+        let mut devices: Vec<DeviceId> = self.live().keys().map(|(device, _)| *device).collect();
+        devices.dedup();
+        devices
+    }
+}
+
+/// An incarnation of a device that is connected. Dropping it ends that.
+#[derive(Debug)]
+struct Present {
+    quic: Quic,
+    of: (DeviceId, Incarnation),
+    connection: usize,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        let mut live = self.quic.live();
+        if live.get(&self.of).is_some_and(|newest| newest.stable_id() == self.connection) {
+            live.remove(&self.of);
+        }
     }
 }
 

@@ -7,24 +7,29 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use domain::ids::{DeviceId, StoreId};
-use domain::record::{DeviceEnrolment, DeviceKind, Record};
+use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, Record};
 use journal::{
-    Body, ChainError, ChainedEntry, Entry, EntryError, Head, Origin, OriginChain, ReceivedCommit, Scope, VerifyingKey, View,
+    Body, ChainError, ChainedEntry, Entry, EntryError, Origin, OriginChain, Scope, VerifyingKey, View,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::batch::Run;
+use sync_proto::frame::{Checkpoint, Mark};
 use sync_proto::scopes;
 
 mod author;
 mod desk;
 mod imports;
+mod lines;
 mod outgoing;
+mod refill;
 mod verify;
 mod watched;
 
 pub use author::{AuthorError, DocumentState, Editor, ProductPatch, StorePatch, TaxClassPatch, TaxPatch, staff_member};
 pub use desk::{DeskError, Pending};
+use lines::Line;
 pub use outgoing::{LogRow, Outgoing};
+pub use refill::Refill;
 pub use verify::VerifyError;
 pub use watched::{AdmittedSale, SALES_KEPT_MAX};
 
@@ -32,6 +37,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/region/0001_log.sql"),
     include_str!("../../migrations/region/0002_catalogue.sql"),
     include_str!("../../migrations/region/0003_imports.sql"),
+    include_str!("../../migrations/region/0004_lines.sql"),
 ];
 
 /// Why the region's log did not do something. Nothing was half done.
@@ -74,14 +80,9 @@ pub enum AdmitError {
         /// The last commit that is here.
         has: u64,
     },
-    /// Something is here already at the same place, and it differs.
-    #[error("scope {scope} already has another entry {seq}")]
-    Forked {
-        /// The scope.
-        scope: Scope,
-        /// The place.
-        seq: u64,
-    },
+    /// More histories of one origin than accidents make.
+    #[error("this device has signed more histories than are kept")]
+    TooManyHistories,
     /// Bytes that are no entry.
     #[error("the run holds bytes that are no entry")]
     Entry(#[from] EntryError),
@@ -116,6 +117,26 @@ pub struct Device {
     pub public_key: [u8; 32],
 }
 
+/// What became of a run that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// The last commit here of the history that the run is of.
+    pub commit: u64,
+    /// Whether that is not the history of the origin that came first: the device was copied, or put back from a backup.
+    pub is_fork: bool,
+}
+
+/// How far this log has the history of a device that greets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The last commit here of the history that has all of it; or else the last one that both are known to have.
+    pub commit: u64,
+    /// Whether all of it is here.
+    pub is_whole: bool,
+    /// Whether that history is the one that came first.
+    pub is_first: bool,
+}
+
 /// The region's log and what it needs beside it.
 #[derive(Debug)]
 pub struct Region {
@@ -125,8 +146,10 @@ pub struct Region {
     own_key: journal::SigningKey,
     actor: [u8; 16],
     clock: journal::Hlc,
-    chains: BTreeMap<Origin, OriginChain>,
-    origin_ids: BTreeMap<Origin, i64>,
+    /// The histories of every origin, its own first.
+    lines: BTreeMap<Origin, Vec<Line>>,
+    /// Whose history a row is.
+    origins: BTreeMap<i64, Origin>,
     scope_ids: BTreeMap<Scope, i64>,
     devices: BTreeMap<DeviceId, Device>,
     last_seq: u64,
@@ -135,6 +158,9 @@ pub struct Region {
     sales: Option<Vec<AdmittedSale>>,
     /// Goes up with every change of a document.
     document_changes: u64,
+    /// What this process says of itself with its first own words.
+    starting: Option<DeviceStart>,
+    software: String,
 }
 
 /// Who this server is, when its log is opened.
@@ -182,14 +208,16 @@ impl Region {
             own_key: writer.key,
             actor: writer.actor,
             clock: journal::Hlc::default(),
-            chains: BTreeMap::new(),
-            origin_ids: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            origins: BTreeMap::new(),
             scope_ids: BTreeMap::new(),
             devices: BTreeMap::new(),
             last_seq: 0,
             commits_written: 0,
             sales: None,
             document_changes: 0,
+            starting: None,
+            software: String::new(),
         };
         region.reload()?;
         region.fill_barcodes()?;
@@ -199,6 +227,43 @@ impl Region {
     /// The server's own origin; its incarnation is the region's.
     pub fn own(&self) -> Origin {
         self.own
+    }
+
+    /// Goes on under a fresh incarnation: the log was put back from a backup, and what devices know of its order means nothing any more. What the central
+    /// store has is read anew.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn renew(&mut self, incarnation: [u8; 16], now_ms: u64) -> Result<(), AuthorError> {
+        self.in_transaction(|region| {
+            region.db.execute("UPDATE meta SET value = ?1 WHERE key = 'incarnation'", [incarnation]).map_err(RegionError::from)?;
+            region.set_meta("central_read", 0)?;
+            region.own.incarnation = incarnation;
+            region.starting = Some(region.start_record());
+            region.write_start(now_ms)
+        })
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<u64>, RegionError> {
+        Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()?)
+    }
+
+    fn set_meta(&self, key: &str, value: u64) -> Result<(), RegionError> {
+        self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;
+        Ok(())
+    }
+
+    /// The place and hash of an entry that a device may be asked for, to see whether it read this log or another.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn mark(&self, region_seq: u64) -> Result<Option<Mark>, RegionError> {
+        let hash = self
+            .db
+            .prepare_cached("SELECT hash FROM entry WHERE region_seq = ?1")?
+            .query_row([region_seq], |row| row.get(0))
+            .optional()?;
+        Ok(hash.map(|hash| Mark { region_seq, hash }))
     }
 
     /// The region sequence of the newest entry.
@@ -221,16 +286,32 @@ impl Region {
         self.devices.values()
     }
 
-    /// Where an origin's chains stand here.
+    /// Where an origin's chains stand here, on the history of it that came first.
     pub fn chain(&self, origin: Origin) -> OriginChain {
-        self.chains.get(&origin).cloned().unwrap_or_else(|| OriginChain::new(origin))
+        self.lines_of(origin).first().map_or_else(|| OriginChain::new(origin), |line| line.chain.clone())
+    }
+
+    /// How far this log has the history of a device that greets: `checkpoints` say where it has been, newest first.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn position(&self, origin: Origin, checkpoints: &[Checkpoint]) -> Result<Position, RegionError> {
+        for (n, Checkpoint { commit, digest }) in checkpoints.iter().enumerate() {
+            for (at, line) in self.lines_of(origin).iter().enumerate().filter(|(_, line)| *commit <= line.chain.commit) {
+                if self.chain_after(line, *commit)?.digest() == *digest {
+                    let commit = if n == 0 { line.chain.commit } else { *commit };
+                    return Ok(Position { commit, is_whole: n == 0, is_first: at == 0 });
+                }
+            }
+        }
+        Ok(Position { commit: 0, is_whole: checkpoints.is_empty(), is_first: true })
     }
 
     /// Admits many runs with one sync. Each is admitted or refused on its own; the outer error means that none was kept.
     ///
     /// # Errors
     /// When SQLite refuses; the log in memory is then read again from disk.
-    pub fn admit_all(&mut self, runs: Vec<(DeviceId, Run)>) -> Result<Vec<Result<u64, AdmitError>>, RegionError> {
+    pub fn admit_all(&mut self, runs: Vec<(DeviceId, Run)>) -> Result<Vec<Result<Admitted, AdmitError>>, RegionError> {
         // What is wrong with a run concerns its sender alone, and is found before the first row. A log that refuses a row leaves nothing.
         self.in_transaction(|region| {
             let admit = |(sender, run)| match region.admit(sender, run) {
@@ -258,84 +339,60 @@ impl Region {
         done
     }
 
-    /// Admits one run inside the open transaction, and answers the origin's last commit here.
-    fn admit(&mut self, sender: DeviceId, run: Run) -> Result<u64, AdmitError> {
+    /// Admits one run inside the open transaction.
+    fn admit(&mut self, sender: DeviceId, run: Run) -> Result<Admitted, AdmitError> {
         let device = self.devices.get(&sender).ok_or(AdmitError::UnknownDevice(sender))?;
         if run.origin.device != *sender.as_bytes() {
             return Err(AdmitError::NotTheSender(DeviceId(uuid::Uuid::from_bytes(run.origin.device))));
         }
         let key = VerifyingKey::from_bytes(&device.public_key).map_err(|_| RegionError::Damaged("a device's key"))?;
         let (kind, store) = (device.kind, device.store);
+        if run.commits.iter().flat_map(|commit| &commit.entries).any(|(_, bytes)| is_change(bytes)) {
+            return Err(AdmitError::Change);
+        }
+        self.take_run(&key, kind, store, run)
+    }
+
+    /// Verifies a run of a writer and keeps what is new of it.
+    fn take_run(
+        &mut self,
+        key: &VerifyingKey,
+        kind: DeviceKind,
+        store: Option<StoreId>,
+        run: Run,
+    ) -> Result<Admitted, AdmitError> {
         for (scope, _) in run.commits.iter().flat_map(|c| &c.entries) {
             if !scopes::may_write(kind, store, scope) {
                 return Err(AdmitError::Scope(scope.clone()));
             }
         }
-        let mut chain = self.chain(run.origin);
-        let seals: Vec<_> = run.commits.iter().map(|c| c.seal.as_ref().map(|s| s.signature)).collect();
-        let (skipped, rest) = self.skip_known(&chain, run)?;
+        let origin = run.origin;
+        let agreement = self.agree(&run)?;
+        let mut chain = self.goes_on_from(origin, agreement)?;
+        let is_fork = agreement.is_some_and(|found| found.line > 0 || found.leaves_after.is_some());
+        let known = agreement.map_or(0, |found| found.known);
+        let rest: Vec<_> = run.commits.into_iter().skip(known).collect();
         if rest.is_empty() {
-            return Ok(chain.commit);
+            return Ok(Admitted { commit: chain.commit, is_fork });
         }
-        let commits = chain.verify(&key, View::Whole, rest)?;
-        if commits.iter().flatten().any(|e| matches!(e.entry.body, Body::Change { .. })) {
-            return Err(AdmitError::Change);
+        let seals: Vec<_> = rest.iter().map(|c| c.seal.as_ref().map(|s| s.signature)).collect();
+        let commits = chain.verify(key, View::Whole, rest)?;
+        let row = self.row_for(origin, agreement, &commits[0][0].hash)?;
+        for (entries, seal) in commits.iter().zip(&seals) {
+            self.insert(origin, row, entries, seal.as_ref())?;
         }
-        for (entries, seal) in commits.iter().zip(&seals[skipped..]) {
-            self.insert(chain.origin, entries, seal.as_ref())?;
-        }
-        let commit = chain.commit;
-        self.chains.insert(chain.origin, chain);
-        Ok(commit)
+        let admitted = Admitted { commit: chain.commit, is_fork };
+        self.moved_on(row, chain);
+        Ok(admitted)
     }
 
-    /// Leaves out the commits that are here already, once their bytes are seen to be the same, and answers how many those were.
-    fn skip_known(&self, chain: &OriginChain, run: Run) -> Result<(usize, Vec<ReceivedCommit>), AdmitError> {
-        let mut heads = run.before;
-        let mut known = 0;
-        for commit in &run.commits {
-            let Some((_, first)) = commit.entries.first() else { break };
-            let number = Entry::decode(first)?.commit;
-            if number > chain.commit {
-                if number != chain.commit + 1 {
-                    return Err(AdmitError::Gap { has: chain.commit });
-                }
-                // The next one, but of another history: the device's replica was copied or put back, and wrote on since.
-                if known == 0
-                    && let Some((scope, head)) = heads.iter().find(|(scope, head)| chain.head(scope) != **head)
-                {
-                    return Err(AdmitError::Forked { scope: scope.clone(), seq: head.seq });
-                }
-                break;
-            }
-            for (scope, bytes) in &commit.entries {
-                let Some(head) = heads.get_mut(scope) else { continue };
-                *head = Head { seq: head.seq + 1, hash: journal::chain::link(&head.hash, bytes) };
-            }
-            known += 1;
-        }
-        if known > 0 {
-            for (scope, head) in &heads {
-                if self.hash_at(chain.origin, scope, head.seq)?.is_some_and(|hash| hash != head.hash) {
-                    return Err(AdmitError::Forked { scope: scope.clone(), seq: head.seq });
-                }
-            }
-        }
-        Ok((known, run.commits.into_iter().skip(known).collect()))
-    }
-
-    fn hash_at(&self, origin: Origin, scope: &Scope, seq: u64) -> Result<Option<journal::Hash>, RegionError> {
-        let (Some(origin), Some(scope)) = (self.origin_ids.get(&origin), self.scope_ids.get(scope)) else { return Ok(None) };
-        let hash = self
-            .db
-            .prepare_cached("SELECT hash FROM entry WHERE origin = ?1 AND scope = ?2 AND seq = ?3")?
-            .query_row(params![origin, scope, seq], |row| row.get(0))
-            .optional()?;
-        Ok(hash)
-    }
-
-    fn insert(&mut self, origin: Origin, entries: &[ChainedEntry], seal: Option<&[u8; 64]>) -> Result<(), RegionError> {
-        let origin_id = self.origin_id(origin)?;
+    fn insert(
+        &mut self,
+        origin: Origin,
+        row: i64,
+        entries: &[ChainedEntry],
+        seal: Option<&[u8; 64]>,
+    ) -> Result<(), RegionError> {
         self.commits_written += 1;
         for (at, entry) in entries.iter().enumerate() {
             let scope_id = self.scope_id(&entry.scope)?;
@@ -348,7 +405,7 @@ impl Region {
                 )?
                 .execute(params![
                     self.last_seq,
-                    origin_id,
+                    row,
                     scope_id,
                     entry.seq,
                     entry.entry.commit,
@@ -358,6 +415,9 @@ impl Region {
                 ])?;
             if origin.device == self.own.device {
                 self.note_device(entry)?;
+                if origin != self.own {
+                    self.note_document(entry)?;
+                }
             }
             self.note_for_watchers(origin, entry);
         }
@@ -378,17 +438,6 @@ impl Region {
         Ok(())
     }
 
-    fn origin_id(&mut self, origin: Origin) -> Result<i64, RegionError> {
-        if let Some(id) = self.origin_ids.get(&origin) {
-            return Ok(*id);
-        }
-        self.db
-            .execute("INSERT INTO origin (device, incarnation) VALUES (?1, ?2)", params![origin.device, origin.incarnation])?;
-        let id = self.db.last_insert_rowid();
-        self.origin_ids.insert(origin, id);
-        Ok(id)
-    }
-
     fn scope_id(&mut self, scope: &Scope) -> Result<i64, RegionError> {
         if let Some(id) = self.scope_ids.get(scope) {
             return Ok(*id);
@@ -401,43 +450,16 @@ impl Region {
 
     /// Reads from disk what is kept in memory.
     fn reload(&mut self) -> Result<(), RegionError> {
-        self.origin_ids = rows(&self.db, "SELECT device, incarnation, id FROM origin", |row| {
-            Ok((Origin { device: row.get(0)?, incarnation: row.get(1)? }, row.get(2)?))
-        })?;
         let names: BTreeMap<String, i64> = rows(&self.db, "SELECT name, id FROM scope", |row| Ok((row.get(0)?, row.get(1)?)))?;
         self.scope_ids = names
             .into_iter()
             .map(|(name, id)| Ok((Scope::new(name).map_err(|_| RegionError::Damaged("a scope's name"))?, id)))
             .collect::<Result<_, RegionError>>()?;
-        self.chains = self.read_chains()?;
+        self.read_lines()?;
         self.last_seq = self.db.query_row("SELECT coalesce(max(region_seq), 0) FROM entry", [], |row| row.get(0))?;
         self.devices = self.read_devices()?;
         self.clock = self.clock.max(self.last_own_clock()?);
         Ok(())
-    }
-
-    fn read_chains(&self) -> Result<BTreeMap<Origin, OriginChain>, RegionError> {
-        let mut chains = BTreeMap::new();
-        for (&origin, &origin_id) in &self.origin_ids {
-            let mut chain = OriginChain::new(origin);
-            for (scope, &scope_id) in &self.scope_ids {
-                let head = self
-                    .db
-                    .prepare_cached(
-                        "SELECT seq, hash, commit_no FROM entry WHERE origin = ?1 AND scope = ?2 ORDER BY seq DESC LIMIT 1",
-                    )?
-                    .query_row(params![origin_id, scope_id], |row| {
-                        Ok((Head { seq: row.get(0)?, hash: row.get(1)? }, row.get::<_, u64>(2)?))
-                    })
-                    .optional()?;
-                if let Some((head, commit)) = head {
-                    chain.heads.insert(scope.clone(), head);
-                    chain.commit = chain.commit.max(commit);
-                }
-            }
-            chains.insert(origin, chain);
-        }
-        Ok(chains)
     }
 
     fn read_devices(&self) -> Result<BTreeMap<DeviceId, Device>, RegionError> {
@@ -455,7 +477,7 @@ impl Region {
     fn last_own_clock(&self) -> Result<journal::Hlc, RegionError> {
         // A log from a backup goes on under a fresh incarnation; its clock goes on from the one before.
         let mut last = journal::Hlc::default();
-        for (_, id) in self.origin_ids.iter().filter(|(origin, _)| origin.device == self.own.device) {
+        for (id, _) in self.origins.iter().filter(|(_, origin)| origin.device == self.own.device) {
             let bytes: Option<Vec<u8>> = self
                 .db
                 .query_row("SELECT bytes FROM entry WHERE origin = ?1 ORDER BY commit_no DESC LIMIT 1", [id], |row| row.get(0))
@@ -466,6 +488,10 @@ impl Region {
         }
         Ok(last)
     }
+}
+
+fn is_change(bytes: &[u8]) -> bool {
+    Entry::decode(bytes).is_ok_and(|entry| matches!(entry.body, Body::Change { .. }))
 }
 
 fn rows<K: Ord, V>(

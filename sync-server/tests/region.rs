@@ -13,12 +13,12 @@ use domain::tax::TaxMode;
 use journal::{Body, Head, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey, View};
 use sync_proto::batch::Run;
 use sync_proto::env::Env;
-use sync_proto::frame::{Commits, Frame};
+use sync_proto::frame::{Checkpoint, Commits, Frame};
 use sync_proto::scopes;
 use sync_server::hub::Hub;
 use sync_server::import::run::Door;
 use sync_server::import::{self, ImportError};
-use sync_server::region::{AdmitError, DeskError, Region, Writer};
+use sync_server::region::{AdmitError, Admitted, DeskError, Position, Region, Writer};
 use sync_server::web_api::{ImportState, ImportView};
 
 #[derive(Debug)]
@@ -77,6 +77,7 @@ fn shop() -> Shop {
     Shop { _dir: dir, path, region, store }
 }
 
+#[derive(Clone)]
 struct Till {
     id: DeviceId,
     key: SigningKey,
@@ -106,6 +107,10 @@ impl Shop {
     }
 
     fn admit(&mut self, till: &Till, run: Run) -> Result<u64, AdmitError> {
+        self.admit_any(till, run).map(|admitted| admitted.commit)
+    }
+
+    fn admit_any(&mut self, till: &Till, run: Run) -> Result<Admitted, AdmitError> {
         self.region.admit_all(vec![(till.id, run)]).expect("the log takes it").remove(0)
     }
 
@@ -115,7 +120,7 @@ impl Shop {
         let mut chains: BTreeMap<Origin, OriginChain> = BTreeMap::new();
         let mut after = 0;
         loop {
-            let out = self.region.outgoing(&followed, after, receiver, bytes_max).expect("reads");
+            let out = self.region.outgoing(&followed, after, (receiver, u64::MAX), bytes_max).expect("reads");
             if out.up_to == after {
                 return (chains, after);
             }
@@ -182,7 +187,7 @@ fn repeats_and_overlaps_are_kept_once() {
 #[test]
 fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let mut shop = shop();
-    let (mut till, mut other, third) = (shop.till(1), shop.till(2), shop.till(3));
+    let (mut till, mut other) = (shop.till(1), shop.till(2));
     let scope = scopes::store(shop.store);
     till.sell(scope.clone(), 6);
     shop.admit(&till, till.run(1, 2)).expect("admitted");
@@ -197,18 +202,51 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
         let last = other.commits.len();
         assert!(matches!(shop.admit(&other, other.run(last, last)), Err(AdmitError::Scope(_))));
     }
-    let mut twin = Till { chain: OriginChain::new(till.chain.origin), commits: vec![], heads: vec![BTreeMap::new()], ..third };
-    twin.key = till.key.clone();
-    twin.sell(scope.clone(), 1);
-    twin.chain.heads.clear();
-    twin.commits[0].entries[0].1 = {
-        let body = Body::Record { kind: 8, version: 1, bytes: vec![0xa0] };
-        let mut chain = OriginChain::new(till.chain.origin);
-        chain.append(&till.key, Hlc(6), None, vec![NewEntry { scope, body }]).entries[0].bytes.clone()
-    };
-    assert!(matches!(shop.admit(&till, twin.run(1, 1)), Err(AdmitError::Forked { seq: 1, .. })));
     assert_eq!(shop.region.last_seq(), before);
     shop.admit(&till, till.run(3, 6)).expect("the honest rest still goes on");
+}
+
+/// A copy of a till that wrote on: both histories are kept as they were signed, whichever is brought first and however often, survive a restart and
+/// reach the neighbours.
+#[test]
+fn two_histories_of_one_till_are_both_kept() {
+    let mut shop = shop();
+    let (mut till, neighbour) = (shop.till(1), shop.till(2));
+    let scope = scopes::store(shop.store);
+    till.sell(scope.clone(), 3);
+    let mut copy = till.clone();
+    till.sell(scope.clone(), 2);
+    let otherwise = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor: None, software: "copy".into() });
+    (0..4).for_each(|_| copy.write(scope.clone(), &otherwise));
+    let admitted = |commit, is_fork| Admitted { commit, is_fork };
+    assert_eq!(shop.admit_any(&till, till.run(1, 5)).expect("its history"), admitted(5, false));
+    let before = shop.region.last_seq();
+    assert_eq!(shop.admit_any(&copy, copy.run(2, 5)).expect("the copy's"), admitted(5, true), "the second and third commit are known");
+    assert_eq!(shop.region.last_seq(), before + 2);
+    assert_eq!(shop.admit_any(&copy, copy.run(4, 7)).expect("and on"), admitted(7, true));
+    assert_eq!(shop.admit_any(&copy, copy.run(1, 7)).expect("again"), admitted(7, true));
+    till.sell(scope, 1);
+    assert_eq!(shop.admit_any(&till, till.run(4, 6)).expect("the first goes on"), admitted(6, false));
+    assert_eq!(shop.region.last_seq(), before + 5);
+    let mut ahead = till.clone();
+    ahead.sell(scopes::store(shop.store), 3);
+    assert!(matches!(shop.admit(&ahead, ahead.run(9, 9)), Err(AdmitError::Gap { has: 6 })));
+    shop.region.verify().expect("both hold");
+
+    let Shop { _dir, path, region, store } = shop;
+    drop(region);
+    let shop = Shop { region: open(&path), _dir, path, store };
+    shop.region.verify().expect("both hold after a restart");
+    let followed = scopes::followed_by(DeviceKind::Till, shop.store).into_iter().collect();
+    let out = shop.region.outgoing(&followed, before, (neighbour.chain.origin, 0), 1_000_000).expect("reads");
+    let ends: Vec<_> = out.runs.iter().map(|run| (run.origin == till.chain.origin, run.commits.len())).collect();
+    assert_eq!(ends, [(true, 4), (true, 1)], "the copy's four, then the till's one");
+    let mark = |chain: &OriginChain| Checkpoint { commit: chain.commit, digest: chain.digest() };
+    let position = |of: &Till, at: Vec<Checkpoint>| shop.region.position(of.chain.origin, &at).expect("reads");
+    assert_eq!(position(&till, vec![mark(&till.chain)]), Position { commit: 6, is_whole: true, is_first: true });
+    assert_eq!(position(&copy, vec![mark(&copy.chain)]), Position { commit: 7, is_whole: true, is_first: false });
+    let ahead = Checkpoint { commit: 9, digest: [1; 32] };
+    assert_eq!(position(&copy, vec![ahead, mark(&copy.chain)]), Position { commit: 7, is_whole: false, is_first: false });
 }
 
 /// What is wrong with a later commit of a run is found before the first one is kept: a device that leaves it out goes on.
@@ -282,10 +320,10 @@ fn tills_of_a_region_of_many_stores_can_check_every_seal() {
         assert_eq!(chains[&own].head(&directory), shop.region.chain(own).head(&directory));
     }
     let followed = scopes::followed_by(DeviceKind::Till, shop.store).into_iter().collect();
-    let runs = shop.region.outgoing(&followed, 0, till.chain.origin, 1_000_000).expect("reads").runs;
+    let runs = shop.region.outgoing(&followed, 0, (till.chain.origin, u64::MAX), 1_000_000).expect("reads").runs;
     let heads = runs[0].commits.last().and_then(|commit| commit.seal.as_ref()).map(|seal| seal.foreign.len());
     assert!(heads > Some(64), "{heads:?}");
-    let frame = Frame::Commits(Commits { runs, up_to: Some(1) });
+    let frame = Frame::Commits(Commits { runs, up_to: Some(1), mark: None });
     let bytes = frame.encode().expect("fits a frame");
     assert_eq!(Frame::decode(&bytes[4..]).expect("decodes"), Some(frame));
 }
@@ -346,7 +384,7 @@ fn a_restart_changes_nothing() {
     drop(shop.region);
     let region = open(&shop.path);
     assert_eq!(region.own(), own);
-    assert_eq!(region.last_seq(), seq + 1, "only its own start is new");
+    assert_eq!(region.last_seq(), seq, "its start is announced with its first own words");
     assert_eq!(region.chain(till.chain.origin), till.chain);
     assert_eq!(region.device(till.id).map(|d| (d.number, d.kind)), Some((1, DeviceKind::Till)));
     assert_eq!(

@@ -9,7 +9,9 @@ use journal::{ChainedEntry, Head, Origin, OriginChain, ReceivedCommit, Scope, Se
 use minicbor::{Decoder, Encoder};
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::batch::{RUN_COMMITS_MAX, Run};
+use sync_proto::frame::Mark;
 
+use super::lines::{self, Line};
 use super::{StoreError, fixed};
 
 /// The row of an origin, made when it is not there yet.
@@ -37,23 +39,25 @@ pub fn find_origin(db: &Connection, origin: Origin) -> Result<Option<i64>, Store
     Ok(found)
 }
 
-/// The origin of a row.
+/// The origin of a row, whichever of its lines the row is.
 ///
 /// # Errors
 /// A failure of SQLite, or no such row.
 pub fn origin_of(db: &Connection, row: i64) -> Result<Origin, StoreError> {
     let origin = db
         .prepare_cached("SELECT device, incarnation FROM origin WHERE id = ?")?
-        .query_row([row], |r| Ok(Origin { device: r.get(0)?, incarnation: r.get(1)? }))?;
+        .query_row([lines::root(db, row)?], |r| Ok(Origin { device: r.get(0)?, incarnation: r.get(1)? }))?;
     Ok(origin)
 }
 
-/// Every origin of a device, with its row, oldest first.
+/// Every origin of a device, with the row of its own line, oldest first.
 ///
 /// # Errors
 /// A failure of SQLite.
 pub fn origins_of_device(db: &Connection, device: [u8; 16]) -> Result<Vec<(i64, Origin)>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT id, incarnation FROM origin WHERE device = ? ORDER BY id")?;
+    let mut statement = db.prepare_cached(
+        "SELECT id, incarnation FROM origin WHERE device = ? AND id NOT IN (SELECT origin FROM line) ORDER BY id",
+    )?;
     let rows = statement.query_map([device], |r| Ok((r.get(0)?, Origin { device, incarnation: r.get(1)? })))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -112,7 +116,13 @@ pub fn hash_at(db: &Connection, origin: i64, scope: &Scope, seq: u64) -> Result<
 /// # Errors
 /// A failure of SQLite, or a row that makes no sense.
 pub fn load_chain(db: &Connection, row: i64) -> Result<OriginChain, StoreError> {
-    let mut chain = OriginChain::new(origin_of(db, row)?);
+    let mut chain = match lines::parent(db, row)? {
+        None => OriginChain::new(origin_of(db, row)?),
+        Some((parent, after)) => {
+            let parent = Line { row: parent, parent: None, chain: load_chain(db, parent)? };
+            lines::chain_after(db, &parent, after)?
+        }
+    };
     let mut heads = db.prepare_cached(
         "SELECT s.name, e.seq, e.hash, e.commit_no, e.seal FROM scope s, entry e
          WHERE e.origin = ?1 AND e.scope = s.id AND e.seq = (SELECT max(seq) FROM entry WHERE origin = ?1 AND scope = s.id)",
@@ -287,6 +297,33 @@ pub fn region(db: &Connection) -> Result<Option<[u8; 16]>, StoreError> {
     Ok(db.query_row("SELECT value FROM meta WHERE key = 'region'", [], |r| r.get(0)).optional()?)
 }
 
+/// What was read last of the server's log.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn mark(db: &Connection) -> Result<Option<Mark>, StoreError> {
+    let bytes: Option<Vec<u8>> =
+        db.query_row("SELECT value FROM meta WHERE key = 'region_mark'", [], |r| r.get(0)).optional()?;
+    Ok(bytes.and_then(|bytes| minicbor::decode(&bytes).ok()))
+}
+
+/// Notes what was read last of the server's log.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn set_mark(db: &Connection, mark: Option<&Mark>) -> Result<(), StoreError> {
+    match mark {
+        Some(mark) => {
+            let bytes = minicbor::to_vec(mark).expect("writing to a Vec cannot fail");
+            db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('region_mark', ?)")?.execute([bytes])?;
+        }
+        None => {
+            db.prepare_cached("DELETE FROM meta WHERE key = 'region_mark'")?.execute([])?;
+        }
+    }
+    Ok(())
+}
+
 /// Begins to count for another server incarnation: cursors start anew, and a commit that is not central is on no server's disk.
 ///
 /// # Errors
@@ -294,6 +331,7 @@ pub fn region(db: &Connection) -> Result<Option<[u8; 16]>, StoreError> {
 pub fn set_region(db: &Connection, region: [u8; 16]) -> Result<(), StoreError> {
     db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('region', ?)", params![region])?;
     db.execute("DELETE FROM cursor", [])?;
+    set_mark(db, None)?;
     db.execute("UPDATE ack SET regional = central", [])?;
     Ok(())
 }

@@ -67,7 +67,8 @@ pub fn put_order(db: &Connection, origin: i64, entry: i64, at_ms: u64, is_refund
 
 const ORDER_COLUMNS: &str =
     "o.id, o.origin, g.device, coalesce(s.series, ''), o.number, o.is_refund, o.at_ms, o.total, o.lines, o.entry
-     FROM orders o JOIN origin g ON g.id = o.origin LEFT JOIN series s ON s.origin = o.origin";
+     FROM orders o JOIN origin g ON g.id = o.origin LEFT JOIN line l ON l.origin = o.origin
+     LEFT JOIN series s ON s.origin = coalesce(l.root, o.origin)";
 
 /// An order.
 ///
@@ -188,7 +189,8 @@ pub fn put_shift_opened(db: &Connection, origin: i64, at_ms: u64, s: &ShiftOpeni
 pub fn put_shift_closed(db: &Connection, at_ms: u64, s: &ShiftClosing) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO shift (id, closed_ms, counted, expected) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
-         SET closed_ms = excluded.closed_ms, counted = excluded.counted, expected = excluded.expected",
+         SET closed_ms = excluded.closed_ms, counted = excluded.counted, expected = excluded.expected
+         WHERE closed_ms IS NULL OR (excluded.closed_ms, excluded.counted, excluded.expected) > (closed_ms, counted, expected)",
     )?
     .execute(params![s.shift.as_bytes(), at_ms, s.counted_minor, s.expected_minor])?;
     Ok(())

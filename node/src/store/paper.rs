@@ -180,6 +180,20 @@ pub fn interrupt(db: &Connection, now_ms: u64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// After the replica was put back from a backup, or copied: what waits for the printer here may have come out in the life that was lost, so a
+/// person looks before anything says a second time that it is an original.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn doubt(db: &Connection) -> Result<(), StoreError> {
+    let why = "this till goes on from a copy of its data: look whether this receipt came out before";
+    db.execute(
+        "UPDATE print_job SET state = 'uncertain', problem = ? WHERE state IN ('queued', 'sending') AND copy_no = 0 AND n > ?",
+        params![why, done_upto(db)?],
+    )?;
+    Ok(())
+}
+
 /// Notes that a drawer is to be opened, once, for an order or a drawer opening.
 ///
 /// # Errors

@@ -130,6 +130,7 @@ fn put_value(db: &Connection, value: &DocumentValue) -> Result<Effects, StoreErr
         }
         // It is read from its document.
         DocumentValue::Picture(_) => return Ok(Effects { catalogue: true, till: false }),
+        DocumentValue::OpenOrder(_) => {}
         DocumentValue::Store(s) => people::put_store(db, s)?,
         DocumentValue::StaffMember(m) => people::put_staff(db, m)?,
     }

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::record::Record;
 use journal::{Body, Entry, Hlc, Origin, OriginChain, Scope};
 use rusqlite::Connection;
+use sync_proto::frame::Mark;
 
 use crate::identity::Identity;
+use crate::store::lines::Line;
 use crate::store::orders::ShiftRow;
 use crate::store::sums::Sums;
 use crate::store::{Replica, StoreError, log, orders, paper, rebuild, sums};
@@ -23,8 +25,10 @@ pub(super) struct FromDisk {
     pub(super) acks: (u64, u64),
     pub(super) cursors: BTreeMap<Scope, u64>,
     pub(super) region: Option<[u8; 16]>,
+    pub(super) mark: Option<Mark>,
     pub(super) earlier: Vec<Earlier>,
-    pub(super) chains: BTreeMap<Origin, (i64, OriginChain)>,
+    /// The lines of others, as far as they were looked at.
+    pub(super) lines: BTreeMap<Origin, Vec<Line>>,
     pub(super) shift: Option<ShiftRow>,
     pub(super) closed_shift: Option<ShiftRow>,
     pub(super) open_jobs: Vec<paper::PrintJob>,
@@ -77,8 +81,9 @@ impl FromDisk {
             acks: log::acks(db, origin_row)?,
             cursors: log::cursors(db, followed)?,
             region: log::region(db)?,
+            mark: log::mark(db)?,
             earlier: Earlier::read(db, identity.origin(), scope)?,
-            chains: BTreeMap::new(),
+            lines: BTreeMap::new(),
             open_jobs: paper::open_jobs(db)?,
             last_job: paper::last_job(db)?,
             origin_row,

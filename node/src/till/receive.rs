@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 
 use domain::ids::DeviceId;
 use domain::record::DeviceKind;
-use journal::chain::link;
-use journal::{Body, ChainError, ChainedEntry, Head, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
+use journal::{Body, ChainError, ChainedEntry, Hash, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
 use rusqlite::Connection;
 use sync_proto::batch::Run;
+use sync_proto::frame::{Checkpoint, Mark};
+use sync_proto::lines::{self, LINES_MAX, LinesError};
 use sync_proto::scopes;
+use sync_proto::session::checkpoints;
 use uuid::Uuid;
 
 use super::{Earlier, FromDisk, LEAD_MS_MAX, Link, Till};
 use crate::api::{Event, LinkState};
+use crate::store::lines::{Line, LinesOf};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
-use crate::store::{StoreError, log, people};
+use crate::store::{self, StoreError, log, paper, people};
 
 /// How the link to the regional server changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,21 @@ pub enum LinkChange {
     },
 }
 
+/// A place in the regional server's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its region sequence.
+    pub region_seq: u64,
+    /// The hash of the entry there, when the server says it.
+    pub hash: Option<Hash>,
+}
+
+impl From<u64> for Place {
+    fn from(region_seq: u64) -> Self {
+        Self { region_seq, hash: None }
+    }
+}
+
 /// What was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
@@ -39,8 +57,8 @@ pub struct Received {
     pub entries: usize,
     /// Commits that were here already.
     pub skipped: usize,
-    /// Runs of an earlier incarnation of this device whose history here is another one; nothing of them was taken.
-    pub forked: usize,
+    /// Histories of which another one of the same origin was here already.
+    pub forks: usize,
 }
 
 /// Why runs were refused. Nothing of them is kept.
@@ -61,25 +79,11 @@ pub enum ReceiveError {
     #[error("a run in scope {0}, which this device does not follow")]
     Foreign(Scope),
     /// Entries are missing between what is here and what came.
-    #[error("a gap before entry {seq} of device {} in scope {scope}", Uuid::from_bytes(*device))]
-    Gap {
-        /// The device.
-        device: [u8; 16],
-        /// The scope.
-        scope: Scope,
-        /// The first entry that came.
-        seq: u64,
-    },
-    /// Something else is here at a place that was received.
-    #[error("two histories of device {} in scope {scope}, apart from entry {seq} on", Uuid::from_bytes(*device))]
-    Fork {
-        /// The device.
-        device: [u8; 16],
-        /// The scope.
-        scope: Scope,
-        /// The first entry that differs.
-        seq: u64,
-    },
+    #[error("a gap before a run of device {}", Uuid::from_bytes(*_0))]
+    Gap([u8; 16]),
+    /// More histories of one origin than accidents make.
+    #[error("device {} has signed more histories than are kept", Uuid::from_bytes(*_0))]
+    TooManyHistories([u8; 16]),
     /// The server knows more of this incarnation than this till does: it was restored from a backup. The caller asks for a fresh
     /// incarnation ([`Till::renew_incarnation`]) and receives the run again.
     #[error("the server knows a later history of this till than its own disk")]
@@ -144,6 +148,18 @@ impl Till {
         log::own_run(self.db()?, &e.chain, e.row, &self.scope, commit, bytes_max, commits_max)
     }
 
+    /// Where the history of an earlier incarnation has been, newest first.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn earlier_checkpoints(&self, origin: Origin) -> Result<Vec<Checkpoint>, StoreError> {
+        let Some(e) = self.from_disk.earlier.iter().find(|e| e.chain.origin == origin) else { return Ok(Vec::new()) };
+        let line = Line { row: e.row, parent: None, chain: e.chain.clone() };
+        let db = self.db()?;
+        let at = |commit| Ok(Checkpoint { commit, digest: store::lines::chain_after(db, &line, commit)?.digest() });
+        checkpoints(e.chain.commit).map(at).collect()
+    }
+
     /// What [`Self::acked`] does, for an earlier incarnation.
     ///
     /// # Errors
@@ -168,14 +184,21 @@ impl Till {
         self.from_disk.cursors.iter().map(|(scope, at)| (scope.clone(), *at)).collect()
     }
 
+    /// What was read last of the server's log, when the server says such things.
+    pub fn mark(&self) -> Option<Mark> {
+        self.from_disk.mark.clone()
+    }
+
     /// Verifies runs, stores what is new in them, and moves every followed scope's cursor to `up_to`, in one transaction.
     ///
     /// # Errors
     /// The first run that does not hold; nothing was kept.
-    pub fn receive(&mut self, runs: Vec<Run>, up_to: u64) -> Result<Received, ReceiveError> {
+    pub fn receive(&mut self, runs: Vec<Run>, up_to: impl Into<Place>) -> Result<Received, ReceiveError> {
+        let Place { region_seq: up_to, hash } = up_to.into();
+        let mark = hash.map(|hash| Mark { region_seq: up_to, hash });
         let mut batch = Batch {
             till: self,
-            chains: BTreeMap::new(),
+            lines: BTreeMap::new(),
             sums: Sums::default(),
             effects: Effects::default(),
             last_entry: self.from_disk.last_entry,
@@ -186,26 +209,17 @@ impl Till {
         // What a power cut takes of this is asked for again from the cursors that are found then. Only what a till needs to sell is waited for.
         let done = batch.till.replica()?.unsynced(|db| {
             for run in runs {
-                match batch.take(db, run) {
-                    // This till was put back from a backup and wrote on before it was connected: its earlier incarnation has two histories.
-                    // The server keeps the one, this disk the other; what others wrote must not wait for that.
-                    Err(ReceiveError::Fork { device, .. } | ReceiveError::Gap { device, .. })
-                        if device == *batch.till.identity.device().as_bytes() =>
-                    {
-                        batch.received.forked += 1;
-                        tracing::warn!("an earlier incarnation of this till has two histories; the server's is not taken over");
-                    }
-                    taken => taken?,
-                }
+                batch.take(db, run)?;
             }
             batch.till.followed.iter().try_for_each(|scope| log::move_cursor(db, scope, up_to))?;
+            log::set_mark(db, mark.as_ref())?;
             Ok::<_, ReceiveError>(())
         });
         let done = match done {
             Ok(()) if batch.documents => batch.till.replica()?.sync().map_err(ReceiveError::from),
             done => done,
         };
-        let Batch { chains, sums, effects, last_entry, latest, received, .. } = batch;
+        let Batch { lines, sums, effects, last_entry, latest, received, .. } = batch;
         if let Err(error) = done {
             if matches!(error, ReceiveError::Store(_)) {
                 // What is on disk decides; the driver asks again from the cursors that are found there.
@@ -214,14 +228,15 @@ impl Till {
             return Err(error);
         }
         let now = self.env.unix_ms();
-        let own_earlier = chains.keys().any(|origin| origin.device == *self.identity.device().as_bytes());
-        self.from_disk.chains.extend(chains);
+        let own_earlier = lines.keys().any(|origin| origin.device == *self.identity.device().as_bytes());
+        self.from_disk.lines.extend(lines);
         self.from_disk.sums.merge(sums);
         self.from_disk.last_entry = last_entry;
         self.from_disk.hlc = self.from_disk.hlc.observe(latest, now, LEAD_MS_MAX);
         for at in self.from_disk.cursors.values_mut() {
             *at = (*at).max(up_to);
         }
+        self.from_disk.mark = mark;
         if let Some(replica) = &mut self.replica {
             replica.committed(received.entries);
         }
@@ -296,13 +311,13 @@ impl Till {
     }
 
     /// Begins to count for a server's incarnation. When it is another than before, its sequence starts anew, and what only the old one had
-    /// is on this device alone again.
+    /// is on this device alone again. Answers whether it is another.
     ///
     /// # Errors
     /// A failure of SQLite.
-    pub fn begin_region(&mut self, region: [u8; 16]) -> Result<(), StoreError> {
+    pub fn begin_region(&mut self, region: [u8; 16]) -> Result<bool, StoreError> {
         if self.from_disk.region == Some(region) {
-            return Ok(());
+            return Ok(false);
         }
         let tx = self.replica()?.begin()?;
         log::set_region(&tx, region)?;
@@ -312,9 +327,10 @@ impl Till {
         self.from_disk.acks = acks;
         self.from_disk.cursors = cursors;
         self.from_disk.region = Some(region);
+        self.from_disk.mark = None;
         self.read_earlier()?;
         self.announce(Event::LinkChanged { link: self.link_view() });
-        Ok(())
+        Ok(true)
     }
 
     /// Goes on under a fresh incarnation, because others know this one's history further, or otherwise, than it is here.
@@ -322,6 +338,7 @@ impl Till {
     /// # Errors
     /// Files that cannot be written, or a failure of SQLite.
     pub fn renew_incarnation(&mut self) -> Result<(), StoreError> {
+        paper::doubt(self.db()?)?;
         self.identity.mint(&*self.env).map_err(Box::new)?;
         tracing::warn!(series = self.identity.series(), "this till goes on under a new incarnation");
         self.from_disk = FromDisk::read(self.replica()?, &self.identity, &self.followed, &self.scope)?;
@@ -348,7 +365,7 @@ impl Till {
 /// One call of [`Till::receive`]: what it would change, until it is committed.
 struct Batch<'a> {
     till: &'a Till,
-    chains: BTreeMap<Origin, (i64, OriginChain)>,
+    lines: BTreeMap<Origin, Vec<Line>>,
     sums: Sums,
     effects: Effects,
     last_entry: i64,
@@ -363,18 +380,49 @@ impl Batch<'_> {
         let origin = run.origin;
         let device = origin.device;
         self.check_scopes(db, &run)?;
-        let (row, mut chain) = self.chain(db, origin)?;
-        let new = self.skip_known(db, row, &chain, run)?;
+        let mut lines = self.lines(db, origin)?;
+        let agreement = lines::agree(&LinesOf { db, lines: &lines }, &run).map_err(|error| match error {
+            LinesError::Entry(source) => ReceiveError::Chain { device, source: ChainError::Entry { part: 0, source } },
+            LinesError::Gap => ReceiveError::Gap(device),
+            LinesError::Look(error) => error.into(),
+        })?;
+        let known = agreement.map_or(0, |found| found.known);
+        self.received.skipped += known;
+        let new: Vec<ReceivedCommit> = run.commits.into_iter().skip(known).collect();
         if new.is_empty() {
             return Ok(());
         }
         if origin == self.till.identity.origin() {
             return Err(ReceiveError::OwnHistoryAhead);
         }
+        let leaves = agreement.and_then(|found| found.leaves_after);
+        let mut chain = match (agreement, leaves) {
+            (None, _) => OriginChain::new(origin),
+            (Some(found), None) => lines[found.line].chain.clone(),
+            (Some(_), Some(_)) if lines.len() >= LINES_MAX => return Err(ReceiveError::TooManyHistories(device)),
+            (Some(found), Some(after)) => store::lines::chain_after(db, &lines[found.line], after)?,
+        };
         let key = self.public_key(db, device)?;
         let seals: Vec<Option<Seal>> = new.iter().map(|commit| commit.seal.clone()).collect();
         let view = View::Partial(&self.till.followed);
         let verified = chain.verify(&key, view, new).map_err(|source| ReceiveError::Chain { device, source })?;
+        let at = match (agreement, leaves) {
+            (Some(found), None) => found.line,
+            (Some(found), Some(after)) => {
+                let parent = &lines[found.line];
+                tracing::warn!(device = %Uuid::from_bytes(device), after, "a device has two histories; both are kept");
+                let row = store::lines::begin(db, parent, after, &verified[0][0].hash)?;
+                let parent = Some((parent.row, after));
+                lines.push(Line { row, parent, chain: chain.clone() });
+                self.received.forks += 1;
+                lines.len() - 1
+            }
+            (None, _) => {
+                lines.push(Line { row: log::origin_row(db, origin)?, parent: None, chain: chain.clone() });
+                0
+            }
+        };
+        let row = lines[at].row;
         for (commit, seal) in verified.iter().zip(&seals) {
             self.store(db, row, commit, seal.as_ref())?;
         }
@@ -382,7 +430,8 @@ impl Batch<'_> {
             // Of an earlier incarnation: whoever sent it has it.
             log::set_acks(db, row, chain.commit, 0)?;
         }
-        self.chains.insert(origin, (row, chain));
+        lines[at].chain = chain;
+        self.lines.insert(origin, lines);
         Ok(())
     }
 
@@ -423,75 +472,16 @@ impl Batch<'_> {
         VerifyingKey::from_bytes(&bytes).map_err(|_| ReceiveError::Key(device))
     }
 
-    /// The chain as it stands after what this batch has taken so far.
-    fn chain(&self, db: &Connection, origin: Origin) -> Result<(i64, OriginChain), ReceiveError> {
+    /// The lines of an origin as they stand after what this batch has taken so far.
+    fn lines(&self, db: &Connection, origin: Origin) -> Result<Vec<Line>, ReceiveError> {
+        let FromDisk { origin_row, chain, lines, .. } = &self.till.from_disk;
         if origin == self.till.identity.origin() {
-            return Ok((self.till.from_disk.origin_row, self.till.from_disk.chain.clone()));
+            return Ok(vec![Line { row: *origin_row, parent: None, chain: chain.clone() }]);
         }
-        let known = self.chains.get(&origin).or_else(|| self.till.from_disk.chains.get(&origin));
-        if let Some((row, chain)) = known {
-            return Ok((*row, chain.clone()));
+        match self.lines.get(&origin).or_else(|| lines.get(&origin)) {
+            Some(lines) => Ok(lines.clone()),
+            None => Ok(store::lines::of(db, origin)?),
         }
-        let row = log::origin_row(db, origin)?;
-        Ok((row, log::load_chain(db, row)?))
-    }
-
-    /// Leaves out the commits that are here already, after comparing their hashes, and checks that the rest continues what is here.
-    fn skip_known(
-        &mut self,
-        db: &Connection,
-        row: i64,
-        chain: &OriginChain,
-        run: Run,
-    ) -> Result<Vec<ReceivedCommit>, ReceiveError> {
-        let device = run.origin.device;
-        let mut heads = run.before;
-        for (scope, head) in &heads {
-            let here = chain.head(scope);
-            if head.seq > here.seq {
-                return Err(ReceiveError::Gap { device, scope: scope.clone(), seq: head.seq + 1 });
-            }
-            self.compare(db, row, device, chain, scope, *head)?;
-        }
-        let mut new = Vec::new();
-        for commit in run.commits {
-            let mut known = 0;
-            for (scope, bytes) in &commit.entries {
-                let Some(head) = heads.get_mut(scope) else { return Err(ReceiveError::Foreign(scope.clone())) };
-                *head = Head { seq: head.seq + 1, hash: link(&head.hash, bytes) };
-                if head.seq <= chain.head(scope).seq {
-                    self.compare(db, row, device, chain, scope, *head)?;
-                    known += 1;
-                }
-            }
-            if known == 0 || known < commit.entries.len() {
-                // A commit of which a part is here and a part is not fails to verify, as it should: commits are stored whole.
-                new.push(commit);
-            } else {
-                self.received.skipped += 1;
-            }
-        }
-        Ok(new)
-    }
-
-    fn compare(
-        &self,
-        db: &Connection,
-        row: i64,
-        device: [u8; 16],
-        chain: &OriginChain,
-        scope: &Scope,
-        head: Head,
-    ) -> Result<(), ReceiveError> {
-        let here = match head.seq {
-            0 => Some(journal::chain::genesis(chain.origin, scope)),
-            seq if seq == chain.head(scope).seq => Some(chain.head(scope).hash),
-            seq => log::hash_at(db, row, scope, seq)?,
-        };
-        if here != Some(head.hash) {
-            return Err(ReceiveError::Fork { device, scope: scope.clone(), seq: head.seq });
-        }
-        Ok(())
     }
 
     fn store(&mut self, db: &Connection, row: i64, commit: &[ChainedEntry], seal: Option<&Seal>) -> Result<(), ReceiveError> {

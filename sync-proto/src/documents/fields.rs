@@ -4,8 +4,8 @@
 //! does not have the field: programs older than the field would gain nothing, and documents of before stay as they are.
 
 use domain::document::{
-    BARCODES_MAX, CATEGORY_BYTES_MAX, CODE_BYTES_MAX, LANGUAGES_MAX, NAME_BYTES_MAX, Picture, Product, STORE_LINES_MAX,
-    StaffMember, Store, TAX_CLASS_NAME_BYTES_MAX, TIME_ZONE_BYTES_MAX, TIME_ZONE_DEFAULT, TaxClass,
+    BARCODES_MAX, CATEGORY_BYTES_MAX, CODE_BYTES_MAX, DocumentKind, LANGUAGES_MAX, NAME_BYTES_MAX, Picture, Product,
+    STORE_LINES_MAX, StaffMember, Store, TAX_CLASS_NAME_BYTES_MAX, TIME_ZONE_BYTES_MAX, TIME_ZONE_DEFAULT, TaxClass,
 };
 use domain::ids::{PictureId, ProductId, StaffId, StoreId, TaxClassId};
 use domain::money::{Currency, UnitPrice};
@@ -66,6 +66,31 @@ pub(super) fn of(value: &DocumentValue) -> Vec<Field> {
         DocumentValue::Picture(p) => {
             vec![required("bytes", cbor(|e| e.bytes(&p.bytes)?.ok())), required("media_type", text(p.media_type.as_str()))]
         }
+        DocumentValue::OpenOrder(_) => panic!("an open order is written by what people do to it"),
+    }
+}
+
+/// The names of the fields of a kind; none for an open order, which has keys of its own.
+pub(super) fn names(kind: DocumentKind) -> &'static [&'static str] {
+    match kind {
+        DocumentKind::Product => {
+            &["active", "barcodes", "category", "code", "name", "picture", "price", "tax_class", "tax_rate_bp"]
+        }
+        DocumentKind::Store => &[
+            "address",
+            "code",
+            "currency",
+            "languages",
+            "name",
+            "receipt_footer",
+            "receipt_header",
+            "tax_exclusive",
+            "time_zone",
+        ],
+        DocumentKind::StaffMember => &["active", "name", "pin_hash", "role"],
+        DocumentKind::TaxClass => &["active", "name", "rate_bp"],
+        DocumentKind::Picture => &["bytes", "media_type"],
+        DocumentKind::OpenOrder => &[],
     }
 }
 

@@ -5,15 +5,20 @@
 //! a commit's answer was lost, the database was restored from a backup, or another server took over the region.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::{APPEND_BYTES_MAX, APPEND_ROWS_MAX, CentralError, CentralStore, FeedRow};
 
+/// How long the feed has nothing to bring before it looks where the store stands.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
 /// A region's log, as the feed reads it.
 pub trait FeedSource: Send {
-    /// The region's id, minted together with its log: a log that was lost and begins again at 1 is another region.
+    /// The region's id, minted together with its log: a log that was lost and begins again at 1 is another region, and so is one that was put back
+    /// from a backup, from when that was noticed.
     fn region(&self) -> [u8; 16];
 
     /// The rows after a position, ascending: at most `max_rows`, and of at most `max_bytes` together unless the first alone is larger.
@@ -31,10 +36,15 @@ pub trait FeedSource: Send {
 ///
 /// The store may be away for any time: the feed tries again, with growing pauses, and goes on where the store stands.
 pub async fn run<S: FeedSource, C: CentralStore>(mut source: S, store: C, mut shutdown: watch::Receiver<bool>) {
-    let region = source.region();
-    let mut backoff = Backoff::new(&region);
+    let mut backoff = Backoff::new(&source.region());
     let mut position = None;
+    let mut of = source.region();
     while !*shutdown.borrow_and_update() {
+        let region = source.region();
+        if std::mem::replace(&mut of, region) != region {
+            // The log begins anew.
+            position = None;
+        }
         let step = tokio::select! {
             biased;
             () = stopped(&mut shutdown) => return,
@@ -43,7 +53,7 @@ pub async fn run<S: FeedSource, C: CentralStore>(mut source: S, store: C, mut sh
         match step {
             Ok(now) if now != position => {
                 // A position that can be read is no progress yet.
-                if position.is_some() {
+                if position.is_some() && now.is_some() {
                     backoff.reset();
                 }
                 position = now;
@@ -75,7 +85,12 @@ async fn step<S: FeedSource, C: CentralStore>(
         source.fed(position);
         return Ok(Some(position));
     };
-    let rows = source.next(after, APPEND_ROWS_MAX, APPEND_BYTES_MAX).await;
+    let rows = tokio::select! {
+        biased;
+        rows = source.next(after, APPEND_ROWS_MAX, APPEND_BYTES_MAX) => rows,
+        // Nothing to bring: the store may have gone back to a backup meanwhile, which otherwise only the next entry would show.
+        () = tokio::time::sleep(LOOK_AGAIN) => return Ok(None),
+    };
     if rows.is_empty() {
         return Ok(position);
     }
@@ -113,7 +128,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::central::{Appended, Contact};
+    use crate::central::{Appended, Brought, Contact};
 
     /// What goes wrong with one append.
     #[derive(Debug, Clone, Copy)]
@@ -166,6 +181,10 @@ mod tests {
             Ok(self.0.lock().expect("the model").taken.len() as u64)
         }
 
+        async fn brought_by_others(&self, _: [u8; 16], _: u64, _: usize) -> Result<Brought, CentralError> {
+            Ok(Brought::default())
+        }
+
         async fn seen(&self, _: &[Contact]) -> Result<(), CentralError> {
             Ok(())
         }
@@ -197,6 +216,7 @@ mod tests {
                 hash: [0; 32],
                 bytes: Vec::new(),
                 at_ms: 0,
+                seal: None,
             };
             let rows: Vec<_> = (after + 1..=self.last).take(3).map(row).collect();
             if rows.is_empty() {

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (3, "manager_accounts", include_str!("../../../migrations/central/0003_manager_accounts.sql")),
     (4, "catalogue", include_str!("../../../migrations/central/0004_catalogue.sql")),
     (5, "reports", include_str!("../../../migrations/central/0005_reports.sql")),
+    (6, "seals", include_str!("../../../migrations/central/0006_seals.sql")),
 ];
 
 /// Advisory locks of this program: `pg_advisory_xact_lock(CLASS, which)`.

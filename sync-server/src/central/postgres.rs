@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, IsolationLevel, Transaction};
 use uuid::Uuid;
 
 use super::migrate::{self, locks};
 use super::pool::{Loan, Pool, in_time};
-use super::{APPEND_BYTES_MAX, APPEND_ROWS_MAX, Appended, CentralError, CentralStore, Contact, FeedRow, Fork};
+use super::{
+    APPEND_BYTES_MAX, APPEND_ROWS_MAX, Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Fork,
+};
 
 /// How long an append, or any other short question, may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -106,6 +108,15 @@ impl CentralStore for Postgres {
         Ok(position.unsigned_abs())
     }
 
+    async fn brought_by_others(&self, region: [u8; 16], after: u64, rows_max: usize) -> Result<Brought, CentralError> {
+        let (region, after) = (Uuid::from_bytes(region), to_i64(after, "a place in the central database")?);
+        let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
+        let mut loan = self.get().await?;
+        let brought = in_time("give entries back", ANSWER_WAIT, brought_by_others(&mut loan, region, after, limit)).await?;
+        self.give_back(loan);
+        Ok(brought)
+    }
+
     async fn seen(&self, contacts: &[Contact]) -> Result<(), CentralError> {
         // One row may be updated once per statement: the latest news of each incarnation.
         let mut latest = BTreeMap::<(Uuid, Uuid), (i64, i64, Option<i64>)>::new();
@@ -141,6 +152,53 @@ impl CentralStore for Postgres {
     }
 }
 
+/// Reads at one moment of the database, so that no number below `read_to` is passed over.
+async fn brought_by_others(client: &mut Client, region: Uuid, after: i64, limit: i64) -> Result<Brought, CentralError> {
+    let tx = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let others = tx.query_one("SELECT EXISTS (SELECT FROM feed_cursor WHERE region <> $1)", &[&region]).await?;
+    let newest = "SELECT GREATEST((SELECT max(central_seq) FROM entries), (SELECT max(central_seq) FROM forked_entries), 0)";
+    let newest: i64 = tx.query_one(newest, &[]).await?.get(0);
+    if !others.get::<_, bool>(0) {
+        return Ok(Brought { rows: Vec::new(), read_to: newest.unsigned_abs(), more: false });
+    }
+    let columns = "central_seq, device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, seal, region_seq";
+    let sql = format!(
+        "SELECT {columns} FROM (
+             (SELECT {columns} FROM entries WHERE central_seq > $1 AND region <> $2 ORDER BY central_seq LIMIT $3)
+             UNION ALL
+             (SELECT {columns} FROM forked_entries WHERE central_seq > $1 AND region <> $2 ORDER BY central_seq LIMIT $3)
+         ) AS rows ORDER BY central_seq LIMIT $3"
+    );
+    let found = tx.query(&sql, &[&after, &region, &limit]).await?;
+    let rows: Vec<CentralRow> = found.iter().map(central_row).collect::<Result<_, _>>()?;
+    let more = rows.len() as i64 >= limit;
+    let read_to = if more { rows.last().map_or(0, |row| row.central_seq) } else { newest.unsigned_abs() };
+    Ok(Brought { rows, read_to, more })
+}
+
+fn central_row(row: &tokio_postgres::Row) -> Result<CentralRow, CentralError> {
+    let number = |at: usize| row.get::<_, i64>(at).unsigned_abs();
+    let id = |at: usize| row.get::<_, Uuid>(at).into_bytes();
+    let hash: Vec<u8> = row.get(6);
+    let seal: Option<Vec<u8>> = row.get(9);
+    let seal = seal.map(TryInto::try_into).transpose().map_err(|_| CentralError::Row("a seal"))?;
+    Ok(CentralRow {
+        central_seq: number(0),
+        row: FeedRow {
+            region_seq: number(10),
+            device: id(1),
+            incarnation: id(2),
+            scope: row.get(3),
+            seq: number(4),
+            commit: number(5),
+            hash: hash.try_into().map_err(|_| CentralError::Row("a hash"))?,
+            bytes: row.get(7),
+            at_ms: number(8),
+            seal,
+        },
+    })
+}
+
 /// Rows of an append, column by column.
 struct Batch<'a> {
     region: Uuid,
@@ -155,6 +213,7 @@ struct Batch<'a> {
     hash: Vec<&'a [u8]>,
     bytes: Vec<&'a [u8]>,
     at_ms: Vec<i64>,
+    seal: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Batch<'a> {
@@ -185,6 +244,7 @@ impl<'a> Batch<'a> {
             hash: rows.iter().map(|r| r.hash.as_slice()).collect(),
             bytes: rows.iter().map(|r| r.bytes.as_slice()).collect(),
             at_ms: ints("its time", |r| r.at_ms)?,
+            seal: rows.iter().map(|r| r.seal.as_ref().map(|seal| &seal[..])).collect(),
         })
     }
 }
@@ -195,7 +255,8 @@ fn to_i64(value: u64, what: &'static str) -> Result<i64, CentralError> {
 
 const ROWS: &str =
     "unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bigint[],
-    $10::bigint[]) WITH ORDINALITY AS r (device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, region_seq, place)";
+    $10::bigint[], $11::bytea[]) WITH ORDINALITY
+    AS r (device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, region_seq, seal, place)";
 
 async fn append(client: &mut Client, batch: &Batch<'_>) -> Result<Appended, CentralError> {
     let tx = client.transaction().await?;
@@ -231,8 +292,8 @@ async fn append(client: &mut Client, batch: &Batch<'_>) -> Result<Appended, Cent
 /// Inserts those rows that are not there and pass `only`, and answers how many that were.
 async fn insert(tx: &Transaction<'_>, batch: &Batch<'_>, table: &str, only: &str) -> Result<u64, CentralError> {
     let sql = format!(
-        "INSERT INTO {table} (central_seq, device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, region, region_seq)
-         SELECT nextval('central_seq'), device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, $1::uuid, region_seq
+        "INSERT INTO {table} (central_seq, device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, region, region_seq, seal)
+         SELECT nextval('central_seq'), device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, $1::uuid, region_seq, seal
          FROM (SELECT * FROM {ROWS} {only} ORDER BY place) AS rows
          ON CONFLICT DO NOTHING"
     );
@@ -240,7 +301,7 @@ async fn insert(tx: &Transaction<'_>, batch: &Batch<'_>, table: &str, only: &str
     Ok(tx
         .execute(
             &sql,
-            &[&b.region, &b.device, &b.incarnation, &b.scope, &b.seq, &b.commit, &b.hash, &b.bytes, &b.at_ms, &b.region_seq],
+            &[&b.region, &b.device, &b.incarnation, &b.scope, &b.seq, &b.commit, &b.hash, &b.bytes, &b.at_ms, &b.region_seq, &b.seal],
         )
         .await?)
 }

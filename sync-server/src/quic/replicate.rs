@@ -6,15 +6,15 @@ use std::time::Duration;
 use journal::{Origin, Scope};
 use quinn::Connection;
 use sync_proto::batch::Run;
-use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Frame, Hello, Reason, Verdict};
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Checkpoint, Frame, Hello, Reason, Verdict};
 use sync_proto::session::{KnownPosition, ServerEvent, ServerSession, SessionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::Quic;
+use super::{Present, Quic};
 use super::stream::{StreamError, pump_in, pump_out};
 use crate::hub::{Heard, HubError};
-use crate::region::{AdmitError, Device, RegionError};
+use crate::region::{AdmitError, Admitted, Device, Region, RegionError};
 
 /// Frames that may wait on their way in or out before the peer is slowed down.
 const FRAMES_WAITING_MAX: usize = 4;
@@ -38,10 +38,14 @@ pub(super) enum Ended {
     Link(#[from] quinn::ConnectionError),
     #[error("its position is {0:?}")]
     Verdict(Verdict),
+    #[error("what it goes on from is another history of it than the one that came first")]
+    Forked,
     #[error("the run is not of the device and incarnation that greeted")]
     OtherOrigin,
     #[error("the server is stopping")]
     Stopping,
+    #[error("the server's log begins anew: greet again")]
+    Renewed,
 }
 
 impl Ended {
@@ -51,10 +55,10 @@ impl Ended {
             Self::Session(SessionError::Version { .. }) => Some(Reason::Version),
             Self::Session(SessionError::Goodbye(_)) | Self::Stream(_) | Self::Link(_) => None,
             Self::Session(_) => Some(Reason::Protocol),
-            Self::Hub(HubError::Admit(AdmitError::Forked { .. })) | Self::Verdict(_) => Some(Reason::Forked),
+            Self::Verdict(_) | Self::Forked => Some(Reason::Forked),
             Self::Hub(HubError::Admit(_)) => Some(Reason::Refused),
             Self::Hub(_) | Self::Region(_) => Some(Reason::Busy),
-            Self::Stopping => Some(Reason::Stopping),
+            Self::Stopping | Self::Renewed => Some(Reason::Stopping),
         }
     }
 }
@@ -83,11 +87,20 @@ pub(super) async fn serve(quic: &Quic, connection: &Connection, device: &Device,
 
 struct Driver<'a> {
     quic: &'a Quic,
+    connection: &'a Connection,
     device: &'a Device,
+    /// Set by the greeting.
+    present: Option<Present>,
     session: ServerSession,
     followed: BTreeSet<Scope>,
     /// Set by the greeting.
     origin: Option<Origin>,
+    /// Whether that is an earlier incarnation, which only brings what it left.
+    is_closed: bool,
+    /// Whether what it brings is another history than the one that acknowledgements of the central database count on.
+    is_fork: bool,
+    /// The last commit of its own that the device is known to have.
+    has: u64,
     /// The region sequence up to which the device has what it follows; known from the greeting on.
     sent_to: u64,
     /// The region sequence that the device was told last.
@@ -100,7 +113,7 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    async fn open(quic: &'a Quic, connection: &Connection, device: &'a Device, tasks: &mut JoinSet<()>) -> Result<Self, Ended> {
+    async fn open(quic: &'a Quic, connection: &'a Connection, device: &'a Device, tasks: &mut JoinSet<()>) -> Result<Self, Ended> {
         let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
         let (control_out, control_in) = connection.accept_bi().await?;
         control_out.set_priority(1).map_err(|e| StreamError::Ended(e.into()))?;
@@ -121,10 +134,15 @@ impl<'a> Driver<'a> {
         let session = ServerSession::new();
         Ok(Self {
             quic,
+            connection,
             device,
+            present: None,
             session,
             followed,
             origin: None,
+            is_closed: false,
+            is_fork: false,
+            has: 0,
             sent_to: 0,
             told_to: 0,
             rtt: connection.rtt(),
@@ -137,6 +155,7 @@ impl<'a> Driver<'a> {
     async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<std::convert::Infallible, Ended> {
         let mut grown = self.quic.hub.grown();
         let mut central = self.quic.hub.central();
+        let mut regions = self.quic.hub.regions();
         let mut heard = tokio::time::interval(HEARD_EVERY);
         loop {
             self.flush().await?;
@@ -144,21 +163,22 @@ impl<'a> Driver<'a> {
             tokio::select! {
                 biased;
                 () = super::stopped(&mut stop) => return Err(Ended::Stopping),
+                _ = regions.changed() => return Err(Ended::Renewed),
                 frame = self.inbox.recv() => {
                     let frame = frame.ok_or_else(|| StreamError::Ended("the device closed its streams".into()))??;
                     self.session.handle_frame(frame)?;
                     self.handle_events().await?;
                 }
-                Ok(known) = central.changed(), if ready => {
+                Ok(known) = central.changed(), if ready && !self.is_fork => {
                     if let Some(commit) = self.origin.and_then(|origin| known.get(&origin).copied()) {
                         self.session.stored(Ack { regional: commit, central: commit });
                     }
                 }
-                Ok(permit) = self.down.clone().reserve_owned(), if ready && grown.get() > self.sent_to => {
+                Ok(permit) = self.down.clone().reserve_owned(), if ready && !self.is_closed && grown.get() > self.sent_to => {
                     drop(permit);
                     self.send_down().await?;
                 }
-                _ = grown.changed(), if ready && grown.get() <= self.sent_to => {}
+                _ = grown.changed(), if ready && !self.is_closed && grown.get() <= self.sent_to => {}
                 _ = heard.tick() => self.note_heard(0, None),
             }
         }
@@ -176,21 +196,29 @@ impl<'a> Driver<'a> {
 
     async fn greet(&mut self, hello: &Hello) -> Result<(), Ended> {
         let origin = Origin { device: *self.device.device.as_bytes(), incarnation: hello.incarnation };
-        let chain = self.quic.hub.with(move |region| region.chain(origin)).await?;
-        let central = self.quic.hub.central().get().get(&origin).copied().unwrap_or(0);
-        let digest_at_common = (chain.commit > 0 && chain.commit == hello.commit).then(|| chain.digest());
-        let known = KnownPosition { regional: chain.commit, central, digest_at_common };
+        let (known, is_fork) = self.known(origin, hello).await?;
         let region = self.quic.hub.region();
         let now_ms = self.quic.env.unix_ms();
         if let Some(device_ms) = hello.unix_ms {
             self.quic.hub.metrics().clock(self.device.device, device_ms, now_ms);
         }
         let verdict = self.session.welcome(region, known, now_ms);
-        if verdict != Verdict::Ok {
+        self.is_closed = hello.earlier.is_some();
+        self.is_fork = is_fork;
+        // What it has beyond the end of what is here shows with its first run.
+        self.has = if hello.commit <= known.regional { hello.commit } else { 0 };
+        if verdict != Verdict::Ok && !self.is_closed {
             return Err(Ended::Verdict(verdict));
+        }
+        if !self.is_closed {
+            self.present = Some(self.quic.take_over(self.device.device, hello.incarnation, self.connection));
         }
         // Cursors of another incarnation of this server mean nothing here: everything is sent again, and known entries are skipped.
         let same_region = hello.region == Some(region);
+        if same_region && !self.has_read_this_log(hello).await? {
+            self.quic.hub.regressed();
+            return Err(Ended::Renewed);
+        }
         let cursor_of = |scope: &Scope| hello.cursors.iter().find(|c| c.scope.0 == *scope).map_or(0, |c| c.region_seq);
         self.sent_to = if same_region { self.followed.iter().map(cursor_of).min().unwrap_or(0) } else { 0 };
         self.told_to = self.sent_to;
@@ -200,13 +228,51 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Whether what a device has read of this log, as far as it says, is in it.
+    async fn has_read_this_log(&self, hello: &Hello) -> Result<bool, Ended> {
+        let Some(theirs) = hello.mark.clone() else { return Ok(true) };
+        let ours = self.quic.hub.with(move |region| Ok::<_, RegionError>((region.mark(theirs.region_seq)?, theirs))).await??;
+        Ok(ours.0 == Some(ours.1))
+    }
+
+    /// What the log says about an incarnation that greets, and whether its history is another than the one that came first.
+    async fn known(&self, origin: Origin, hello: &Hello) -> Result<(KnownPosition, bool), Ended> {
+        let Hello { commit, digest, earlier, .. } = hello.clone();
+        let central = self.quic.hub.central().get().get(&origin).copied().unwrap_or(0);
+        let is_closed = earlier.is_some();
+        let checkpoints = earlier.unwrap_or_else(|| vec![Checkpoint { commit, digest }]);
+        let look = move |region: &mut Region| Ok::<_, RegionError>((region.position(origin, &checkpoints)?, region.chain(origin)));
+        let (position, first) = self.quic.hub.with(look).await??;
+        if position.is_whole {
+            let central = if position.is_first { central } else { 0 };
+            // Two lives of one incarnation: the one whose history came second writes under another from now on.
+            let agrees = position.is_first || is_closed;
+            return Ok((KnownPosition { regional: position.commit, central, agrees: Some(agrees) }, !position.is_first));
+        }
+        if is_closed {
+            return Ok((KnownPosition { regional: position.commit, central: 0, agrees: Some(false) }, true));
+        }
+        // Beyond the end of what is here, the first run shows whether it goes on from there.
+        let agrees = (commit <= first.commit && commit > 0).then_some(false);
+        Ok((KnownPosition { regional: first.commit, central, agrees }, false))
+    }
+
     async fn admit(&mut self, run: Run) -> Result<(), Ended> {
         if Some(run.origin) != self.origin {
             return Err(Ended::OtherOrigin);
         }
         let arrived = tokio::time::Instant::now();
-        let commit = self.quic.hub.admit(self.device.device, run).await?;
+        let Admitted { commit, is_fork } = match self.quic.hub.admit(self.device.device, run).await {
+            // It goes on from a history that is not here: this one has to be brought from where the two parted.
+            Err(HubError::Admit(AdmitError::Gap { .. })) => return Err(Ended::Forked),
+            admitted => admitted?,
+        };
         self.quic.hub.metrics().acknowledged(arrived.elapsed());
+        if is_fork && !self.is_closed {
+            // What it brought is kept; it goes on under a new incarnation.
+            return Err(Ended::Forked);
+        }
+        self.has = self.has.max(commit);
         self.note_heard(commit, None);
         self.session.stored(Ack { regional: commit, central: 0 });
         Ok(())
@@ -214,13 +280,13 @@ impl<'a> Driver<'a> {
 
     async fn send_down(&mut self) -> Result<(), Ended> {
         let (Some(origin), after) = (self.origin, self.sent_to) else { return Ok(()) };
-        let followed = self.followed.clone();
-        let outgoing = self.quic.hub.with(move |region| region.outgoing(&followed, after, origin, BATCH_BYTES_TARGET)).await??;
+        let (followed, receiver) = (self.followed.clone(), (origin, self.has));
+        let outgoing = self.quic.hub.with(move |region| region.outgoing(&followed, after, receiver, BATCH_BYTES_TARGET)).await??;
         self.sent_to = outgoing.up_to;
         // A place alone is told now and then: the device writes it down, and without it the server reads a little more at its next greeting.
         if !outgoing.runs.is_empty() || outgoing.up_to >= self.told_to + ROWS_UNTOLD_MAX {
             self.told_to = outgoing.up_to;
-            self.session.send(outgoing.runs, outgoing.up_to);
+            self.session.send(outgoing.runs, outgoing.up_to, outgoing.mark);
         }
         Ok(())
     }

@@ -90,26 +90,61 @@ impl From<rusqlite::Error> for AuthorError {
 }
 
 impl Region {
-    /// Announces this server process: admits the server itself when the log is new, and says under which actor it writes documents.
+    /// Announces this server process. The server itself is admitted at once when the log is new. Under which actor this process writes documents it
+    /// says with its first own words, not before: a log that was put back from a backup is not gone on with until that was noticed.
     ///
     /// # Errors
     /// When the log refuses.
     pub fn start(&mut self, now_ms: u64, software: &str) -> Result<(), AuthorError> {
         let own = domain::ids::DeviceId(uuid::Uuid::from_bytes(self.own.device));
-        let mut records = Vec::new();
-        if self.device(own).is_none() {
-            records.push(Record::DeviceEnrolled(DeviceEnrolment {
-                device: own,
-                store: None,
-                kind: DeviceKind::Server,
-                name: "Sync server".to_owned(),
-                number: 0,
-                public_key: self.own_key.verifying_key().to_bytes(),
-            }));
+        self.software = software.to_owned();
+        self.starting = Some(self.start_record());
+        if self.device(own).is_some() {
+            return Ok(());
         }
-        let software = software.to_owned();
-        records.push(Record::DeviceStarted(DeviceStart { series: String::new(), actor: Some(self.actor), software }));
-        self.write_records(records, now_ms)
+        let enrolled = DeviceEnrolment {
+            device: own,
+            store: None,
+            kind: DeviceKind::Server,
+            name: "Sync server".to_owned(),
+            number: 0,
+            public_key: self.own_key.verifying_key().to_bytes(),
+        };
+        self.write_records(vec![Record::DeviceEnrolled(enrolled)], now_ms)
+    }
+
+    pub(super) fn start_record(&self) -> DeviceStart {
+        DeviceStart { series: String::new(), actor: Some(self.actor), software: self.software.clone() }
+    }
+
+    /// Writes what this process says of itself, if it has not yet.
+    pub(super) fn write_start(&mut self, now_ms: u64) -> Result<(), AuthorError> {
+        self.commit_own(Vec::new(), None, now_ms)
+    }
+
+    /// Applies a change of a former incarnation of this server, as it comes back from the central store.
+    pub(super) fn note_document(&mut self, entry: &journal::ChainedEntry) -> Result<(), RegionError> {
+        let Body::Change { document: id, kind, bytes } = &entry.entry.body else { return Ok(()) };
+        let Some(kind) = DocumentKind::from_number(*kind) else { return Ok(()) };
+        let noted = (|| {
+            let mut document = self.document(kind, *id)?;
+            let before = self.existing(kind, *id)?.map(|known| known.value()).transpose()?;
+            document.apply(bytes)?;
+            let after = document.value()?;
+            self.keep(Prepared { scope: entry.scope.clone(), document, change: bytes.clone(), before, after })?;
+            Ok::<_, AuthorError>(())
+        })();
+        match noted {
+            Err(AuthorError::Region(error)) => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "a change of the central database cannot be applied");
+                Ok(())
+            }
+            Ok(()) => {
+                self.document_changes += 1;
+                Ok(())
+            }
+        }
     }
 
     /// Writes records into the directory as one commit.
@@ -338,11 +373,19 @@ impl Region {
 
     /// Chains, seals and stores one commit of the server's own, inside the open transaction.
     fn commit_own(&mut self, entries: Vec<NewEntry>, staff: Option<[u8; 16]>, now_ms: u64) -> Result<(), AuthorError> {
+        if let Some(start) = self.starting.take() {
+            let start = NewEntry { scope: scopes::directory(), body: body(&Record::DeviceStarted(start)) };
+            self.commit_own(vec![start], None, now_ms)?;
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
         let mut chain = self.chain(self.own);
         self.clock = self.clock.tick(now_ms);
         let sealed = chain.append(&self.own_key, self.clock, staff, entries);
-        self.insert(self.own, &sealed.entries, Some(&sealed.signature))?;
-        self.chains.insert(self.own, chain);
+        let row = self.origin_row(self.own)?;
+        self.insert(self.own, row, &sealed.entries, Some(&sealed.signature))?;
+        self.moved_on(row, chain);
         Ok(())
     }
 
@@ -379,7 +422,7 @@ fn code_of(scope: &Scope, value: &DocumentValue) -> Option<String> {
         DocumentValue::Store(s) => Some(s.code.clone()),
         DocumentValue::StaffMember(m) => Some(staff_code(scope, &m.name)),
         DocumentValue::TaxClass(c) => Some(tax_class_code(&c.name)),
-        DocumentValue::Picture(_) => None,
+        DocumentValue::Picture(_) | DocumentValue::OpenOrder(_) => None,
     }
 }
 

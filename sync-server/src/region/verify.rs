@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::record::Record;
-use journal::{Body, ChainError, ChainedEntry, Entry, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
+use journal::{Body, ChainError, ChainedEntry, Entry, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
 
+use super::lines::Line;
 use super::{Region, RegionError};
 
 /// Commits that are verified together; a run goes on to the next seal.
@@ -54,29 +55,33 @@ impl Region {
     pub fn verify(&self) -> Result<u64, VerifyError> {
         let own = self.own.device;
         let mut keys = BTreeMap::from([(own, self.own_key.verifying_key())]);
-        let (ours, others): (Vec<_>, Vec<_>) = self.origin_ids.iter().partition(|(origin, _)| origin.device == own);
+        let (ours, others): (Vec<_>, Vec<_>) = self.lines.iter().partition(|(origin, _)| origin.device == own);
         let mut entries = 0;
-        for (origin, id) in ours.into_iter().chain(others) {
+        for (origin, lines) in ours.into_iter().chain(others) {
             let key = *keys.get(&origin.device).ok_or(VerifyError::Unknown(origin.device))?;
-            entries += self.verify_origin(*origin, *id, &key, &mut |entry| note_key(entry, origin.device == own, &mut keys))?;
+            for line in lines {
+                entries += self.verify_line(line, &key, &mut |entry| note_key(entry, origin.device == own, &mut keys))?;
+            }
         }
         Ok(entries)
     }
 
-    fn verify_origin(
+    fn verify_line(
         &self,
-        origin: Origin,
-        id: i64,
+        line: &Line,
         key: &VerifyingKey,
         note: &mut dyn FnMut(&ChainedEntry),
     ) -> Result<u64, VerifyError> {
-        let device = origin.device;
+        let device = line.chain.origin.device;
         let scopes: BTreeMap<i64, &Scope> = self.scope_ids.iter().map(|(scope, id)| (*id, scope)).collect();
         let mut statement = self.db.prepare_cached(
             "SELECT scope, commit_no, hash, bytes, seal FROM entry WHERE origin = ?1 ORDER BY commit_no, region_seq",
         )?;
-        let mut rows = statement.query([id])?;
-        let mut chain = OriginChain::new(origin);
+        let mut rows = statement.query([line.row])?;
+        let mut chain = match line.parent {
+            None => OriginChain::new(line.chain.origin),
+            Some((parent, after)) => self.chain_after(self.line(parent)?, after)?,
+        };
         let (mut run, mut hashes, mut entries) = (Vec::<ReceivedCommit>::new(), Vec::<journal::Hash>::new(), 0);
         let mut open = None;
         while let Some(row) = rows.next()? {
@@ -98,7 +103,7 @@ impl Region {
         if !run.is_empty() {
             entries += hold(&mut chain, key, &mut run, &mut hashes, note)?;
         }
-        if chain != self.chain(origin) {
+        if chain != line.chain {
             let seq = chain.heads.values().map(|head| head.seq).max().unwrap_or(0);
             return Err(VerifyError::Hash { device, seq });
         }

@@ -74,7 +74,7 @@ impl Region {
 
     /// The receipt series of an incarnation; none when its start is not here.
     pub fn series_of(&self, origin: Origin) -> Option<String> {
-        let origin = self.origin_ids.get(&origin)?;
+        let origin = self.lines_of(origin).first()?.row;
         let mut first =
             self.db.prepare_cached("SELECT bytes FROM entry WHERE origin = ?1 ORDER BY commit_no, region_seq LIMIT ?2").ok()?;
         let entries = first.query_map(params![origin, START_WITHIN], |row| row.get::<_, Vec<u8>>(0)).ok()?;

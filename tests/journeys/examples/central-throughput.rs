@@ -89,6 +89,7 @@ fn rows(sales: u64) -> Result<Vec<FeedRow>> {
             hash: entry.hash,
             bytes: entry.bytes,
             at_ms: at.unix_ms(),
+            seal: None,
         }
     };
     let mut rows = vec![row(1, Record::ShiftOpened(opening))];

@@ -69,7 +69,7 @@ impl Peer {
     /// # Errors
     /// A connection that is gone.
     pub async fn send(&mut self, run: Run) -> Result<()> {
-        let frame = Frame::Commits(Commits { runs: vec![run], up_to: None });
+        let frame = Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None });
         Ok(self.up.write_all(&frame.encode()?).await?)
     }
 
@@ -105,6 +105,8 @@ pub fn position(chain: &OriginChain, region: Option<[u8; 16]>, cursors: Vec<sync
         cursors,
         boot: 1,
         unix_ms: None,
+        earlier: None,
+        mark: None,
     }
 }
 

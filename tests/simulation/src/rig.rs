@@ -292,7 +292,7 @@ pub fn agreed(till: &mut Till) -> Result<String> {
 const AGREED: &[(&str, &str)] = &[
     (
         "entry",
-        "SELECT hex(g.device) || hex(g.incarnation) || ' ' || s.name || ' ' || e.seq || ' ' || hex(e.hash)
+        "SELECT hex(g.device) || ' ' || s.name || ' ' || e.seq || ' ' || hex(e.hash)
          FROM entry e JOIN origin g ON g.id = e.origin JOIN scope s ON s.id = e.scope ORDER BY 1",
     ),
     (
@@ -301,11 +301,12 @@ const AGREED: &[(&str, &str)] = &[
              || o.lines || ' ' || hex(e.hash)
          FROM orders o JOIN origin g ON g.id = o.origin JOIN entry e ON e.id = o.entry ORDER BY 1",
     ),
-    ("series", "SELECT hex(g.device) || ' ' || s.series FROM series s JOIN origin g ON g.id = s.origin ORDER BY 1"),
+    ("series", "SELECT DISTINCT hex(g.device) || ' ' || s.series FROM series s JOIN origin g ON g.id = s.origin ORDER BY 1"),
     (
         "ledger",
-        "SELECT hex(g.device) || ' ' || l.orders || ' ' || l.lines || ' ' || l.rounded || ' ' || l.exact
-         FROM ledger l JOIN origin g ON g.id = l.origin ORDER BY 1",
+        "SELECT hex(g.device) || ' ' || sum(l.orders) || ' ' || sum(l.lines) || ' ' || sum(cast(l.rounded AS INTEGER)) || ' '
+             || sum(cast(l.exact AS INTEGER))
+         FROM ledger l JOIN origin g ON g.id = l.origin GROUP BY g.device ORDER BY 1",
     ),
     ("stock", "SELECT hex(product) || ' ' || quantity || ' ' || sold FROM stock_level WHERE quantity <> 0 OR sold <> 0 ORDER BY 1"),
     ("refunded", "SELECT hex(order_id) || ' ' || line || ' ' || quantity FROM refunded ORDER BY 1"),

@@ -20,6 +20,7 @@ use domain::money::UnitPrice;
 use domain::record::Record;
 use jiff::tz::TimeZone;
 use journal::{Body, Entry};
+use node::api::Query;
 use node::identity::Identity;
 use node::store::StoreOptions;
 use node::till::{Till, TillOptions};
@@ -384,6 +385,9 @@ impl World {
                 let restored = till.restore(whole_folder);
                 if restored {
                     self.note_destroyed(had)?;
+                    if whole_folder {
+                        self.oracle.doubled(read_image(till.image(), QUEUED)?);
+                    }
                 }
                 restored
             }
@@ -406,6 +410,7 @@ impl World {
         let index = self.tills.len();
         let (chassis, printer) = self.parts(index);
         let image = original.image();
+        self.oracle.doubled(read_image(original.image(), QUEUED)?);
         let copy = TillMachine::of_image(index, original.number, format!("machine {till}"), chassis, printer, image)?;
         let copy = Arc::new(copy);
         self.tills.push(copy.clone());
@@ -460,7 +465,33 @@ impl World {
                 Some(missing) => why = missing,
             }
         }
-        anyhow::bail!("not everything is everywhere after {CONVERGE_MS} ms: {why}")
+        let lacking = self.lacking().await.unwrap_or_default();
+        anyhow::bail!("not everything is everywhere after {CONVERGE_MS} ms: {why}{lacking}")
+    }
+
+    /// Which entries of central's the tills lack, for whoever looks into a failure.
+    async fn lacking(&self) -> Option<String> {
+        let rows = self.central.rows();
+        let mut out = String::new();
+        for till in self.tills.iter().filter(|till| !till.is_retired()) {
+            let Some(node) = till.node() else { continue };
+            let look = |till: &mut Till| -> Option<BTreeSet<[u8; 32]>> {
+                let mut select = till.db().ok()?.prepare("SELECT hash FROM entry").ok()?;
+                let hashes = select.query_map([], |row| row.get(0)).ok()?;
+                hashes.collect::<Result<_, _>>().ok()
+            };
+            let here = node.with(look).await.ok()??;
+            let unsent = node.with(|till| (till.own_chain().commit, till.earlier_unsent())).await.ok()?;
+            let earlier: Vec<_> = unsent.1.iter().map(|c| (format!("{:02x?}", &c.origin.incarnation[..2]), c.commit)).collect();
+            out += &format!("\n  till {} at commit {}, earlier unsent {earlier:?}", till.index, unsent.0);
+            for row in rows.iter().filter(|row| !here.contains(&row.hash)).take(8) {
+                let (device, incarnation) = (&row.device[15..], &row.incarnation[..2]);
+                let (scope, seq, commit) = (&row.scope[..5], row.seq, row.commit);
+                let (till, at) = (till.index, row.region_seq);
+                out += &format!("\n  till {till} lacks {device:02x?} {incarnation:02x?} {scope} {seq}, commit {commit}, place {at}");
+            }
+        }
+        Some(out)
     }
 
     /// What is not everywhere yet, in a sentence.
@@ -474,6 +505,8 @@ impl World {
         }
         for till in self.tills.iter().filter(|till| !till.is_retired()) {
             let Some(node) = till.node() else { return Some(format!("till {} does not run", till.index)) };
+            // Somebody looks at the screen.
+            let _ = node.query(Query::Till {}).await;
             let look = |till: &mut Till| {
                 let link = till.view().map(|view| view.link);
                 let entries = till.db().ok().and_then(|db| db.query_row("SELECT count(*) FROM entry", [], |r| r.get(0)).ok());
@@ -551,22 +584,9 @@ impl World {
         }
     }
 
-    /// Read from a copy: the till itself may run.
     fn orders_of_till(&self, till: &TillMachine) -> Result<BTreeSet<OrderId>> {
-        let Image { disk, device } = till.image();
-        let folder = Folder::new()?;
-        folder.restore(&device)?;
-        let options = TillOptions {
-            store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true },
-            printing: false,
-            time_zone: TimeZone::UTC,
-            machine: None,
-        };
-        let env: Arc<dyn Env> = Arc::new(crate::shop::SimEnv::new(crate::shop::MORNING_MS, 1));
-        let till = Till::open(Identity::load(folder.path())?, env, options)?;
-        let mut select = till.db()?.prepare("SELECT id FROM orders")?;
-        let ids = select.query_map([], |row| row.get::<_, [u8; 16]>(0))?;
-        ids.map(|id| Ok(OrderId::from_slice(&id?)?)).collect()
+        let orders = read_image(till.image(), "SELECT id FROM orders")?;
+        orders.into_iter().map(|id| Ok(OrderId::from_slice(&id)?)).collect()
     }
 
     fn count_network(&mut self) {
@@ -594,6 +614,27 @@ impl World {
         }
     }
 }
+
+/// One column of 16 bytes, from a copy of what is on a till.
+fn read_image(image: Image, sql: &str) -> Result<Vec<[u8; 16]>> {
+    let Image { disk, device } = image;
+    let folder = Folder::new()?;
+    folder.restore(&device)?;
+    let options = TillOptions {
+        store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true },
+        printing: false,
+        time_zone: TimeZone::UTC,
+        machine: None,
+    };
+    let env: Arc<dyn Env> = Arc::new(crate::shop::SimEnv::new(crate::shop::MORNING_MS, 1));
+    let till = Till::open(Identity::load(folder.path())?, env, options)?;
+    let mut select = till.db()?.prepare(sql)?;
+    let ids = select.query_map([], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Print jobs that may still come out. What was being printed when the copy was made is uncertain in it, and not printed by itself.
+const QUEUED: &str = "SELECT id FROM print_job WHERE state = 'queued'";
 
 fn order_of(bytes: &[u8]) -> Result<Option<OrderId>> {
     let Body::Record { kind, version, bytes } = Entry::decode(bytes)?.body else { return Ok(None) };

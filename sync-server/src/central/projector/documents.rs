@@ -134,6 +134,7 @@ fn name_of(value: &DocumentValue) -> String {
         DocumentValue::StaffMember(m) => m.name.clone(),
         DocumentValue::TaxClass(c) => format!("tax class {}", c.name),
         DocumentValue::Picture(p) => format!("picture {}", p.id),
+        DocumentValue::OpenOrder(o) => format!("open order {}", o.label),
     }
 }
 
@@ -208,7 +209,8 @@ fn push(value: DocumentValue, store: Option<Uuid>, rows: &mut Rows) {
             rows.tax_classes.push(TaxClassRow { id: c.id.0, name: text(&c.name), rate_bp: c.rate_bp.into(), active: c.active });
         }
         // Its document is its row.
-        DocumentValue::Picture(_) => {}
+        // Open orders are between the tills of a store until they are paid.
+        DocumentValue::Picture(_) | DocumentValue::OpenOrder(_) => {}
         DocumentValue::StaffMember(m) => rows.staff.extend(store.map(|store| StaffRow {
             store,
             id: m.id.0,

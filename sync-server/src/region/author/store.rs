@@ -87,7 +87,7 @@ impl Region {
         let Some(scope) = self.scope_ids.get(&scopes::store(store)) else { return Ok(()) };
         let mut statement = self.db.prepare("SELECT bytes FROM entry WHERE origin = ?1 AND scope = ?2 ORDER BY seq")?;
         let mut open = BTreeSet::new();
-        for origin in self.origin_ids.values() {
+        for origin in self.origins.keys() {
             let mut found = statement.query([origin, scope])?;
             while let Some(row) = found.next()? {
                 let bytes: Vec<u8> = row.get(0)?;

@@ -104,6 +104,7 @@ impl Writer {
             hash: e.hash,
             bytes: e.bytes,
             at_ms: self.now_ms,
+            seal: None,
         };
         sealed.entries.into_iter().map(row).collect()
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sync_server::central::{Appended, CentralError, CentralStore, Contact, FeedRow, Fork};
+use sync_server::central::{Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Fork};
 
 /// How long an answer takes.
 const ANSWERS_AFTER: Duration = Duration::from_millis(3);
@@ -29,6 +29,8 @@ struct State {
 #[derive(Debug, Default, Clone)]
 struct Contents {
     rows: Vec<FeedRow>,
+    /// The region that brought each row first.
+    brought_by: Vec<[u8; 16]>,
     known: BTreeSet<[u8; 32]>,
     places: BTreeMap<([u8; 16], [u8; 16], String, u64), [u8; 32]>,
     positions: BTreeMap<[u8; 16], u64>,
@@ -109,6 +111,7 @@ impl CentralStore for Central {
                 forks.push(Fork { device, incarnation, scope, seq, first, later: row.hash });
             }
             state.now.rows.push(row.clone());
+            state.now.brought_by.push(region);
         }
         let region_seq = rows.last().map_or(after, |row| row.region_seq);
         state.now.positions.insert(region, region_seq);
@@ -123,6 +126,18 @@ impl CentralStore for Central {
         tokio::time::sleep(ANSWERS_AFTER).await;
         self.check_here()?;
         Ok(self.state().now.positions.get(&region).copied().unwrap_or(0))
+    }
+
+    async fn brought_by_others(&self, region: [u8; 16], after: u64, rows_max: usize) -> Result<Brought, CentralError> {
+        tokio::time::sleep(ANSWERS_AFTER).await;
+        self.check_here()?;
+        let state = self.state();
+        let numbered = (1..).zip(state.now.rows.iter().zip(&state.now.brought_by));
+        let others = numbered.filter(|(n, (_, by))| *n > after && **by != region);
+        let rows: Vec<_> = others.take(rows_max).map(|(central_seq, (row, _))| CentralRow { central_seq, row: row.clone() }).collect();
+        let more = rows.len() == rows_max;
+        let read_to = if more { rows.last().map_or(0, |row| row.central_seq) } else { state.now.rows.len() as u64 };
+        Ok(Brought { rows, read_to, more })
     }
 
     async fn seen(&self, _: &[Contact]) -> Result<(), CentralError> {

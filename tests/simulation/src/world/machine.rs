@@ -19,6 +19,7 @@ use sync_server::hub::Hub;
 use sync_server::live::Live;
 use sync_server::log_source::LogSource;
 use sync_server::quic::Quic;
+use sync_server::refill;
 use sync_server::region::Region;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -354,7 +355,7 @@ impl ServerMachine {
         let env: Arc<dyn Env> = self.chassis.env.clone();
         let clock = env.clone();
         let (hub, owner) = Hub::with_owner(region, Live::default(), move || clock.unix_ms());
-        let quic = Quic::new(hub.clone(), founding.authority.clone(), env);
+        let quic = Quic::new(hub.clone(), founding.authority.clone(), env.clone());
         let runtime = Arc::new(ProcessRuntime::default());
         let socket = self.chassis.network.socket(SERVER_IP, SERVER.port());
         let endpoint = quic.endpoint(socket.clone(), runtime.clone())?;
@@ -363,7 +364,8 @@ impl ServerMachine {
         tasks.spawn(owner);
         tasks.spawn(quic.run(endpoint, stopping.clone()));
         let (fed, _) = watch::channel(0);
-        tasks.spawn(feed::run(LogSource::new(hub.clone(), fed), self.central.clone(), stopping));
+        tasks.spawn(feed::run(LogSource::new(hub.clone(), fed), self.central.clone(), stopping.clone()));
+        tasks.spawn(refill::run(hub.clone(), self.central.clone(), env, stopping));
         self.inner().running = Some((hub, Process { tasks, runtime, socket, _stop: stop }));
         self.chassis.trace.note(format_args!("the server starts"));
         Ok(())

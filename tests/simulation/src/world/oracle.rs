@@ -56,6 +56,8 @@ pub struct Oracle {
 struct State {
     orders: BTreeMap<OrderId, Seen>,
     papers: Vec<Paper>,
+    /// Print jobs that two machines had before them, because one was copied from the other: no software of one sees what the other's printer does.
+    doubled: std::collections::BTreeSet<[u8; 16]>,
     kicks: u64,
 }
 
@@ -93,9 +95,15 @@ impl Oracle {
         self.state().orders.clone()
     }
 
-    /// Every piece of paper.
+    /// These print jobs are before two machines from now on.
+    pub fn doubled(&self, jobs: impl IntoIterator<Item = [u8; 16]>) {
+        self.state().doubled.extend(jobs);
+    }
+
+    /// Every piece of paper, save that of jobs that two machines had before them.
     pub fn papers(&self) -> Vec<Paper> {
-        self.state().papers.clone()
+        let state = self.state();
+        state.papers.iter().filter(|paper| !state.doubled.contains(&paper.job)).cloned().collect()
     }
 
     /// A disk was destroyed that alone held these orders.

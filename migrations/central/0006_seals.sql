@@ -1,0 +1,3 @@
+-- The signature of a commit, on its last entry where it came with one: a region that lost its log takes it back from here, and its devices check it.
+ALTER TABLE entries ADD COLUMN seal bytea CHECK (octet_length(seal) = 64);
+ALTER TABLE forked_entries ADD COLUMN seal bytea CHECK (octet_length(seal) = 64);

@@ -1,0 +1,125 @@
+//! The way back: what the central store has and this region's log has not.
+//!
+//! A log that was lost is filled again, one that was put back from a backup catches up, and what other regions write reaches this one's devices.
+//! That a log was put back is noticed in two places: the central store has more of it than there is, or a device has read on in it to an entry that
+//! is not there. The log then goes on under a fresh incarnation, and its devices greet anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sync_proto::env::{Env, random};
+use tokio::sync::watch;
+
+use crate::central::{CentralError, CentralStore};
+use crate::hub::{Hub, HubError};
+use crate::region::{AuthorError, Refill, RegionError};
+
+/// How often the central store is asked.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Most entries of one answer.
+const ROWS_MAX: usize = 1_000;
+/// How far the place that was read may be ahead of the one that is written down, when nothing was taken in between.
+const UNWRITTEN_MAX: u64 = 50_000;
+
+/// Why a look came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Central(#[from] CentralError),
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    #[error(transparent)]
+    Author(#[from] AuthorError),
+}
+
+/// Keeps the log as full as the central store, until told to stop.
+pub async fn run<C: CentralStore>(hub: Hub, store: C, env: Arc<dyn Env>, mut stop: watch::Receiver<bool>) {
+    let mut regressed = hub.regressions();
+    let mut reading = None;
+    loop {
+        let look = async {
+            if regressed.get() > hub.renewals() {
+                renew(&hub, &*env).await?;
+                reading = None;
+            }
+            look(&hub, &store, &mut reading).await
+        };
+        let again = tokio::select! {
+            biased;
+            () = async { let _ = stop.wait_for(|stop| *stop).await; } => return,
+            looked = look => looked,
+        };
+        match again {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(Failed::Central(error)) => {
+                tracing::debug!(%error, "the central store cannot be read");
+                reading = None;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the log cannot be filled from the central store; this is tried again");
+                reading = None;
+            }
+        }
+        tokio::select! {
+            biased;
+            () = async { let _ = stop.wait_for(|stop| *stop).await; } => return,
+            changed = regressed.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Where a reading of the central store is.
+#[derive(Debug, Default)]
+struct Reading {
+    refill: Refill,
+    read_to: u64,
+    written: u64,
+}
+
+/// Reads on, and answers whether there may be more.
+async fn look<C: CentralStore>(hub: &Hub, store: &C, reading: &mut Option<Reading>) -> Result<bool, Failed> {
+    let mut at = match reading.take() {
+        Some(at) => at,
+        None => {
+            let read_to = hub.with(|region| region.central_read()).await??;
+            Reading { refill: Refill::default(), read_to, written: read_to }
+        }
+    };
+    let brought = store.brought_by_others(hub.region(), at.read_to, ROWS_MAX).await?;
+    if brought.read_to < at.read_to {
+        // The central store was put back from a backup: what it takes from now on has numbers that were read before.
+        *reading = Some(Reading { refill: Refill::default(), read_to: 0, written: at.written });
+        return Ok(true);
+    }
+    let (read_to, more) = (brought.read_to, brought.more);
+    if !brought.rows.is_empty() || read_to > at.written + UNWRITTEN_MAX {
+        let mut refill = std::mem::take(&mut at.refill);
+        let taken = hub
+            .with(move |region| {
+                refill.add(brought.rows)?;
+                let taken = region.refill(&mut refill, read_to)?;
+                Ok::<_, RegionError>((refill, taken))
+            })
+            .await??;
+        let (refill, taken) = taken;
+        if taken > 0 {
+            tracing::info!(event = "refilled", commits = taken, "commits came back from the central store");
+        }
+        at.written = refill.waits_from().unwrap_or(read_to);
+        at.refill = refill;
+    }
+    at.read_to = read_to;
+    *reading = Some(at);
+    Ok(more)
+}
+
+async fn renew(hub: &Hub, env: &dyn Env) -> Result<(), Failed> {
+    let (incarnation, now_ms) = (random(env), env.unix_ms());
+    hub.renew(incarnation, now_ms).await?;
+    tracing::warn!(event = "log_regressed", "the log was put back from a backup: it goes on under a new incarnation, and is filled again");
+    Ok(())
+}

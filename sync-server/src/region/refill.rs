@@ -1,0 +1,234 @@
+//! Taking entries back from the central store: all of them after the log was lost, what is newer after it was put back from a backup, and what other
+//! regions brought.
+//!
+//! Rows come in the order in which the store took them. That is the order of their chains, save where a device has two histories: there an entry may
+//! come before the one that it follows. [`Refill`] therefore holds commits until what is before them is here. Every commit is verified like one that
+//! comes from a device; what does not hold is left out and said.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use domain::ids::DeviceId;
+use domain::record::DeviceKind;
+use journal::chain::{genesis, link};
+use journal::{Entry, Hash, Head, Origin, ReceivedCommit, Scope, Seal, VerifyingKey};
+use sync_proto::batch::Run;
+
+use super::{AdmitError, Region, RegionError};
+use crate::central::{CentralRow, FeedRow};
+
+/// Commits that may wait for what is before them.
+const WAITING_MAX: usize = 100_000;
+
+/// Commits on their way from the central store into the log.
+#[derive(Debug, Default)]
+pub struct Refill {
+    /// Parts of commits that are not whole yet.
+    parts: BTreeMap<(Origin, u64, journal::Hlc), Vec<Part>>,
+    /// Whole commits by origin and number, in the order in which they came.
+    waiting: BTreeMap<(Origin, u64), VecDeque<Whole>>,
+    held: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Part {
+    central_seq: u64,
+    part: u32,
+    scope: Scope,
+    seq: u64,
+    hash: Hash,
+    bytes: Vec<u8>,
+    seal: Option<[u8; 64]>,
+}
+
+#[derive(Debug, Clone)]
+struct Whole {
+    /// The first of its places in the central store.
+    central_seq: u64,
+    parts: Vec<Part>,
+}
+
+impl Refill {
+    /// Adds rows of the central store.
+    ///
+    /// # Errors
+    /// Rows that are no entries, or more that wait than accidents make.
+    pub fn add(&mut self, rows: Vec<CentralRow>) -> Result<(), RegionError> {
+        for CentralRow { central_seq, row } in rows {
+            let FeedRow { device, incarnation, scope, seq, commit, hash, bytes, seal, .. } = row;
+            let entry = Entry::decode(&bytes).map_err(|_| RegionError::Damaged("an entry of the central database"))?;
+            let scope = Scope::new(scope).map_err(|_| RegionError::Damaged("a scope of the central database"))?;
+            let origin = Origin { device, incarnation };
+            let part = Part { central_seq, part: entry.part, scope, seq, hash, bytes, seal };
+            let key = (origin, commit, entry.at);
+            let parts = self.parts.entry(key).or_default();
+            parts.push(part);
+            if parts.len() < entry.parts as usize {
+                continue;
+            }
+            let mut parts = self.parts.remove(&key).unwrap_or_default();
+            parts.sort_by_key(|part| part.part);
+            let central_seq = parts.iter().map(|part| part.central_seq).min().unwrap_or(central_seq);
+            self.waiting.entry((origin, commit)).or_default().push_back(Whole { central_seq, parts });
+            self.held += 1;
+            if self.held > WAITING_MAX {
+                return Err(RegionError::Damaged("the central database: too many entries without those before them"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The place in the central store before everything that still waits; none when nothing does.
+    pub fn waits_from(&self) -> Option<u64> {
+        let whole = self.waiting.values().flatten().map(|whole| whole.central_seq);
+        let parts = self.parts.values().flatten().map(|part| part.central_seq);
+        whole.chain(parts).min().map(|first| first - 1)
+    }
+}
+
+impl Whole {
+    /// The heads before it, where every part of it follows what is at its place here; none where one does not.
+    fn before(&self, origin: Origin, hashes: impl Fn(&Scope, u64) -> Result<Vec<Hash>, RegionError>) -> Result<Option<BTreeMap<Scope, Head>>, RegionError> {
+        let mut before = BTreeMap::new();
+        let mut heads = BTreeMap::<Scope, Head>::new();
+        for part in &self.parts {
+            let known = match heads.get(&part.scope) {
+                Some(head) => vec![head.hash],
+                None if part.seq == 1 => vec![genesis(origin, &part.scope)],
+                None => hashes(&part.scope, part.seq - 1)?,
+            };
+            let Some(prev) = known.into_iter().find(|prev| link(prev, &part.bytes) == part.hash) else { return Ok(None) };
+            before.entry(part.scope.clone()).or_insert(Head { seq: part.seq - 1, hash: prev });
+            heads.insert(part.scope.clone(), Head { seq: part.seq, hash: part.hash });
+        }
+        Ok(Some(before))
+    }
+
+    fn received(&self) -> ReceivedCommit {
+        let seal = self.parts.last().and_then(|part| part.seal).map(|signature| Seal { signature, foreign: Vec::new() });
+        ReceivedCommit { entries: self.parts.iter().map(|part| (part.scope.clone(), part.bytes.clone())).collect(), seal }
+    }
+}
+
+impl Region {
+    /// Takes in whatever of a refill follows what is here, and notes how far the central store has been read. Answers how many commits were new.
+    ///
+    /// # Errors
+    /// When SQLite refuses; the log is then as it was, and the refill has to begin again.
+    pub fn refill(&mut self, refill: &mut Refill, read_to: u64) -> Result<usize, RegionError> {
+        self.in_transaction(|region| {
+            let mut taken = 0;
+            loop {
+                let before = refill.held;
+                taken += region.take_what_fits(refill)?;
+                if refill.held == before {
+                    break;
+                }
+            }
+            let position = refill.waits_from().map_or(read_to, |from| from.min(read_to));
+            region.set_meta("central_read", position)?;
+            Ok(taken)
+        })
+    }
+
+    /// How far the central store has been read.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn central_read(&self) -> Result<u64, RegionError> {
+        Ok(self.meta("central_read")?.unwrap_or(0))
+    }
+
+    fn take_what_fits(&mut self, refill: &mut Refill) -> Result<usize, RegionError> {
+        let mut taken = 0;
+        let keys: Vec<(Origin, u64)> = refill.waiting.keys().copied().collect();
+        for key in keys {
+            let Some(queue) = refill.waiting.remove(&key) else { continue };
+            let mut still = VecDeque::new();
+            for whole in queue {
+                match self.take_one(key.0, &whole, refill)? {
+                    Some(new) => {
+                        refill.held -= 1;
+                        taken += usize::from(new);
+                    }
+                    None => still.push_back(whole),
+                }
+            }
+            if !still.is_empty() {
+                refill.waiting.insert(key, still);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Takes a commit and, when it has no seal, those after it up to one. None when something is missing before or after it; otherwise whether it
+    /// was new, or is of no use.
+    fn take_one(&mut self, origin: Origin, whole: &Whole, refill: &Refill) -> Result<Option<bool>, RegionError> {
+        let known = |scope: &Scope, seq: u64| self.hashes_at(origin, scope, seq);
+        for part in &whole.parts {
+            if known(&part.scope, part.seq)?.contains(&part.hash) {
+                return Ok(Some(false));
+            }
+        }
+        let Some((key, kind, store)) = self.writer_of(origin)? else { return Ok(None) };
+        let Some(before) = whole.before(origin, known)? else { return Ok(None) };
+        let mut run = Run { origin, before, commits: vec![whole.received()] };
+        let mut last = whole.clone();
+        while run.commits.last().is_some_and(|commit| commit.seal.is_none()) {
+            let Some(next) = next_of(origin, &last, refill)? else { return Ok(None) };
+            for part in &next.parts {
+                let begins = Head { seq: part.seq - 1, hash: genesis(origin, &part.scope) };
+                run.before.entry(part.scope.clone()).or_insert(begins);
+            }
+            run.commits.push(next.received());
+            last = next;
+        }
+        match self.take_run(&key, kind, store, run) {
+            Ok(_) => Ok(Some(true)),
+            Err(AdmitError::Region(error)) => Err(error),
+            Err(error) => {
+                tracing::error!(%error, device = %uuid::Uuid::from_bytes(origin.device), "entries of the central database do not hold");
+                Ok(Some(false))
+            }
+        }
+    }
+
+    /// Whose key a commit is checked with, and what its writer is; none while nobody has said.
+    #[expect(clippy::type_complexity, reason = "three facts about one writer, used in one place")]
+    fn writer_of(
+        &self,
+        origin: Origin,
+    ) -> Result<Option<(VerifyingKey, DeviceKind, Option<domain::ids::StoreId>)>, RegionError> {
+        if origin.device == self.own.device {
+            return Ok(Some((self.own_key.verifying_key(), DeviceKind::Server, None)));
+        }
+        let Some(device) = self.devices.get(&DeviceId(uuid::Uuid::from_bytes(origin.device))) else { return Ok(None) };
+        let key = VerifyingKey::from_bytes(&device.public_key).map_err(|_| RegionError::Damaged("a device's key"))?;
+        Ok(Some((key, device.kind, device.store)))
+    }
+
+    /// The hashes at a place of an origin, one of every line that has something there.
+    fn hashes_at(&self, origin: Origin, scope: &Scope, seq: u64) -> Result<Vec<Hash>, RegionError> {
+        let mut hashes = Vec::new();
+        for line in self.lines_of(origin) {
+            hashes.extend(self.hash_on(line, scope, seq)?);
+        }
+        Ok(hashes)
+    }
+}
+
+/// The waiting commit that follows another.
+fn next_of(origin: Origin, last: &Whole, refill: &Refill) -> Result<Option<Whole>, RegionError> {
+    let number = last.parts.first().map(|part| Entry::decode(&part.bytes)).transpose();
+    let number = number.map_err(|_| RegionError::Damaged("an entry of the central database"))?.map_or(0, |entry| entry.commit);
+    let Some(queue) = refill.waiting.get(&(origin, number + 1)) else { return Ok(None) };
+    for next in queue {
+        let follows = |scope: &Scope, seq: u64| {
+            let part = last.parts.iter().find(|part| part.scope == *scope && part.seq == seq);
+            Ok(part.map(|part| part.hash).into_iter().collect())
+        };
+        if next.before(origin, follows)?.is_some() {
+            return Ok(Some(next.clone()));
+        }
+    }
+    Ok(None)
+}

@@ -15,7 +15,7 @@ UI_SOURCES := $(shell find ui/src ui/public -type f) ui/index.html ui/package-lo
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench ui reconcile pictures window package fmt clean-demo bins shop-bins \
+.PHONY: help demo test check bench sim sim-long ui reconcile pictures window package fmt clean-demo bins shop-bins \
 	bootstrap-demo bootstrap-test bootstrap-check bootstrap-window
 
 help: ## this list
@@ -37,6 +37,14 @@ bench: bootstrap-demo ui/dist/index.html ## every budget beside what this machin
 ui: ## check, test and build the app in the browser
 	cd ui && npm run check && npm test
 	$(MAKE) ui/dist/index.html
+
+sim: ui/dist/index.html ## worlds in which everything goes wrong: SEED=n replays one, FROM=a SEEDS=n runs many
+	cargo build --workspace --bin evertill-sim $(LOCKED)
+	@exec $(BIN)/evertill-sim $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--from $(or $(FROM),0) --seeds $(or $(SEEDS),100))
+
+sim-long: ui/dist/index.html ## as many worlds as MINUTES allow, each with another seed; 480 minutes unless told
+	cargo build --workspace --bin evertill-sim $(LOCKED)
+	@exec $(BIN)/evertill-sim --from $(or $(FROM),1000000) --seeds 100000000 --minutes $(or $(MINUTES),480)
 
 reconcile: bootstrap-demo shop-bins ## enter a file of invoices at two tills through bad weather, and compare all sums
 	@test -n "$(CSV)" || { echo "which file? make reconcile CSV=tests/fixtures/online-retail/invoices-sample.csv.gz" >&2; exit 2; }

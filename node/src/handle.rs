@@ -84,7 +84,15 @@ impl Node {
     /// # Errors
     /// Why there is no answer.
     pub async fn query(&self, query: Query) -> Result<Answer, ApiError> {
-        self.with(move |till| till.recover().map_err(ApiError::from).and_then(|()| till.query(query))).await?
+        let look = move |till: &mut Till| match till.query(query.clone()) {
+            // What failed may have been a moment, and SQLCipher gives nothing back before the file is opened anew.
+            Err(error) if error.code == ApiErrorCode::Storage => {
+                till.recover()?;
+                till.query(query)
+            }
+            answer => answer,
+        };
+        self.with(look).await?
     }
 
     /// A product's picture, once it has arrived.

@@ -40,7 +40,17 @@ pub async fn run<P: ReceiptPrinter>(node: Node, mut printer: P, mut stop: watch:
             Err(Broken::Stopped(NodeStopped)) => return,
             Err(Broken::Store(error)) => {
                 tracing::error!(error = %chain_of(&error), "the print queue could not be read or written");
-                Step::Wait
+                // It is looked at again after the wait, on a file that was opened anew. That itself counts as news, so only the wait counts.
+                let wait = worker.next_wait();
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    () = tokio::time::sleep(wait) => {}
+                }
+                if node.with(Till::recover).await.is_err() {
+                    return;
+                }
+                continue;
             }
         };
         let wait = match step {

@@ -3,6 +3,7 @@
 //! A thin driver: bytes and events move between quinn, the [`sync_proto::session`] state machine and the till. It connects, exchanges,
 //! and when the link breaks waits a little longer each time and connects again, for ever. Nothing that a cashier does waits for it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use journal::OriginChain;
@@ -10,13 +11,14 @@ use quinn::Connection;
 use sync_proto::batch::RUN_COMMITS_MAX;
 use sync_proto::enrolment::REPLICATION_ALPN;
 use sync_proto::env::{Env, random};
-use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Reason, ScopeName, Verdict, Welcome};
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Reason, ScopeName, Taken, Verdict, Welcome};
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::handle::{Node, NodeStopped};
 use crate::store::StoreError;
+use crate::store::lines::Line;
 use crate::till::{LinkChange, Place, ReceiveError, Till};
 
 pub mod net;
@@ -244,6 +246,10 @@ struct Driver<'a> {
     earlier: Option<OriginChain>,
     /// Whether the server has all of the earlier incarnation.
     drained: bool,
+    /// What was offered to the server of others.
+    offered: Vec<Line>,
+    /// What it lacks of that, and from where on.
+    to_bring: VecDeque<(Line, u64)>,
 }
 
 impl<'a> Driver<'a> {
@@ -267,7 +273,20 @@ impl<'a> Driver<'a> {
         let up_stream = connection.open_uni().await?;
         tasks.spawn(net::pump_out(up_stream, up_frames));
         let session = DeviceSession::new(DevicePosition { unix_ms: Some(env.unix_ms()), ..position });
-        Ok(Self { node, env, session, inbox, frames, control, up, ready: false, earlier, drained: false })
+        Ok(Self {
+            node,
+            env,
+            session,
+            inbox,
+            frames,
+            control,
+            up,
+            ready: false,
+            earlier,
+            drained: false,
+            offered: Vec::new(),
+            to_bring: VecDeque::new(),
+        })
     }
 
     async fn run(&mut self, connection: &Connection, tasks: &mut JoinSet<()>, welcomed: &mut bool) -> Result<Drained, Broken> {
@@ -317,10 +336,23 @@ impl<'a> Driver<'a> {
             match event {
                 DeviceEvent::Welcomed { welcome } => self.welcomed(welcome, now_ms).await?,
                 DeviceEvent::Received { runs, up_to, mark } => {
-                    let place = Place { region_seq: up_to, hash: mark };
+                    let place = Place { region_seq: up_to, mark };
                     self.node.with(move |till| till.receive(runs, place)).await??;
                 }
                 DeviceEvent::Acked(ack) => self.acked(ack, now_ms).await?,
+                DeviceEvent::Wanted(wanted) => {
+                    let line = |(line, after): (u32, u64)| Some((self.offered.get(line as usize)?.clone(), after));
+                    self.to_bring = wanted.lines.into_iter().filter_map(line).collect();
+                    self.bring_next().await?;
+                }
+                DeviceEvent::Taken(Taken { commit }) => {
+                    match (commit, self.to_bring.front_mut()) {
+                        (Some(commit), Some((_, after))) if commit > *after => *after = commit,
+                        // It does not take this one, or stays where it is: the others need not wait.
+                        _ => drop(self.to_bring.pop_front()),
+                    }
+                    self.bring_next().await?;
+                }
             }
         }
         Ok(())
@@ -360,6 +392,7 @@ impl<'a> Driver<'a> {
         if self.earlier.is_none() {
             let commit = self.node.with(|till| till.own_chain().commit).await?;
             self.session.handle_grown(commit);
+            self.offer().await?;
         }
         self.ready = true;
         Ok(())
@@ -378,6 +411,36 @@ impl<'a> Driver<'a> {
         self.node.with(note).await??;
         self.drained = self.earlier.as_ref().is_some_and(|chain| ack.regional >= chain.commit);
         Ok(())
+    }
+
+    /// Says what this till has of others, when the server's log began anew.
+    async fn offer(&mut self) -> Result<(), Broken> {
+        let look = |till: &mut Till| {
+            let lines = till.offers()?;
+            let offered = lines.iter().map(|line| till.offered(line)).collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, StoreError>((lines, offered))
+        };
+        let (lines, offered) = self.node.with(look).await??;
+        if !offered.is_empty() {
+            self.offered = lines;
+            self.session.offer(offered);
+        }
+        Ok(())
+    }
+
+    /// Sends the next run of what the server lacks of others. When there is none, it has all.
+    async fn bring_next(&mut self) -> Result<(), Broken> {
+        while let Some((line, after)) = self.to_bring.front().cloned() {
+            let run = self.node.with(move |till| till.run_after(&line, after, BATCH_BYTES_TARGET)).await??;
+            match run {
+                Some(run) => {
+                    self.session.bring(run);
+                    return Ok(());
+                }
+                None => drop(self.to_bring.pop_front()),
+            }
+        }
+        Ok(self.node.with(Till::note_offered).await??)
     }
 
     async fn send_after(&mut self, after: u64) -> Result<(), Broken> {

@@ -197,7 +197,9 @@ impl Till {
         };
         till.restore_cart()?;
         // Whatever is found here may be found by another process as well, that goes on from a copy of this folder.
-        till.rename_cart()?;
+        if let Err(error) = till.rename_cart() {
+            tracing::warn!(error = %crate::errors::chain_of(&error), "the cart could not be given a new id");
+        }
         if till.from_disk.chain.commit == 0 {
             till.begin_to_write().map_err(OpenError::Begin)?;
         }
@@ -484,11 +486,14 @@ impl Till {
         answer
     }
 
-    /// Opens the replica again, if a failure closed it; those beside the counter ask for it.
+    /// Opens the replica again, if a failure closed it or it gives nothing back since; those beside the counter ask for it.
     ///
     /// # Errors
     /// While the disk still refuses.
     pub fn recover(&mut self) -> Result<(), StoreError> {
+        if !self.reads() {
+            self.replica = None;
+        }
         self.heal().map_err(|_| StoreError::Closed)
     }
 

@@ -30,6 +30,8 @@ pub const RUNS_MAX: usize = 256;
 pub const CURSORS_MAX: usize = 64;
 /// Most checkpoints of a greeting.
 pub const CHECKPOINTS_MAX: usize = 64;
+/// Most histories of one offer.
+pub const OFFERED_MAX: usize = 1_024;
 /// Longest sentence in a frame, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 500;
 
@@ -50,6 +52,55 @@ pub enum Frame {
     Ack(Ack),
     /// Either way, last: why the connection ends.
     Goodbye(Goodbye),
+    /// Device → server: what it has of others, after the server's log began anew.
+    Offer(Offer),
+    /// Server → device: what of an offer it lacks.
+    Wanted(Wanted),
+    /// Server → device: what became of a run that was wanted.
+    Taken(Taken),
+}
+
+/// Histories of others that a device has.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Offer {
+    /// At most [`OFFERED_MAX`].
+    #[n(0)]
+    pub lines: Vec<Offered>,
+}
+
+/// One history of somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Offered {
+    /// Whose device.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub device: [u8; 16],
+    /// In which incarnation.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub incarnation: [u8; 16],
+    /// Where it has been, newest first.
+    #[n(2)]
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// What a server lacks of an offer.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Wanted {
+    /// The place of each history in the offer, and the commit after which it is lacking.
+    #[n(0)]
+    pub lines: Vec<(u32, u64)>,
+}
+
+/// What became of a run of a history that was wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Taken {
+    /// The commit up to which the server now has its history; none when it does not take it.
+    #[n(0)]
+    pub commit: Option<u64>,
 }
 
 /// What a device says of itself.
@@ -95,17 +146,20 @@ pub struct Hello {
     pub mark: Option<Mark>,
 }
 
-/// An entry of a server's log.
+/// An entry of a server's log, as the server itself put it: a device gives it back unread.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Mark {
     /// Its region sequence.
     #[n(0)]
     pub region_seq: u64,
-    /// Its hash.
+    /// Its hash, and the server's own proof of it.
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
-    pub hash: Hash,
+    pub proven: ProvenHash,
 }
+
+/// A hash and 32 bytes that only the server can make of it.
+pub type ProvenHash = [u8; 64];
 
 /// The state of a history after one of its commits.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -198,8 +252,8 @@ pub struct Commits {
     pub runs: Vec<Run>,
     /// From a server: the region sequence up to which the receiver then has all of what it follows.
     pub up_to: Option<u64>,
-    /// From a server: the hash of the entry at that place, for [`Hello::mark`].
-    pub mark: Option<Hash>,
+    /// From a server: the entry at that place, for [`Hello::mark`].
+    pub mark: Option<ProvenHash>,
 }
 
 /// How far a device's own commits are safe. Never goes back within a server's incarnation.
@@ -282,7 +336,7 @@ struct CommitsWire {
     #[n(1)]
     up_to: Option<u64>,
     #[n(2)]
-    mark: Option<ByteArray<32>>,
+    mark: Option<ByteArray<64>>,
 }
 
 impl Frame {
@@ -300,6 +354,9 @@ impl Frame {
             }
             Self::Ack(f) => (3, to_vec(f)),
             Self::Goodbye(f) => (4, to_vec(f)),
+            Self::Offer(f) => (5, to_vec(f)),
+            Self::Wanted(f) => (6, to_vec(f)),
+            Self::Taken(f) => (7, to_vec(f)),
         };
         if body.len() > BODY_BYTES_MAX {
             return Err(FrameError::Length(body.len()));
@@ -343,6 +400,9 @@ impl Frame {
             2 => Self::Commits(commits(from_slice(body)?)?),
             3 => Self::Ack(from_slice(body)?),
             4 => Self::Goodbye(from_slice(body)?),
+            5 => Self::Offer(from_slice(body)?),
+            6 => Self::Wanted(from_slice(body)?),
+            7 => Self::Taken(from_slice(body)?),
             kind if kind & SKIPPABLE != 0 => return Ok(None),
             kind => return Err(FrameError::Type(*kind)),
         };
@@ -356,6 +416,11 @@ impl Frame {
             Self::Hello(hello) if hello.earlier.as_ref().is_some_and(|all| all.len() > CHECKPOINTS_MAX) => {
                 Err(FrameError::Bounds("too many checkpoints"))
             }
+            Self::Offer(offer) if offer.lines.len() > OFFERED_MAX => Err(FrameError::Bounds("too many histories")),
+            Self::Offer(offer) if offer.lines.iter().any(|line| line.checkpoints.len() > CHECKPOINTS_MAX) => {
+                Err(FrameError::Bounds("too many checkpoints"))
+            }
+            Self::Wanted(wanted) if wanted.lines.len() > OFFERED_MAX => Err(FrameError::Bounds("too many histories")),
             Self::Goodbye(bye) if bye.message.len() > MESSAGE_BYTES_MAX => Err(FrameError::Bounds("too long a message")),
             _ => Ok(()),
         }

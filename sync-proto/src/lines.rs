@@ -53,26 +53,29 @@ pub enum LinesError<E> {
     Look(E),
 }
 
-/// Which line has most of a run; none when the run begins an origin of which nothing is here.
+/// Which lines have most of a run, one or several that have as much of it; none when the run begins an origin of which nothing is here. Only its
+/// seal tells several apart: they differ in scopes that do not occur in the run.
 ///
 /// # Errors
 /// When the run begins where no line is.
-pub fn agree<L: Lines>(lines: &L, run: &Run) -> Result<Option<Agreement>, LinesError<L::Error>> {
+pub fn agree<L: Lines>(lines: &L, run: &Run) -> Result<Vec<Agreement>, LinesError<L::Error>> {
     let chains = lines.chains();
-    let mut best: Option<Agreement> = None;
+    let mut best: Vec<Agreement> = Vec::new();
+    let rank = |a: &Agreement| (a.known, a.leaves_after.is_none());
     for (line, chain) in chains.iter().enumerate() {
         let Some(found) = agreement(lines, line, chain, run)? else { continue };
-        let rank = |a: &Agreement| (a.known, a.leaves_after.is_none());
-        if best.as_ref().is_none_or(|best| rank(&found) > rank(best)) {
-            best = Some(found);
+        let known = best.first().map(rank);
+        if known.is_none_or(|known| rank(&found) > known) {
+            best = vec![found];
+        } else if known == Some(rank(&found)) {
+            best.push(found);
         }
     }
     let begins = || run.before.iter().all(|(scope, head)| *head == Head { seq: 0, hash: genesis(run.origin, scope) });
-    match best {
-        Some(best) => Ok(Some(best)),
-        None if chains.is_empty() && begins() => Ok(None),
-        None => Err(LinesError::Gap),
+    if best.is_empty() && !(chains.is_empty() && begins()) {
+        return Err(LinesError::Gap);
     }
+    Ok(best)
 }
 
 /// How far a run agrees with one line; none when it does not begin on it.

@@ -17,7 +17,10 @@ use std::collections::VecDeque;
 use journal::Hash;
 
 use crate::batch::Run;
-use crate::frame::{Ack, CHECKPOINTS_MAX, Checkpoint, Commits, Cursor, Frame, Goodbye, Hello, Mark, Reason, Verdict, Welcome};
+use crate::frame::{
+    Ack, CHECKPOINTS_MAX, Checkpoint, Commits, Cursor, Frame, Goodbye, Hello, Mark, Offer, Offered, ProvenHash, Reason, Taken,
+    Verdict, Wanted, Welcome,
+};
 
 /// The protocol versions this build speaks, oldest and newest.
 pub const VERSIONS: (u16, u16) = (1, 1);
@@ -106,11 +109,15 @@ pub enum DeviceEvent {
         runs: Vec<Run>,
         /// The region sequence that everything followed is then at.
         up_to: u64,
-        /// The hash of the entry there, when the server says it.
-        mark: Option<Hash>,
+        /// The entry there, when the server says it.
+        mark: Option<ProvenHash>,
     },
     /// Own commits are safe up to here.
     Acked(Ack),
+    /// The server lacks some of what was offered: bring it with [`DeviceSession::bring`].
+    Wanted(Wanted),
+    /// What became of the run that was brought last.
+    Taken(Taken),
 }
 
 /// The device's end.
@@ -122,6 +129,7 @@ pub struct DeviceSession {
     head: u64,
     sent: u64,
     acked: Ack,
+    offered: bool,
 }
 
 impl DeviceSession {
@@ -148,6 +156,7 @@ impl DeviceSession {
             head,
             sent: 0,
             acked: Ack::default(),
+            offered: false,
         }
     }
 
@@ -171,10 +180,20 @@ impl DeviceSession {
                 Ok(())
             }
             Frame::Ack(ack) if self.welcomed => self.handle_ack(ack),
+            Frame::Wanted(wanted) if self.offered => {
+                self.events.push_back(DeviceEvent::Wanted(wanted));
+                Ok(())
+            }
+            Frame::Taken(taken) if self.offered => {
+                self.events.push_back(DeviceEvent::Taken(taken));
+                Ok(())
+            }
             Frame::Welcome(_) => Err(SessionError::OutOfTurn("a welcome")),
             Frame::Commits(_) => Err(SessionError::OutOfTurn("a run of commits")),
             Frame::Ack(_) => Err(SessionError::OutOfTurn("an acknowledgement")),
             Frame::Hello(_) => Err(SessionError::OutOfTurn("a greeting")),
+            Frame::Offer(_) => Err(SessionError::OutOfTurn("an offer")),
+            Frame::Wanted(_) | Frame::Taken(_) => Err(SessionError::OutOfTurn("an answer to an offer")),
         }
     }
 
@@ -202,6 +221,17 @@ impl DeviceSession {
     /// Sends a run that ends with commit `last`.
     pub fn send(&mut self, run: Run, last: u64) {
         self.sent = self.sent.max(last);
+        self.frames.push_back(Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None }));
+    }
+
+    /// Offers what this device has of others, once a connection.
+    pub fn offer(&mut self, lines: Vec<Offered>) {
+        self.offered = true;
+        self.frames.push_back(Frame::Offer(Offer { lines }));
+    }
+
+    /// Sends a run of others that was wanted; the next one when the server has said what became of it.
+    pub fn bring(&mut self, run: Run) {
         self.frames.push_back(Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None }));
     }
 
@@ -235,6 +265,10 @@ pub enum ServerEvent {
     Greeted(Hello),
     /// A device's own commits arrived: verify and store them, then call [`ServerSession::stored`].
     Received(Run),
+    /// A device says what it has of others: answer with [`ServerSession::want`].
+    Offered(Vec<Offered>),
+    /// Commits of another device arrived, which were wanted: answer with [`ServerSession::taken`].
+    Brought(Run),
 }
 
 /// The server's end.
@@ -267,9 +301,20 @@ impl ServerSession {
                 Ok(())
             }
             Frame::Commits(Commits { runs, up_to: None, .. }) if self.welcomed => {
-                self.events.extend(runs.into_iter().map(ServerEvent::Received));
+                let own = self.hello.as_ref().map(|hello| hello.incarnation);
+                let event = |run: Run| match Some(run.origin.incarnation) == own {
+                    true => ServerEvent::Received(run),
+                    false => ServerEvent::Brought(run),
+                };
+                self.events.extend(runs.into_iter().map(event));
                 Ok(())
             }
+            Frame::Offer(offer) if self.welcomed => {
+                self.events.push_back(ServerEvent::Offered(offer.lines));
+                Ok(())
+            }
+            Frame::Offer(_) => Err(SessionError::OutOfTurn("an offer")),
+            Frame::Wanted(_) | Frame::Taken(_) => Err(SessionError::OutOfTurn("an answer to an offer")),
             Frame::Hello(_) => Err(SessionError::OutOfTurn("a greeting")),
             Frame::Commits(_) => Err(SessionError::OutOfTurn("a run of commits")),
             Frame::Welcome(_) => Err(SessionError::OutOfTurn("a welcome")),
@@ -305,8 +350,18 @@ impl ServerSession {
         }
     }
 
+    /// Says what of an offer is lacking here.
+    pub fn want(&mut self, lines: Vec<(u32, u64)>) {
+        self.frames.push_back(Frame::Wanted(Wanted { lines }));
+    }
+
+    /// Says what became of a run that was wanted.
+    pub fn taken(&mut self, commit: Option<u64>) {
+        self.frames.push_back(Frame::Taken(Taken { commit }));
+    }
+
     /// Sends others' commits.
-    pub fn send(&mut self, runs: Vec<Run>, up_to: u64, mark: Option<Hash>) {
+    pub fn send(&mut self, runs: Vec<Run>, up_to: u64, mark: Option<ProvenHash>) {
         self.frames.push_back(Frame::Commits(Commits { runs, up_to: Some(up_to), mark }));
     }
 

@@ -125,8 +125,11 @@ impl Authority {
 
     /// The server's device id, which follows from its key: a server that lost its log is still the one that its devices know.
     pub fn server_device(&self) -> DeviceId {
-        let hash: [u8; 32] =
-            Sha256::new().chain_update(b"evertill/server/1").chain_update(self.seal_key.verifying_key().to_bytes()).finalize().into();
+        let hash: [u8; 32] = Sha256::new()
+            .chain_update(b"evertill/server/1")
+            .chain_update(self.seal_key.verifying_key().to_bytes())
+            .finalize()
+            .into();
         DeviceId(uuid::Builder::from_custom_bytes(*hash.first_chunk().expect("a hash has 32 bytes")).into_uuid())
     }
 

@@ -73,6 +73,15 @@ pub struct CentralRow {
     pub row: FeedRow,
 }
 
+/// Up to where the rows of a region are durable in the central store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// The `region_seq` of its last row; 0 when it has none.
+    pub region_seq: u64,
+    /// That row's hash, when the store kept it: a log that has something else there was put back from a backup.
+    pub hash: Option<[u8; 32]>,
+}
+
 /// What other regions, or former incarnations of this one, brought.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Brought {
@@ -142,11 +151,11 @@ pub trait CentralStore: Send + Sync {
         rows: &[FeedRow],
     ) -> impl Future<Output = Result<Appended, CentralError>> + Send;
 
-    /// The region's position: the `region_seq` up to which its rows are durable here; 0 when it has none.
+    /// The region's position: up to where its rows are durable here.
     ///
     /// # Errors
     /// When the store does not answer.
-    fn position(&self, region: [u8; 16]) -> impl Future<Output = Result<u64, CentralError>> + Send;
+    fn position(&self, region: [u8; 16]) -> impl Future<Output = Result<Position, CentralError>> + Send;
 
     /// Entries after a place of the store that another region than this one brought first, at most so many.
     ///

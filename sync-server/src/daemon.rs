@@ -16,9 +16,9 @@ use crate::central::feed;
 use crate::central::{CentralError, CentralStore, Contact, Postgres, lag, projector};
 use crate::config::Config;
 use crate::hub::Hub;
-use crate::log_source::LogSource;
 use crate::import::Importer;
 use crate::live::{self, Live};
+use crate::log_source::LogSource;
 use crate::metrics::{Metrics, MetricsServer, Now};
 use crate::quic::{Quic, QuicError};
 use crate::refill;
@@ -202,7 +202,8 @@ pub async fn run(
     let now = move || Now { devices_connected: connected.connected().len(), log_entries: grown.get(), fed: *seen.borrow() };
     tasks.spawn(metrics_server.run(hub.metrics().clone(), config.data.clone(), now, ending.clone()));
     tasks.spawn(live::follow_figures(live, central.clone(), ending.clone()));
-    tasks.spawn(follow_central(hub.clone(), central, filling, fed, ending.clone()));
+    tasks.spawn(refill::watch(hub.clone(), filling, ending.clone()));
+    tasks.spawn(follow_central(hub.clone(), central, fed, ending.clone()));
     let devices = tokio::spawn(quic.run(endpoint, stop.clone()));
     tracing::info!(
         event = "started",
@@ -279,13 +280,7 @@ async fn watch_central(central: &Postgres, metrics: &Metrics) {
 }
 
 /// Feeds and projects, from when the central database is there and migrated.
-async fn follow_central(
-    hub: Hub,
-    central: Postgres,
-    env: Arc<dyn Env>,
-    fed: watch::Sender<u64>,
-    stop: watch::Receiver<bool>,
-) {
+async fn follow_central(hub: Hub, central: Postgres, fed: watch::Sender<u64>, stop: watch::Receiver<bool>) {
     let work = async {
         while let Err(error) = central.migrate().await {
             tracing::warn!(%error, "the central database cannot be prepared; tills go on, this is tried again");
@@ -295,7 +290,7 @@ async fn follow_central(
         tokio::join!(
             feed::run(source, central.clone(), stop.clone()),
             projector::run(central.clone(), stop.clone()),
-            refill::run(hub.clone(), central.clone(), env, stop.clone()),
+            refill::run(hub.clone(), central.clone(), stop.clone()),
             tell_contacts(&hub, &central),
         )
     };

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::live::{Live, SaleTeller};
 use crate::metrics::Metrics;
 use crate::posted::{Post, Posted};
-use crate::region::{AdmitError, Admitted, AuthorError, Region, RegionError};
+use crate::region::{AdmitError, Admitted, AuthorError, Region, RegionError, Sender};
 
 /// How many jobs may wait for the owner; more wait in their connections.
 const JOBS_MAX: usize = 1_024;
@@ -44,7 +44,7 @@ type Work = Box<dyn FnOnce(&mut Region) + Send>;
 type Done = oneshot::Sender<Result<Admitted, HubError>>;
 
 enum Job {
-    Admit { sender: DeviceId, run: Run, done: Done },
+    Admit { sender: Sender, run: Run, done: Done },
     With(Work),
 }
 
@@ -129,7 +129,19 @@ impl Hub {
         let counted = metrics.clone();
         let sales = SaleTeller::new(live.clone(), now_ms);
         let owner = own(region, inbox, growing, counted, sales);
-        (Self { jobs, grown, central: Arc::new(Post::new(Arc::default())), heard: Arc::default(), metrics, region: id, regressed, live }, owner)
+        (
+            Self {
+                jobs,
+                grown,
+                central: Arc::new(Post::new(Arc::default())),
+                heard: Arc::default(),
+                metrics,
+                region: id,
+                regressed,
+                live,
+            },
+            owner,
+        )
     }
 
     /// The metrics of this server.
@@ -147,8 +159,11 @@ impl Hub {
         self.region.reader()
     }
 
-    /// Notes that the log was put back from a backup. [`crate::refill`] sees to it.
-    pub fn regressed(&self) {
+    /// Notes that the log of a region was put back from a backup. [`crate::refill`] sees to it. Of one that has gone on anew since it is no news.
+    pub fn regressed(&self, region: [u8; 16]) {
+        if region != self.region() {
+            return;
+        }
         let renewed = self.renewals();
         // Once is enough, until it was seen to.
         self.regressed.noticed.modify(|noticed| std::mem::replace(noticed, renewed + 1) <= renewed);
@@ -185,7 +200,7 @@ impl Hub {
     ///
     /// # Errors
     /// A run that is refused, a log that refuses, or a server that stops.
-    pub async fn admit(&self, sender: DeviceId, run: Run) -> Result<Admitted, HubError> {
+    pub async fn admit(&self, sender: Sender, run: Run) -> Result<Admitted, HubError> {
         let (done, answer) = oneshot::channel();
         self.jobs.send(Job::Admit { sender, run, done }).await.map_err(|_| HubError::Stopped)?;
         answer.await.map_err(|_| HubError::Stopped)?
@@ -299,7 +314,7 @@ async fn own<F: Fn() -> u64>(
 
 fn admit<F: Fn() -> u64>(
     region: &mut Region,
-    waiting: &mut Vec<(DeviceId, Run, Done)>,
+    waiting: &mut Vec<(Sender, Run, Done)>,
     metrics: &Metrics,
     sales: &mut SaleTeller<F>,
 ) {
@@ -322,7 +337,7 @@ fn admit<F: Fn() -> u64>(
             for (result, (sender, entries, done)) in results.into_iter().zip(answers) {
                 if let Err(error) = &result {
                     metrics.refused(error, entries);
-                    tracing::warn!(event = "entries_refused", device = %sender, entries, %error, "entries of a device are refused");
+                    tracing::warn!(event = "entries_refused", device = %sender.device(), entries, %error, "entries of a device are refused");
                 }
                 let _ = done.send(result.map_err(HubError::from));
             }

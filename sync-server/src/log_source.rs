@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use journal::{Entry, Origin};
 use tokio::sync::watch;
 
-use crate::central::FeedRow;
 use crate::central::feed::FeedSource;
+use crate::central::{FeedRow, Position};
 use crate::hub::Hub;
 use crate::posted::Posted;
 use crate::region::{LogRow, Region, RegionError};
@@ -62,12 +62,23 @@ impl FeedSource for LogSource {
         }
     }
 
+    async fn is_the_log_of(&mut self, position: Position) -> bool {
+        let Position { region_seq, hash } = position;
+        let region = self.hub.region();
+        let here = self.hub.with(move |log| Ok::<_, RegionError>((log.last_seq(), log.hash_of_place(region_seq)?))).await;
+        let is_it = match here {
+            Ok(Ok((last, here))) => region_seq <= last && (hash.is_none() || region_seq == 0 || here == hash),
+            // What cannot be read now says nothing.
+            Ok(Err(_)) | Err(_) => return false,
+        };
+        if !is_it {
+            self.hub.regressed(region);
+        }
+        is_it
+    }
+
     fn fed(&self, region_seq: u64) {
         self.fed.send_replace(region_seq);
-        if region_seq > self.grown.get() {
-            // The central store has more of this log than there is: the log was put back from a backup.
-            return self.hub.regressed();
-        }
         let (hub, told_to) = (self.hub.clone(), self.told_to.clone());
         tokio::spawn(async move {
             let news = move |region: &mut Region| {

@@ -221,6 +221,7 @@ fn reason(error: &AdmitError) -> &'static str {
         AdmitError::Change => "change",
         AdmitError::Gap { .. } => "gap",
         AdmitError::TooManyHistories => "too_many_histories",
+        AdmitError::Regressed => "regressed",
         AdmitError::Entry(_) => "entry",
         AdmitError::Chain(_) => "chain",
         AdmitError::Region(_) => "log",

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ mod stream;
 const HANDSHAKES_MAX: usize = 256;
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Incarnations of one device that may be connected at once: it and its copies.
+const CONNECTIONS_OF_DEVICE_MAX: usize = 8;
 /// How long a silent connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
@@ -46,7 +49,16 @@ pub struct Quic {
     pub authority: Arc<Authority>,
     /// Time and randomness.
     pub env: Arc<dyn Env>,
-    live: Arc<Mutex<BTreeMap<(DeviceId, Incarnation), Connection>>>,
+    live: Arc<Mutex<BTreeMap<(DeviceId, Incarnation), Connected>>>,
+    connected_so_far: Arc<AtomicU64>,
+}
+
+/// A connection of an incarnation.
+#[derive(Debug)]
+struct Connected {
+    /// Which of all connections it is, in the order in which they greeted.
+    order: u64,
+    connection: Connection,
 }
 
 /// Why the QUIC face did not start.
@@ -63,7 +75,7 @@ pub enum QuicError {
 impl Quic {
     /// The QUIC face of a hub.
     pub fn new(hub: Hub, authority: Arc<Authority>, env: Arc<dyn Env>) -> Self {
-        Self { hub, authority, env, live: Arc::default() }
+        Self { hub, authority, env, live: Arc::default(), connected_so_far: Arc::default() }
     }
 
     /// An endpoint on a UDP socket of the machine.
@@ -195,13 +207,25 @@ impl Quic {
     /// Notes the connection of an incarnation, for as long as the answer is kept. An older one of the same incarnation ends: either its device has
     /// given it up already, or two machines are one device.
     fn take_over(&self, device: DeviceId, incarnation: Incarnation, connection: &Connection) -> Present {
-        if let Some(older) = self.live().insert((device, incarnation), connection.clone()) {
-            older.close(VarInt::from_u32(CLOSED_REPLACED), b"another connection of this device took over");
+        let order = self.connected_so_far.fetch_add(1, Ordering::Relaxed);
+        let connected = Connected { order, connection: connection.clone() };
+        if let Some(older) = self.live().insert((device, incarnation), connected) {
+            older.connection.close(VarInt::from_u32(CLOSED_REPLACED), b"another connection of this device took over");
         }
+        let mut live = self.live();
+        let of_device = live.range((device, [0; 16])..=(device, [0xff; 16]));
+        let order: Vec<_> = of_device.map(|(of, connected)| (connected.order, *of)).collect();
+        if order.len() > CONNECTIONS_OF_DEVICE_MAX
+            && let Some((_, oldest)) = order.into_iter().min()
+            && let Some(older) = live.remove(&oldest)
+        {
+            older.connection.close(VarInt::from_u32(CLOSED_REPLACED), b"too many connections of this device");
+        }
+        drop(live);
         Present { quic: self.clone(), of: (device, incarnation), connection: connection.stable_id() }
     }
 
-    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<(DeviceId, Incarnation), Connection>> {
+    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<(DeviceId, Incarnation), Connected>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -224,7 +248,7 @@ struct Present {
 impl Drop for Present {
     fn drop(&mut self) {
         let mut live = self.quic.live();
-        if live.get(&self.of).is_some_and(|newest| newest.stable_id() == self.connection) {
+        if live.get(&self.of).is_some_and(|newest| newest.connection.stable_id() == self.connection) {
             live.remove(&self.of);
         }
     }

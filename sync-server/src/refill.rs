@@ -34,22 +34,34 @@ enum Failed {
     Author(#[from] AuthorError),
 }
 
-/// Keeps the log as full as the central store, until told to stop.
-pub async fn run<C: CentralStore>(hub: Hub, store: C, env: Arc<dyn Env>, mut stop: watch::Receiver<bool>) {
+/// Lets a log that was put back from a backup go on under a fresh incarnation as soon as that is noticed, whether the central store is there or not.
+pub async fn watch(hub: Hub, env: Arc<dyn Env>, mut stop: watch::Receiver<bool>) {
     let mut regressed = hub.regressions();
+    loop {
+        if regressed.get() > hub.renewals()
+            && let Err(error) = renew(&hub, &*env).await
+        {
+            tracing::error!(%error, "the log does not go on under a new incarnation; this is tried again");
+        }
+        let waits = regressed.get() > hub.renewals();
+        tokio::select! {
+            biased;
+            () = async { let _ = stop.wait_for(|stop| *stop).await; } => return,
+            changed = regressed.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK_EVERY), if waits => {}
+        }
+    }
+}
+
+/// Keeps the log as full as the central store, until told to stop.
+pub async fn run<C: CentralStore>(hub: Hub, store: C, mut stop: watch::Receiver<bool>) {
+    let mut regions = hub.regions();
     let mut reading = None;
     loop {
-        let look = async {
-            if regressed.get() > hub.renewals() {
-                renew(&hub, &*env).await?;
-                reading = None;
-            }
-            look(&hub, &store, &mut reading).await
-        };
         let again = tokio::select! {
             biased;
             () = async { let _ = stop.wait_for(|stop| *stop).await; } => return,
-            looked = look => looked,
+            looked = look(&hub, &store, &mut reading) => looked,
         };
         match again {
             Ok(true) => continue,
@@ -66,7 +78,13 @@ pub async fn run<C: CentralStore>(hub: Hub, store: C, env: Arc<dyn Env>, mut sto
         tokio::select! {
             biased;
             () = async { let _ = stop.wait_for(|stop| *stop).await; } => return,
-            changed = regressed.changed() => if changed.is_err() { return },
+            changed = regions.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                // The log began anew, and with it what was read.
+                reading = None;
+            }
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
@@ -120,6 +138,9 @@ async fn look<C: CentralStore>(hub: &Hub, store: &C, reading: &mut Option<Readin
 async fn renew(hub: &Hub, env: &dyn Env) -> Result<(), Failed> {
     let (incarnation, now_ms) = (random(env), env.unix_ms());
     hub.renew(incarnation, now_ms).await?;
-    tracing::warn!(event = "log_regressed", "the log was put back from a backup: it goes on under a new incarnation, and is filled again");
+    tracing::warn!(
+        event = "log_regressed",
+        "the log was put back from a backup: it goes on under a new incarnation, and is filled again"
+    );
     Ok(())
 }

@@ -9,11 +9,12 @@ use std::path::Path;
 use domain::ids::{DeviceId, StoreId};
 use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, Record};
 use journal::{
-    Body, ChainError, ChainedEntry, Entry, EntryError, Origin, OriginChain, Scope, VerifyingKey, View,
+    Body, ChainError, ChainedEntry, Entry, EntryError, Hash, Origin, OriginChain, ReceivedCommit, Scope, VerifyingKey, View,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::batch::Run;
-use sync_proto::frame::{Checkpoint, Mark};
+use sync_proto::frame::{Checkpoint, Mark, Offered, ProvenHash};
+use sync_proto::lines::Agreement;
 use sync_proto::scopes;
 
 mod author;
@@ -80,6 +81,9 @@ pub enum AdmitError {
         /// The last commit that is here.
         has: u64,
     },
+    /// It is of this log itself, and beyond its end: the log was put back from a backup.
+    #[error("this server's log has forgotten what it wrote: it goes on anew")]
+    Regressed,
     /// More histories of one origin than accidents make.
     #[error("this device has signed more histories than are kept")]
     TooManyHistories,
@@ -117,6 +121,24 @@ pub struct Device {
     pub public_key: [u8; 32],
 }
 
+/// Who sends a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// The device that wrote it.
+    Writer(DeviceId),
+    /// Another of its store, which was asked for it.
+    Bearer(DeviceId),
+}
+
+impl Sender {
+    /// The device at the other end.
+    pub fn device(self) -> DeviceId {
+        match self {
+            Self::Writer(device) | Self::Bearer(device) => device,
+        }
+    }
+}
+
 /// What became of a run that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admitted {
@@ -124,6 +146,8 @@ pub struct Admitted {
     pub commit: u64,
     /// Whether that is not the history of the origin that came first: the device was copied, or put back from a backup.
     pub is_fork: bool,
+    /// Whether anything of the run was new.
+    pub is_new: bool,
 }
 
 /// How far this log has the history of a device that greets.
@@ -236,7 +260,10 @@ impl Region {
     /// When SQLite refuses.
     pub fn renew(&mut self, incarnation: [u8; 16], now_ms: u64) -> Result<(), AuthorError> {
         self.in_transaction(|region| {
-            region.db.execute("UPDATE meta SET value = ?1 WHERE key = 'incarnation'", [incarnation]).map_err(RegionError::from)?;
+            region
+                .db
+                .execute("UPDATE meta SET value = ?1 WHERE key = 'incarnation'", [incarnation])
+                .map_err(RegionError::from)?;
             region.set_meta("central_read", 0)?;
             region.own.incarnation = incarnation;
             region.starting = Some(region.start_record());
@@ -253,17 +280,49 @@ impl Region {
         Ok(())
     }
 
-    /// The place and hash of an entry that a device may be asked for, to see whether it read this log or another.
+    /// The hash of the entry at a place of the log.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn mark(&self, region_seq: u64) -> Result<Option<Mark>, RegionError> {
-        let hash = self
-            .db
-            .prepare_cached("SELECT hash FROM entry WHERE region_seq = ?1")?
-            .query_row([region_seq], |row| row.get(0))
-            .optional()?;
-        Ok(hash.map(|hash| Mark { region_seq, hash }))
+    pub fn hash_of_place(&self, region_seq: u64) -> Result<Option<Hash>, RegionError> {
+        let mut select = self.db.prepare_cached("SELECT hash FROM entry WHERE region_seq = ?1")?;
+        Ok(select.query_row([region_seq], |row| row.get(0)).optional()?)
+    }
+
+    /// What a device is told of a place of this log, and gives back when it greets.
+    pub fn proven(&self, region_seq: u64, hash: &Hash) -> ProvenHash {
+        let mut proven = [0; 64];
+        let (said, proof) = proven.split_at_mut(32);
+        said.copy_from_slice(hash);
+        proof.copy_from_slice(self.proof(region_seq, hash).as_ref());
+        proven
+    }
+
+    /// Whether a device has read this log as it is. A mark that this server did not make says nothing.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn has_been_read(&self, mark: &Mark) -> Result<bool, RegionError> {
+        let Some((hash, proof)) = mark.proven.split_first_chunk::<32>() else { return Ok(true) };
+        let said = self.proof_of(mark.region_seq, hash);
+        if ring::hmac::verify(&self.mark_key(), &said, proof).is_err() {
+            tracing::warn!("a device greets with a mark that this server did not make");
+            return Ok(true);
+        }
+        Ok(self.hash_of_place(mark.region_seq)? == Some(*hash))
+    }
+
+    fn proof(&self, region_seq: u64, hash: &Hash) -> ring::hmac::Tag {
+        ring::hmac::sign(&self.mark_key(), &self.proof_of(region_seq, hash))
+    }
+
+    fn proof_of(&self, region_seq: u64, hash: &Hash) -> Vec<u8> {
+        [&self.own.incarnation[..], &region_seq.to_be_bytes(), hash].concat()
+    }
+
+    fn mark_key(&self) -> ring::hmac::Key {
+        let secret = [b"evertill/mark/1", &self.own_key.to_bytes()[..]].concat();
+        ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret)
     }
 
     /// The region sequence of the newest entry.
@@ -311,10 +370,10 @@ impl Region {
     ///
     /// # Errors
     /// When SQLite refuses; the log in memory is then read again from disk.
-    pub fn admit_all(&mut self, runs: Vec<(DeviceId, Run)>) -> Result<Vec<Result<Admitted, AdmitError>>, RegionError> {
+    pub fn admit_all(&mut self, runs: Vec<(Sender, Run)>) -> Result<Vec<Result<Admitted, AdmitError>>, RegionError> {
         // What is wrong with a run concerns its sender alone, and is found before the first row. A log that refuses a row leaves nothing.
         self.in_transaction(|region| {
-            let admit = |(sender, run)| match region.admit(sender, run) {
+            let admit = |(sender, run)| match region.admit_from(sender, run) {
                 Err(AdmitError::Region(error @ RegionError::Sqlite(_))) => Err(error),
                 answer => Ok(answer),
             };
@@ -325,11 +384,11 @@ impl Region {
     /// Runs `work` in one transaction and commits it. When anything fails, disk and memory are as before.
     fn in_transaction<T, E: From<RegionError>>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let sqlite = |e: rusqlite::Error| E::from(RegionError::from(e));
-        let commits_written = self.commits_written;
+        let (commits_written, own, starting) = (self.commits_written, self.own, self.starting.clone());
         self.db.execute_batch("BEGIN IMMEDIATE").map_err(sqlite)?;
         let done = work(self).and_then(|value| self.db.execute_batch("COMMIT").map(|()| value).map_err(sqlite));
         if done.is_err() {
-            self.commits_written = commits_written;
+            (self.commits_written, self.own, self.starting) = (commits_written, own, starting);
             if !self.db.is_autocommit() {
                 self.db.execute_batch("ROLLBACK").map_err(sqlite)?;
             }
@@ -337,6 +396,13 @@ impl Region {
             self.reload().map_err(E::from)?;
         }
         done
+    }
+
+    fn admit_from(&mut self, sender: Sender, run: Run) -> Result<Admitted, AdmitError> {
+        match sender {
+            Sender::Writer(device) => self.admit(device, run),
+            Sender::Bearer(device) => self.admit_brought(device, run),
+        }
     }
 
     /// Admits one run inside the open transaction.
@@ -353,6 +419,49 @@ impl Region {
         self.take_run(&key, kind, store, run)
     }
 
+    /// Admits what a device brings of others of its store, or of this server, inside the open transaction.
+    fn admit_brought(&mut self, bearer: DeviceId, run: Run) -> Result<Admitted, AdmitError> {
+        let store = self.devices.get(&bearer).ok_or(AdmitError::UnknownDevice(bearer))?.store;
+        let writer = DeviceId(uuid::Uuid::from_bytes(run.origin.device));
+        let is_ours = run.origin.device == self.own.device;
+        let (key, kind, of) = self.writer_of(run.origin)?.ok_or(AdmitError::UnknownDevice(writer))?;
+        if !is_ours && of != store {
+            return Err(AdmitError::NotTheSender(writer));
+        }
+        if !is_ours && run.commits.iter().flat_map(|commit| &commit.entries).any(|(_, bytes)| is_change(bytes)) {
+            return Err(AdmitError::Change);
+        }
+        let is_own = run.origin == self.own;
+        let admitted = self.take_run(&key, kind, of, run)?;
+        if is_own && admitted.is_new {
+            // What this log wrote itself comes back from outside: it was put back from a backup, and says so no more.
+            return Err(AdmitError::Regressed);
+        }
+        Ok(admitted)
+    }
+
+    /// Which of the histories that a device offers are lacking here, by their places, and after which commit.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn lacking(&self, bearer: DeviceId, offered: &[Offered]) -> Result<Vec<(u32, u64)>, RegionError> {
+        let store = self.devices.get(&bearer).and_then(|device| device.store);
+        let mut lacking = Vec::new();
+        for (at, line) in (0..).zip(offered) {
+            let origin = Origin { device: line.device, incarnation: line.incarnation };
+            let may_bring = match self.writer_of(origin)? {
+                Some((_, DeviceKind::Server, _)) => true,
+                Some((_, _, of)) => of == store,
+                None => false,
+            };
+            let position = self.position(origin, &line.checkpoints)?;
+            if may_bring && !position.is_whole {
+                lacking.push((at, position.commit));
+            }
+        }
+        Ok(lacking)
+    }
+
     /// Verifies a run of a writer and keeps what is new of it.
     fn take_run(
         &mut self,
@@ -367,32 +476,52 @@ impl Region {
             }
         }
         let origin = run.origin;
-        let agreement = self.agree(&run)?;
-        let mut chain = self.goes_on_from(origin, agreement)?;
-        let is_fork = agreement.is_some_and(|found| found.line > 0 || found.leaves_after.is_some());
-        let known = agreement.map_or(0, |found| found.known);
+        let agreed = self.agree(&run)?;
+        let known = agreed.first().map_or(0, |found| found.known);
         let rest: Vec<_> = run.commits.into_iter().skip(known).collect();
-        if rest.is_empty() {
-            return Ok(Admitted { commit: chain.commit, is_fork });
-        }
         let seals: Vec<_> = rest.iter().map(|c| c.seal.as_ref().map(|s| s.signature)).collect();
-        let commits = chain.verify(key, View::Whole, rest)?;
+        let mut candidates: Vec<Option<Agreement>> = agreed.into_iter().map(Some).collect();
+        if candidates.is_empty() {
+            candidates.push(None);
+        }
+        let (agreement, chain, commits) = self.first_that_verifies(origin, key, &candidates, rest)?;
+        let is_fork = agreement.is_some_and(|found| found.line > 0 || found.leaves_after.is_some());
+        if commits.is_empty() {
+            return Ok(Admitted { commit: chain.commit, is_fork, is_new: false });
+        }
         let row = self.row_for(origin, agreement, &commits[0][0].hash)?;
         for (entries, seal) in commits.iter().zip(&seals) {
             self.insert(origin, row, entries, seal.as_ref())?;
         }
-        let admitted = Admitted { commit: chain.commit, is_fork };
+        let admitted = Admitted { commit: chain.commit, is_fork, is_new: true };
         self.moved_on(row, chain);
         Ok(admitted)
     }
 
-    fn insert(
-        &mut self,
+    /// The first of several lines on which commits verify, with where it then stands.
+    #[expect(clippy::type_complexity, reason = "what one step finds and the next one keeps")]
+    fn first_that_verifies(
+        &self,
         origin: Origin,
-        row: i64,
-        entries: &[ChainedEntry],
-        seal: Option<&[u8; 64]>,
-    ) -> Result<(), RegionError> {
+        key: &VerifyingKey,
+        candidates: &[Option<Agreement>],
+        commits: Vec<ReceivedCommit>,
+    ) -> Result<(Option<Agreement>, OriginChain, Vec<Vec<ChainedEntry>>), AdmitError> {
+        let mut refused = AdmitError::Gap { has: self.chain(origin).commit };
+        for &agreement in candidates {
+            let mut chain = self.goes_on_from(origin, agreement)?;
+            if commits.is_empty() {
+                return Ok((agreement, chain, Vec::new()));
+            }
+            match chain.verify(key, View::Whole, commits.clone()) {
+                Ok(verified) => return Ok((agreement, chain, verified)),
+                Err(error) => refused = error.into(),
+            }
+        }
+        Err(refused)
+    }
+
+    fn insert(&mut self, origin: Origin, row: i64, entries: &[ChainedEntry], seal: Option<&[u8; 64]>) -> Result<(), RegionError> {
         self.commits_written += 1;
         for (at, entry) in entries.iter().enumerate() {
             let scope_id = self.scope_id(&entry.scope)?;

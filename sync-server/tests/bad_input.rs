@@ -318,7 +318,7 @@ const ROWS: &[Row] = &[
     ("Someone written into the directory by a till", |t, _| Says::Up(encoded(vec![t.next_by(&scopes::directory(), &t.key)])), "refused", "a device of its kind and store may not write into scope directory"),
     ("A sale in another store", |t, _| Says::Up(encoded(vec![t.next_by(&scopes::store(StoreId(uuid::Uuid::from_bytes([51; 16]))), &t.key)])), "refused", "a device of its kind and store may not write into scope store/…"),
     ("A document changed by a till", |t, _| Says::Up(encoded(vec![t.change()])), "refused", "a device of its kind may not change documents"),
-    ("The neighbour's commit sent as one's own", |_, n| Says::Up(encoded(vec![n.next(1)])), "protocol", "the run is not of the device and incarnation that greeted"),
+    ("The neighbour's commit sent as one's own", |_, n| Says::Up(encoded(vec![n.next(1)])), "protocol", "the run is not of the device and incarnation that greeted, nor was it asked for"),
 ];
 
 impl Till {

@@ -18,7 +18,7 @@ use sync_proto::scopes;
 use sync_server::hub::Hub;
 use sync_server::import::run::Door;
 use sync_server::import::{self, ImportError};
-use sync_server::region::{AdmitError, Admitted, DeskError, Position, Region, Writer};
+use sync_server::region::{AdmitError, Admitted, DeskError, Position, Region, Sender, Writer};
 use sync_server::web_api::{ImportState, ImportView};
 
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Shop {
     }
 
     fn admit_any(&mut self, till: &Till, run: Run) -> Result<Admitted, AdmitError> {
-        self.region.admit_all(vec![(till.id, run)]).expect("the log takes it").remove(0)
+        self.region.admit_all(vec![(Sender::Writer(till.id), run)]).expect("the log takes it").remove(0)
     }
 
     /// What a device has after it took everything that the server sends from `after` on, `bytes_max` at a time.
@@ -218,13 +218,17 @@ fn two_histories_of_one_till_are_both_kept() {
     till.sell(scope.clone(), 2);
     let otherwise = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor: None, software: "copy".into() });
     (0..4).for_each(|_| copy.write(scope.clone(), &otherwise));
-    let admitted = |commit, is_fork| Admitted { commit, is_fork };
+    let admitted = |commit, is_fork| Admitted { commit, is_fork, is_new: true };
     assert_eq!(shop.admit_any(&till, till.run(1, 5)).expect("its history"), admitted(5, false));
     let before = shop.region.last_seq();
-    assert_eq!(shop.admit_any(&copy, copy.run(2, 5)).expect("the copy's"), admitted(5, true), "the second and third commit are known");
+    assert_eq!(
+        shop.admit_any(&copy, copy.run(2, 5)).expect("the copy's"),
+        admitted(5, true),
+        "the second and third commit are known"
+    );
     assert_eq!(shop.region.last_seq(), before + 2);
     assert_eq!(shop.admit_any(&copy, copy.run(4, 7)).expect("and on"), admitted(7, true));
-    assert_eq!(shop.admit_any(&copy, copy.run(1, 7)).expect("again"), admitted(7, true));
+    assert_eq!(shop.admit_any(&copy, copy.run(1, 7)).expect("again"), Admitted { is_new: false, ..admitted(7, true) });
     till.sell(scope, 1);
     assert_eq!(shop.admit_any(&till, till.run(4, 6)).expect("the first goes on"), admitted(6, false));
     assert_eq!(shop.region.last_seq(), before + 5);
@@ -445,7 +449,7 @@ async fn a_till_is_answered_between_two_pieces_of_an_import() {
                     let (hub, run, sender, pieces) = (hub.clone(), till.run(sent, sent), till.id, pieces.clone());
                     waits.push(runtime.spawn(async move {
                         let before = pieces.load(Ordering::SeqCst);
-                        hub.admit(sender, run).await.expect("admitted");
+                        hub.admit(Sender::Writer(sender), run).await.expect("admitted");
                         pieces.load(Ordering::SeqCst) - before
                     }));
                     // One after the other: a later sale must not overtake an earlier one.

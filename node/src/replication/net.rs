@@ -94,11 +94,7 @@ impl Net {
     ///
     /// # Errors
     /// When the socket cannot be used.
-    pub fn on(
-        socket: Arc<dyn AsyncUdpSocket>,
-        runtime: Arc<dyn Runtime>,
-        seed: Option<[u8; 32]>,
-    ) -> Result<Self, NetError> {
+    pub fn on(socket: Arc<dyn AsyncUdpSocket>, runtime: Arc<dyn Runtime>, seed: Option<[u8; 32]>) -> Result<Self, NetError> {
         let mut config = quinn::EndpointConfig::default();
         config.rng_seed(seed);
         let endpoint = Endpoint::new_with_abstract_socket(config, None, socket, runtime).map_err(NetError::Socket)?;

@@ -1,7 +1,11 @@
 //! The histories of an origin ([`sync_proto::lines`]) on this disk: each under a row of its own.
 
-use journal::{Hash, Head, Origin, OriginChain, Scope};
+use std::collections::BTreeMap;
+
+use journal::chain::genesis;
+use journal::{Hash, Head, Origin, OriginChain, ReceivedCommit, Scope};
 use rusqlite::{Connection, OptionalExtension, params};
+use sync_proto::batch::{RUN_COMMITS_MAX, Run};
 use sync_proto::lines::Lines;
 
 use super::{StoreError, log};
@@ -33,6 +37,16 @@ pub fn of(db: &Connection, origin: Origin) -> Result<Vec<Line>, StoreError> {
     Ok(lines)
 }
 
+/// Every line of every origin, in the order in which they came.
+///
+/// # Errors
+/// A failure of SQLite, or a row that makes no sense.
+pub fn all(db: &Connection) -> Result<Vec<Line>, StoreError> {
+    let mut select = db.prepare_cached("SELECT id FROM origin ORDER BY id")?;
+    let rows: Vec<i64> = select.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+    rows.into_iter().map(|row| Ok(Line { row, parent: parent(db, row)?, chain: log::load_chain(db, row)? })).collect()
+}
+
 /// The line that a row's leaves, and after which commit; none for an origin's own.
 ///
 /// # Errors
@@ -50,8 +64,7 @@ pub fn parent(db: &Connection, row: i64) -> Result<Option<(i64, u64)>, StoreErro
 /// # Errors
 /// A failure of SQLite.
 pub fn root(db: &Connection, row: i64) -> Result<i64, StoreError> {
-    let found =
-        db.prepare_cached("SELECT root FROM line WHERE origin = ?")?.query_row([row], |r| r.get(0)).optional()?;
+    let found = db.prepare_cached("SELECT root FROM line WHERE origin = ?")?.query_row([row], |r| r.get(0)).optional()?;
     Ok(found.unwrap_or(row))
 }
 
@@ -63,8 +76,12 @@ pub fn begin(db: &Connection, leaves: &Line, after: u64, first: &Hash) -> Result
     let device = leaves.chain.origin.device;
     db.prepare_cached("INSERT INTO origin (device, incarnation) VALUES (?, ?)")?.execute(params![device, &first[..16]])?;
     let row = db.last_insert_rowid();
-    db.prepare_cached("INSERT INTO line (origin, root, parent, after_commit) VALUES (?, ?, ?, ?)")?
-        .execute(params![row, root(db, leaves.row)?, leaves.row, after])?;
+    db.prepare_cached("INSERT INTO line (origin, root, parent, after_commit) VALUES (?, ?, ?, ?)")?.execute(params![
+        row,
+        root(db, leaves.row)?,
+        leaves.row,
+        after
+    ])?;
     Ok(row)
 }
 
@@ -85,17 +102,97 @@ pub fn chain_after(db: &Connection, line: &Line, commit: u64) -> Result<OriginCh
 
 /// The head of a scope after a commit, at or before a place.
 fn head_after(db: &Connection, row: i64, scope: &Scope, up_to: u64, commit: u64) -> Result<Option<Head>, StoreError> {
-    let found = db
-        .prepare_cached(
-            "SELECT seq, hash FROM entry WHERE origin = ?1 AND scope = (SELECT id FROM scope WHERE name = ?2)
-                 AND seq <= ?3 AND commit_no <= ?4 ORDER BY seq DESC LIMIT 1",
-        )?
-        .query_row(params![row, scope.as_str(), up_to, commit], |r| Ok(Head { seq: r.get(0)?, hash: r.get(1)? }))
-        .optional()?;
+    let mut at = db.prepare_cached(
+        "SELECT seq, hash, commit_no FROM entry WHERE origin = ?1 AND scope = (SELECT id FROM scope WHERE name = ?2)
+             AND seq <= ?3 ORDER BY seq DESC LIMIT 1",
+    )?;
+    let mut newest = |seq: u64| {
+        at.query_row(params![row, scope.as_str(), seq], |r| Ok((Head { seq: r.get(0)?, hash: r.get(1)? }, r.get::<_, u64>(2)?)))
+            .optional()
+    };
+    // Commits ascend with sequence numbers, so it is found by halves.
+    let (mut found, mut low, mut high) = (None, 1, up_to);
+    let mut probe = high;
+    while low <= high {
+        match newest(probe)? {
+            // Nothing of this row is there any more: what is before it is its parent's.
+            None => low = probe + 1,
+            Some((head, of)) if of <= commit => {
+                found = Some(head);
+                low = probe + 1;
+            }
+            Some((head, _)) => high = head.seq - 1,
+        }
+        probe = low + high.saturating_sub(low) / 2;
+    }
     match (found, parent(db, row)?) {
         (None, Some((parent, after))) => head_after(db, parent, scope, up_to, commit.min(after)),
         (found, _) => Ok(found),
     }
+}
+
+/// The rows of a line with the last commit of each that is of it: its own, and those of the lines that it leaves, back to the origin's own.
+fn rows_of(db: &Connection, line: &Line) -> Result<Vec<(i64, u64)>, StoreError> {
+    let mut rows = vec![(line.row, line.chain.commit)];
+    let mut least = u64::MAX;
+    let mut row = line.row;
+    while let Some((above, after)) = parent(db, row)? {
+        least = least.min(after);
+        rows.push((above, least));
+        row = above;
+    }
+    Ok(rows)
+}
+
+/// Commits of a line after `after`, as many as fit but at least up to the first seal; none when there are no more.
+///
+/// It looks through all that is here of the origin: for the rare moments in which others ask for it.
+///
+/// # Errors
+/// A failure of SQLite, or a row that makes no sense.
+pub fn run_after(db: &Connection, line: &Line, after: u64, bytes_max: usize) -> Result<Option<Run>, StoreError> {
+    let lines = LinesOf { db, lines: std::slice::from_ref(line) };
+    let mut run = Run { origin: line.chain.origin, before: BTreeMap::new(), commits: Vec::new() };
+    let (mut bytes, mut sealed, mut open) = (0, 0, None);
+    'rows: for (row, last) in rows_of(db, line)?.into_iter().rev().filter(|(_, last)| *last > after) {
+        let mut select = db.prepare_cached(
+            "SELECT s.name, e.seq, e.commit_no, e.bytes, e.seal FROM entry e JOIN scope s ON s.id = e.scope
+             WHERE e.origin = ?1 AND e.commit_no > ?2 AND e.commit_no <= ?3 ORDER BY e.commit_no, e.id",
+        )?;
+        let mut found = select.query(params![row, after, last])?;
+        while let Some(r) = found.next()? {
+            let scope = Scope::new(r.get::<_, String>(0)?).map_err(|_| StoreError::Damaged("a scope name"))?;
+            let (seq, number, entry): (u64, u64, Vec<u8>) = (r.get(1)?, r.get(2)?, r.get(3)?);
+            if open != Some(number) {
+                let full = bytes + entry.len() > bytes_max || run.commits.len() >= RUN_COMMITS_MAX;
+                if sealed > 0 && full {
+                    break 'rows;
+                }
+                run.commits.push(ReceivedCommit { entries: Vec::new(), seal: None });
+                open = Some(number);
+            }
+            if !run.before.contains_key(&scope) {
+                let hash = match seq {
+                    1 => genesis(run.origin, &scope),
+                    seq => lines.hash_on(0, &scope, seq - 1)?.ok_or(StoreError::Damaged("a gap in a chain"))?,
+                };
+                run.before.insert(scope.clone(), Head { seq: seq - 1, hash });
+            }
+            bytes += entry.len();
+            let Some(commit) = run.commits.last_mut() else { continue };
+            commit.entries.push((scope, entry));
+            commit.seal = r.get::<_, Option<Vec<u8>>>(4)?.map(|seal| log::decode_seal(&seal)).transpose()?;
+            if commit.seal.is_some() {
+                sealed = run.commits.len();
+            }
+        }
+    }
+    run.commits.truncate(sealed);
+    // The chain carries the last seal back over the commits before it.
+    if let Some((_, before)) = run.commits.split_last_mut() {
+        before.iter_mut().for_each(|commit| commit.seal = None);
+    }
+    Ok((!run.commits.is_empty()).then_some(run))
 }
 
 /// The lines of one origin as a look into them needs them.

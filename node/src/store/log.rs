@@ -302,9 +302,25 @@ pub fn region(db: &Connection) -> Result<Option<[u8; 16]>, StoreError> {
 /// # Errors
 /// A failure of SQLite.
 pub fn mark(db: &Connection) -> Result<Option<Mark>, StoreError> {
-    let bytes: Option<Vec<u8>> =
-        db.query_row("SELECT value FROM meta WHERE key = 'region_mark'", [], |r| r.get(0)).optional()?;
+    let bytes: Option<Vec<u8>> = db.query_row("SELECT value FROM meta WHERE key = 'region_mark'", [], |r| r.get(0)).optional()?;
     Ok(bytes.and_then(|bytes| minicbor::decode(&bytes).ok()))
+}
+
+/// The server incarnation that was told what this device has of others.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn offered(db: &Connection) -> Result<Option<[u8; 16]>, StoreError> {
+    Ok(db.query_row("SELECT value FROM meta WHERE key = 'offered'", [], |r| r.get(0)).optional()?)
+}
+
+/// Notes that a server incarnation has what this device has of others.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn set_offered(db: &Connection, region: [u8; 16]) -> Result<(), StoreError> {
+    db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('offered', ?)", params![region])?;
+    Ok(())
 }
 
 /// Notes what was read last of the server's log.
@@ -378,7 +394,7 @@ fn encode_seal(seal: &Seal) -> Vec<u8> {
     out
 }
 
-fn decode_seal(bytes: &[u8]) -> Result<Seal, StoreError> {
+pub(super) fn decode_seal(bytes: &[u8]) -> Result<Seal, StoreError> {
     let damaged = StoreError::Damaged("a seal");
     let Some((signature, foreign)) = bytes.split_first_chunk::<64>() else { return Err(damaged) };
     if foreign.is_empty() {

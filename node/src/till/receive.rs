@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use domain::ids::DeviceId;
 use domain::record::DeviceKind;
-use journal::{Body, ChainError, ChainedEntry, Hash, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
+use journal::{Body, ChainError, ChainedEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
 use rusqlite::Connection;
 use sync_proto::batch::Run;
-use sync_proto::frame::{Checkpoint, Mark};
+use sync_proto::frame::{Checkpoint, Mark, OFFERED_MAX, Offered, ProvenHash};
 use sync_proto::lines::{self, LINES_MAX, LinesError};
 use sync_proto::scopes;
-use sync_proto::session::checkpoints;
+use sync_proto::session::checkpoints as checkpoints_of;
 use uuid::Uuid;
 
 use super::{Earlier, FromDisk, LEAD_MS_MAX, Link, Till};
@@ -40,13 +40,13 @@ pub enum LinkChange {
 pub struct Place {
     /// Its region sequence.
     pub region_seq: u64,
-    /// The hash of the entry there, when the server says it.
-    pub hash: Option<Hash>,
+    /// The entry there, when the server says it, for it to be given back.
+    pub mark: Option<ProvenHash>,
 }
 
 impl From<u64> for Place {
     fn from(region_seq: u64) -> Self {
-        Self { region_seq, hash: None }
+        Self { region_seq, mark: None }
     }
 }
 
@@ -157,7 +157,61 @@ impl Till {
         let line = Line { row: e.row, parent: None, chain: e.chain.clone() };
         let db = self.db()?;
         let at = |commit| Ok(Checkpoint { commit, digest: store::lines::chain_after(db, &line, commit)?.digest() });
-        checkpoints(e.chain.commit).map(at).collect()
+        checkpoints_of(e.chain.commit).map(at).collect()
+    }
+
+    /// What this device has of others, when the server's log began anew since it was asked last: histories that it may be the only one to have.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn offers(&self) -> Result<Vec<Line>, StoreError> {
+        if self.from_disk.region.is_none() || log::offered(self.db()?)? == self.from_disk.region {
+            return Ok(Vec::new());
+        }
+        let mut lines = store::lines::all(self.db()?)?;
+        // What this device wrote itself it brings under its own name.
+        let own = self.identity.device();
+        lines.retain(|line| line.chain.commit > 0 && (line.chain.origin.device != *own.as_bytes() || line.parent.is_some()));
+        lines.reverse();
+        lines.truncate(OFFERED_MAX);
+        Ok(lines)
+    }
+
+    /// A history as it is offered.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn offered(&self, line: &Line) -> Result<Offered, StoreError> {
+        let db = self.db()?;
+        let at =
+            |commit| Ok::<_, StoreError>(Checkpoint { commit, digest: store::lines::chain_after(db, line, commit)?.digest() });
+        let mut checkpoints = vec![Checkpoint { commit: line.chain.commit, digest: line.chain.digest() }];
+        for commit in checkpoints_of(line.chain.commit).skip(1) {
+            checkpoints.push(at(commit)?);
+        }
+        let Origin { device, incarnation } = line.chain.origin;
+        Ok(Offered { device, incarnation, checkpoints })
+    }
+
+    /// Commits of a history after `after`, to bring them where they are lacking.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn run_after(&self, line: &Line, after: u64, bytes_max: usize) -> Result<Option<Run>, StoreError> {
+        store::lines::run_after(self.db()?, line, after, bytes_max)
+    }
+
+    /// Notes that the server has all that was offered to it.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn note_offered(&mut self) -> Result<(), StoreError> {
+        let Some(region) = self.from_disk.region else { return Ok(()) };
+        let written = self.replica()?.unsynced(|db| log::set_offered(db, region));
+        if written.is_err() {
+            self.reopen()?;
+        }
+        written
     }
 
     /// What [`Self::acked`] does, for an earlier incarnation.
@@ -194,8 +248,8 @@ impl Till {
     /// # Errors
     /// The first run that does not hold; nothing was kept.
     pub fn receive(&mut self, runs: Vec<Run>, up_to: impl Into<Place>) -> Result<Received, ReceiveError> {
-        let Place { region_seq: up_to, hash } = up_to.into();
-        let mark = hash.map(|hash| Mark { region_seq: up_to, hash });
+        let Place { region_seq: up_to, mark } = up_to.into();
+        let mark = mark.map(|proven| Mark { region_seq: up_to, proven });
         let mut batch = Batch {
             till: self,
             lines: BTreeMap::new(),
@@ -381,11 +435,13 @@ impl Batch<'_> {
         let device = origin.device;
         self.check_scopes(db, &run)?;
         let mut lines = self.lines(db, origin)?;
-        let agreement = lines::agree(&LinesOf { db, lines: &lines }, &run).map_err(|error| match error {
+        // A server names the heads of all scopes that are followed here, so that no two lines have as much of its run.
+        let agreed = lines::agree(&LinesOf { db, lines: &lines }, &run).map_err(|error| match error {
             LinesError::Entry(source) => ReceiveError::Chain { device, source: ChainError::Entry { part: 0, source } },
             LinesError::Gap => ReceiveError::Gap(device),
             LinesError::Look(error) => error.into(),
         })?;
+        let agreement = agreed.first().copied();
         let known = agreement.map_or(0, |found| found.known);
         self.received.skipped += known;
         let new: Vec<ReceivedCommit> = run.commits.into_iter().skip(known).collect();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::backoff::Backoff;
-use super::{APPEND_BYTES_MAX, APPEND_ROWS_MAX, CentralError, CentralStore, FeedRow};
+use super::{APPEND_BYTES_MAX, APPEND_ROWS_MAX, CentralError, CentralStore, FeedRow, Position};
 
 /// How long the feed has nothing to bring before it looks where the store stands.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -26,6 +26,9 @@ pub trait FeedSource: Send {
     ///
     /// The future may be dropped at any time; the next call begins again.
     fn next(&mut self, after: u64, max_rows: usize, max_bytes: usize) -> impl Future<Output = Vec<FeedRow>> + Send;
+
+    /// Whether the log is the one that the store has up to a position. When not, it goes on under another region soon.
+    fn is_the_log_of(&mut self, position: Position) -> impl Future<Output = bool> + Send;
 
     /// Everything up to `region_seq` is durable in the central store. Called after every append and every time the position was
     /// read; it can be lower than before when the central database was restored from a backup.
@@ -82,8 +85,11 @@ async fn step<S: FeedSource, C: CentralStore>(
 ) -> Result<Option<u64>, CentralError> {
     let Some(after) = position else {
         let position = store.position(region).await?;
-        source.fed(position);
-        return Ok(Some(position));
+        if !source.is_the_log_of(position).await {
+            return Ok(None);
+        }
+        source.fed(position.region_seq);
+        return Ok(Some(position.region_seq));
     };
     let rows = tokio::select! {
         biased;
@@ -94,7 +100,14 @@ async fn step<S: FeedSource, C: CentralStore>(
     if rows.is_empty() {
         return Ok(position);
     }
+    if source.region() != region {
+        // The log began anew while the feed waited: these rows are of another numbering.
+        return Ok(None);
+    }
     let appended = store.append(region, after, &rows).await?;
+    if source.region() != region {
+        return Ok(None);
+    }
     for fork in &appended.forks {
         tracing::error!(
             device = %uuid::Uuid::from_bytes(fork.device),
@@ -177,8 +190,8 @@ mod tests {
             }
         }
 
-        async fn position(&self, _: [u8; 16]) -> Result<u64, CentralError> {
-            Ok(self.0.lock().expect("the model").taken.len() as u64)
+        async fn position(&self, _: [u8; 16]) -> Result<Position, CentralError> {
+            Ok(Position { region_seq: self.0.lock().expect("the model").taken.len() as u64, hash: None })
         }
 
         async fn brought_by_others(&self, _: [u8; 16], _: u64, _: usize) -> Result<Brought, CentralError> {
@@ -223,6 +236,10 @@ mod tests {
                 std::future::pending::<()>().await;
             }
             rows
+        }
+
+        async fn is_the_log_of(&mut self, _: Position) -> bool {
+            true
         }
 
         fn fed(&self, region_seq: u64) {

@@ -13,6 +13,7 @@ use super::migrate::{self, locks};
 use super::pool::{Loan, Pool, in_time};
 use super::{
     APPEND_BYTES_MAX, APPEND_ROWS_MAX, Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Fork,
+    Position,
 };
 
 /// How long an append, or any other short question, may take.
@@ -96,16 +97,20 @@ impl CentralStore for Postgres {
         Ok(done)
     }
 
-    async fn position(&self, region: [u8; 16]) -> Result<u64, CentralError> {
+    async fn position(&self, region: [u8; 16]) -> Result<Position, CentralError> {
         let loan = self.get().await?;
         let position = in_time("say a region's position", ANSWER_WAIT, async {
-            let row =
-                loan.query_opt("SELECT region_seq FROM feed_cursor WHERE region = $1", &[&Uuid::from_bytes(region)]).await?;
-            Ok(row.map_or(0, |row| row.get::<_, i64>(0)))
+            let row = loan
+                .query_opt("SELECT region_seq, last_hash FROM feed_cursor WHERE region = $1", &[&Uuid::from_bytes(region)])
+                .await?;
+            let Some(row) = row else { return Ok(Position::default()) };
+            let hash: Option<Vec<u8>> = row.get(1);
+            let hash = hash.map(TryInto::try_into).transpose().map_err(|_| CentralError::Row("a hash"))?;
+            Ok(Position { region_seq: row.get::<_, i64>(0).unsigned_abs(), hash })
         })
         .await?;
         self.give_back(loan);
-        Ok(position.unsigned_abs())
+        Ok(position)
     }
 
     async fn brought_by_others(&self, region: [u8; 16], after: u64, rows_max: usize) -> Result<Brought, CentralError> {
@@ -271,9 +276,10 @@ async fn append(client: &mut Client, batch: &Batch<'_>) -> Result<Appended, Cent
     let inserted = insert(&tx, batch, "entries", "").await?;
     let forks = if inserted == batch.seq.len() as u64 { Vec::new() } else { keep_forks(&tx, batch).await? };
     tx.execute(
-        "INSERT INTO feed_cursor (region, region_seq) VALUES ($1, $2)
-         ON CONFLICT (region) DO UPDATE SET region_seq = excluded.region_seq, updated_at = now()",
-        &[&batch.region, &batch.upto],
+        "INSERT INTO feed_cursor (region, region_seq, last_hash) VALUES ($1, $2, $3)
+         ON CONFLICT (region) DO UPDATE
+         SET region_seq = excluded.region_seq, last_hash = COALESCE(excluded.last_hash, feed_cursor.last_hash), updated_at = now()",
+        &[&batch.region, &batch.upto, &batch.hash.last()],
     )
     .await?;
     tx.execute(
@@ -301,7 +307,19 @@ async fn insert(tx: &Transaction<'_>, batch: &Batch<'_>, table: &str, only: &str
     Ok(tx
         .execute(
             &sql,
-            &[&b.region, &b.device, &b.incarnation, &b.scope, &b.seq, &b.commit, &b.hash, &b.bytes, &b.at_ms, &b.region_seq, &b.seal],
+            &[
+                &b.region,
+                &b.device,
+                &b.incarnation,
+                &b.scope,
+                &b.seq,
+                &b.commit,
+                &b.hash,
+                &b.bytes,
+                &b.at_ms,
+                &b.region_seq,
+                &b.seal,
+            ],
         )
         .await?)
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 use journal::{Origin, Scope};
 use quinn::Connection;
 use sync_proto::batch::Run;
-use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Checkpoint, Frame, Hello, Reason, Verdict};
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Checkpoint, Frame, Hello, Offered, Reason, Verdict};
 use sync_proto::session::{KnownPosition, ServerEvent, ServerSession, SessionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{Present, Quic};
 use super::stream::{StreamError, pump_in, pump_out};
+use super::{Present, Quic};
 use crate::hub::{Heard, HubError};
-use crate::region::{AdmitError, Admitted, Device, Region, RegionError};
+use crate::region::{AdmitError, Admitted, Device, Region, RegionError, Sender};
 
 /// Frames that may wait on their way in or out before the peer is slowed down.
 const FRAMES_WAITING_MAX: usize = 4;
@@ -40,7 +40,7 @@ pub(super) enum Ended {
     Verdict(Verdict),
     #[error("what it goes on from is another history of it than the one that came first")]
     Forked,
-    #[error("the run is not of the device and incarnation that greeted")]
+    #[error("the run is not of the device and incarnation that greeted, nor was it asked for")]
     OtherOrigin,
     #[error("the server is stopping")]
     Stopping,
@@ -56,6 +56,7 @@ impl Ended {
             Self::Session(SessionError::Goodbye(_)) | Self::Stream(_) | Self::Link(_) => None,
             Self::Session(_) => Some(Reason::Protocol),
             Self::Verdict(_) | Self::Forked => Some(Reason::Forked),
+            Self::Hub(HubError::Admit(AdmitError::TooManyHistories)) => Some(Reason::Forked),
             Self::Hub(HubError::Admit(_)) => Some(Reason::Refused),
             Self::Hub(_) | Self::Region(_) => Some(Reason::Busy),
             Self::Stopping | Self::Renewed => Some(Reason::Stopping),
@@ -99,6 +100,8 @@ struct Driver<'a> {
     is_closed: bool,
     /// Whether what it brings is another history than the one that acknowledgements of the central database count on.
     is_fork: bool,
+    /// Whose histories it was asked for.
+    wanted: BTreeSet<Origin>,
     /// The last commit of its own that the device is known to have.
     has: u64,
     /// The region sequence up to which the device has what it follows; known from the greeting on.
@@ -113,7 +116,12 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    async fn open(quic: &'a Quic, connection: &'a Connection, device: &'a Device, tasks: &mut JoinSet<()>) -> Result<Self, Ended> {
+    async fn open(
+        quic: &'a Quic,
+        connection: &'a Connection,
+        device: &'a Device,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, Ended> {
         let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
         let (control_out, control_in) = connection.accept_bi().await?;
         control_out.set_priority(1).map_err(|e| StreamError::Ended(e.into()))?;
@@ -142,6 +150,7 @@ impl<'a> Driver<'a> {
             origin: None,
             is_closed: false,
             is_fork: false,
+            wanted: BTreeSet::new(),
             has: 0,
             sent_to: 0,
             told_to: 0,
@@ -189,6 +198,8 @@ impl<'a> Driver<'a> {
             match event {
                 ServerEvent::Greeted(hello) => self.greet(&hello).await?,
                 ServerEvent::Received(run) => self.admit(run).await?,
+                ServerEvent::Offered(lines) => self.look_at(lines).await?,
+                ServerEvent::Brought(run) => self.take(run).await?,
             }
         }
         Ok(())
@@ -216,7 +227,7 @@ impl<'a> Driver<'a> {
         // Cursors of another incarnation of this server mean nothing here: everything is sent again, and known entries are skipped.
         let same_region = hello.region == Some(region);
         if same_region && !self.has_read_this_log(hello).await? {
-            self.quic.hub.regressed();
+            self.quic.hub.regressed(region);
             return Err(Ended::Renewed);
         }
         let cursor_of = |scope: &Scope| hello.cursors.iter().find(|c| c.scope.0 == *scope).map_or(0, |c| c.region_seq);
@@ -230,9 +241,8 @@ impl<'a> Driver<'a> {
 
     /// Whether what a device has read of this log, as far as it says, is in it.
     async fn has_read_this_log(&self, hello: &Hello) -> Result<bool, Ended> {
-        let Some(theirs) = hello.mark.clone() else { return Ok(true) };
-        let ours = self.quic.hub.with(move |region| Ok::<_, RegionError>((region.mark(theirs.region_seq)?, theirs))).await??;
-        Ok(ours.0 == Some(ours.1))
+        let Some(mark) = hello.mark.clone() else { return Ok(true) };
+        Ok(self.quic.hub.with(move |region| region.has_been_read(&mark)).await??)
     }
 
     /// What the log says about an incarnation that greets, and whether its history is another than the one that came first.
@@ -241,7 +251,8 @@ impl<'a> Driver<'a> {
         let central = self.quic.hub.central().get().get(&origin).copied().unwrap_or(0);
         let is_closed = earlier.is_some();
         let checkpoints = earlier.unwrap_or_else(|| vec![Checkpoint { commit, digest }]);
-        let look = move |region: &mut Region| Ok::<_, RegionError>((region.position(origin, &checkpoints)?, region.chain(origin)));
+        let look =
+            move |region: &mut Region| Ok::<_, RegionError>((region.position(origin, &checkpoints)?, region.chain(origin)));
         let (position, first) = self.quic.hub.with(look).await??;
         if position.is_whole {
             let central = if position.is_first { central } else { 0 };
@@ -254,7 +265,8 @@ impl<'a> Driver<'a> {
         }
         // Beyond the end of what is here, the first run shows whether it goes on from there.
         let agrees = (commit <= first.commit && commit > 0).then_some(false);
-        Ok((KnownPosition { regional: first.commit, central, agrees }, false))
+        // Nor is it known before that whether the central database has this history or another.
+        Ok((KnownPosition { regional: first.commit, central: 0, agrees }, false))
     }
 
     async fn admit(&mut self, run: Run) -> Result<(), Ended> {
@@ -262,7 +274,7 @@ impl<'a> Driver<'a> {
             return Err(Ended::OtherOrigin);
         }
         let arrived = tokio::time::Instant::now();
-        let Admitted { commit, is_fork } = match self.quic.hub.admit(self.device.device, run).await {
+        let Admitted { commit, is_fork, .. } = match self.quic.hub.admit(Sender::Writer(self.device.device), run).await {
             // It goes on from a history that is not here: this one has to be brought from where the two parted.
             Err(HubError::Admit(AdmitError::Gap { .. })) => return Err(Ended::Forked),
             admitted => admitted?,
@@ -278,10 +290,38 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Says what of an offer is lacking here.
+    async fn look_at(&mut self, lines: Vec<Offered>) -> Result<(), Ended> {
+        let bearer = self.device.device;
+        let origins: Vec<_> = lines.iter().map(|line| Origin { device: line.device, incarnation: line.incarnation }).collect();
+        let lacking = self.quic.hub.with(move |region| region.lacking(bearer, &lines)).await??;
+        self.wanted = lacking.iter().filter_map(|(line, _)| origins.get(*line as usize).copied()).collect();
+        self.session.want(lacking);
+        Ok(())
+    }
+
+    /// Takes in what was wanted of an offer. What does not hold ends nothing but itself.
+    async fn take(&mut self, run: Run) -> Result<(), Ended> {
+        if !self.wanted.contains(&run.origin) {
+            return Err(Ended::OtherOrigin);
+        }
+        match self.quic.hub.admit(Sender::Bearer(self.device.device), run).await {
+            Ok(Admitted { commit, .. }) => self.session.taken(Some(commit)),
+            Err(HubError::Admit(AdmitError::Regressed)) => {
+                self.quic.hub.regressed(self.quic.hub.region());
+                return Err(Ended::Renewed);
+            }
+            Err(HubError::Admit(_)) => self.session.taken(None),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
     async fn send_down(&mut self) -> Result<(), Ended> {
         let (Some(origin), after) = (self.origin, self.sent_to) else { return Ok(()) };
         let (followed, receiver) = (self.followed.clone(), (origin, self.has));
-        let outgoing = self.quic.hub.with(move |region| region.outgoing(&followed, after, receiver, BATCH_BYTES_TARGET)).await??;
+        let outgoing =
+            self.quic.hub.with(move |region| region.outgoing(&followed, after, receiver, BATCH_BYTES_TARGET)).await??;
         self.sent_to = outgoing.up_to;
         // A place alone is told now and then: the device writes it down, and without it the server reads a little more at its next greeting.
         if !outgoing.runs.is_empty() || outgoing.up_to >= self.told_to + ROWS_UNTOLD_MAX {

@@ -116,11 +116,11 @@ impl Region {
         Ok(chain)
     }
 
-    /// Which line of its origin has most of a run; none for a new origin.
+    /// Which lines of its origin have most of a run; none for a new origin.
     ///
     /// # Errors
     /// [`AdmitError::Gap`] when no line reaches to where the run begins.
-    pub(super) fn agree(&self, run: &Run) -> Result<Option<Agreement>, AdmitError> {
+    pub(super) fn agree(&self, run: &Run) -> Result<Vec<Agreement>, AdmitError> {
         let lines = LinesOf { region: self, lines: self.lines_of(run.origin) };
         lines::agree(&lines, run).map_err(|error| match error {
             LinesError::Entry(error) => error.into(),
@@ -184,9 +184,18 @@ impl Region {
         let parents: BTreeMap<i64, (i64, u64)> = super::rows(&self.db, "SELECT origin, parent, after_commit FROM line", |row| {
             Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
         })?;
-        (self.origins, self.lines) = (BTreeMap::new(), BTreeMap::new());
+        let known = (std::mem::take(&mut self.origins), std::mem::take(&mut self.lines));
+        let read = self.read_each_line(&named, &parents);
+        if read.is_err() {
+            // Better what was known than nothing: with no lines every device would look like one of another history.
+            (self.origins, self.lines) = known;
+        }
+        read
+    }
+
+    fn read_each_line(&mut self, named: &BTreeMap<i64, Origin>, parents: &BTreeMap<i64, (i64, u64)>) -> Result<(), RegionError> {
         // A line's row is younger than its parent's, so parents come first.
-        for (&row, &name) in &named {
+        for (&row, &name) in named {
             let parent = parents.get(&row).copied();
             let origin = match parent {
                 None => name,
@@ -204,9 +213,9 @@ impl Region {
     }
 
     fn read_heads(&self, row: i64, chain: &mut OriginChain) -> Result<(), RegionError> {
-        let mut last = self
-            .db
-            .prepare_cached("SELECT seq, hash, commit_no FROM entry WHERE origin = ?1 AND scope = ?2 ORDER BY seq DESC LIMIT 1")?;
+        let mut last = self.db.prepare_cached(
+            "SELECT seq, hash, commit_no FROM entry WHERE origin = ?1 AND scope = ?2 ORDER BY seq DESC LIMIT 1",
+        )?;
         for (scope, &scope_id) in &self.scope_ids {
             let head = last
                 .query_row(params![row, scope_id], |row| {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use journal::{Hash, Head, Origin, ReceivedCommit, Scope, Seal};
+use journal::{Head, Origin, ReceivedCommit, Scope, Seal};
 use rusqlite::{OptionalExtension, params};
 use sync_proto::batch::{RUN_COMMITS_MAX, Run};
-use sync_proto::frame::RUNS_MAX;
+use sync_proto::frame::{ProvenHash, RUNS_MAX};
 
 use super::lines::Line;
 use super::{Region, RegionError};
@@ -20,8 +20,8 @@ pub struct Outgoing {
     pub runs: Vec<Run>,
     /// The region sequence up to which the device then has all of what it follows.
     pub up_to: u64,
-    /// What is at that place.
-    pub mark: Option<Hash>,
+    /// What is at that place, for the device to give back.
+    pub mark: Option<ProvenHash>,
 }
 
 /// A row of the log, as the feed wants it.
@@ -105,7 +105,8 @@ impl Region {
         let rows = self.rows_after(after, RUN_COMMITS_MAX, bytes_max)?;
         let Some(last) = rows.last() else { return Ok(Outgoing { runs: Vec::new(), up_to: after, mark: None }) };
         let mut up_to = last.region_seq;
-        let mut builder = RunBuilder { region: self, followed, runs: Vec::new(), lines: Vec::new(), ends: Vec::new(), seal_bytes: 0 };
+        let mut builder =
+            RunBuilder { region: self, followed, runs: Vec::new(), lines: Vec::new(), ends: Vec::new(), seal_bytes: 0 };
         for commit in rows.chunk_by(|a, b| a.line == b.line && a.commit == b.commit) {
             let own = commit[0].origin == receiver.0 && commit[0].commit <= receiver.1 && self.is_first(commit[0].line);
             if own || !commit.iter().any(|row| followed.contains(&row.scope)) {
@@ -118,7 +119,7 @@ impl Region {
             builder.push(commit)?;
         }
         let runs = builder.finish()?;
-        let mark = rows.iter().rev().find(|row| row.region_seq == up_to).map(|row| row.hash);
+        let mark = rows.iter().rev().find(|row| row.region_seq == up_to).map(|row| self.proven(up_to, &row.hash));
         Ok(Outgoing { runs, up_to, mark })
     }
 
@@ -229,14 +230,19 @@ impl RunBuilder<'_> {
             self.ends.push((first.commit, None));
             let foreign = line.chain.heads.keys().filter(|scope| !self.followed.contains(*scope)).count();
             self.seal_bytes += foreign * HEAD_BYTES;
+            // Where all of its scopes stood, not only those that occur: two lines of an origin may differ in the others alone.
+            for scope in line.chain.heads.keys().filter(|scope| self.followed.contains(*scope)) {
+                let head = self.region.head_after(line, scope, first.commit - 1)?;
+                let head = head.unwrap_or_else(|| Head { seq: 0, hash: journal::chain::genesis(first.origin, scope) });
+                if let Some(run) = self.runs.last_mut() {
+                    run.before.insert(scope.clone(), head);
+                }
+            }
         }
         let at = self.runs.len() - 1;
         let run = &mut self.runs[at];
         let mut entries = Vec::with_capacity(commit.len());
         for row in commit.iter().filter(|row| self.followed.contains(&row.scope)) {
-            if !run.before.contains_key(&row.scope) {
-                run.before.insert(row.scope.clone(), head_before(self.region, line, row)?);
-            }
             entries.push((row.scope.clone(), row.bytes.clone()));
         }
         run.commits.push(ReceivedCommit { entries, seal: None });
@@ -254,14 +260,4 @@ impl RunBuilder<'_> {
         }
         Ok(self.runs)
     }
-}
-
-/// The head before a row of a line.
-fn head_before(region: &Region, line: &Line, row: &LogRow) -> Result<Head, RegionError> {
-    let seq = row.seq - 1;
-    let hash = match seq {
-        0 => journal::chain::genesis(row.origin, &row.scope),
-        _ => region.hash_on(line, &row.scope, seq)?.ok_or(RegionError::Damaged("a chain with a hole"))?,
-    };
-    Ok(Head { seq, hash })
 }

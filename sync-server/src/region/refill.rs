@@ -87,7 +87,11 @@ impl Refill {
 
 impl Whole {
     /// The heads before it, where every part of it follows what is at its place here; none where one does not.
-    fn before(&self, origin: Origin, hashes: impl Fn(&Scope, u64) -> Result<Vec<Hash>, RegionError>) -> Result<Option<BTreeMap<Scope, Head>>, RegionError> {
+    fn before(
+        &self,
+        origin: Origin,
+        hashes: impl Fn(&Scope, u64) -> Result<Vec<Hash>, RegionError>,
+    ) -> Result<Option<BTreeMap<Scope, Head>>, RegionError> {
         let mut before = BTreeMap::new();
         let mut heads = BTreeMap::<Scope, Head>::new();
         for part in &self.parts {
@@ -138,23 +142,26 @@ impl Region {
         Ok(self.meta("central_read")?.unwrap_or(0))
     }
 
+    /// In the order in which the store took them: a document's changes build on one another across incarnations.
     fn take_what_fits(&mut self, refill: &mut Refill) -> Result<usize, RegionError> {
         let mut taken = 0;
-        let keys: Vec<(Origin, u64)> = refill.waiting.keys().copied().collect();
-        for key in keys {
-            let Some(queue) = refill.waiting.remove(&key) else { continue };
-            let mut still = VecDeque::new();
-            for whole in queue {
-                match self.take_one(key.0, &whole, refill)? {
-                    Some(new) => {
-                        refill.held -= 1;
-                        taken += usize::from(new);
-                    }
-                    None => still.push_back(whole),
+        let mut order: Vec<(u64, Origin, u64)> = Vec::with_capacity(refill.held);
+        for ((origin, commit), queue) in &refill.waiting {
+            order.extend(queue.iter().map(|whole| (whole.central_seq, *origin, *commit)));
+        }
+        order.sort_unstable();
+        for (place, origin, commit) in order {
+            let waiting = refill.waiting.get(&(origin, commit));
+            let Some(whole) = waiting.and_then(|queue| queue.iter().find(|whole| whole.central_seq == place)) else { continue };
+            let whole = whole.clone();
+            let Some(new) = self.take_one(origin, &whole, refill)? else { continue };
+            taken += usize::from(new);
+            refill.held -= 1;
+            if let Some(queue) = refill.waiting.get_mut(&(origin, commit)) {
+                queue.retain(|whole| whole.central_seq != place);
+                if queue.is_empty() {
+                    refill.waiting.remove(&(origin, commit));
                 }
-            }
-            if !still.is_empty() {
-                refill.waiting.insert(key, still);
             }
         }
         Ok(taken)
@@ -194,7 +201,7 @@ impl Region {
 
     /// Whose key a commit is checked with, and what its writer is; none while nobody has said.
     #[expect(clippy::type_complexity, reason = "three facts about one writer, used in one place")]
-    fn writer_of(
+    pub(super) fn writer_of(
         &self,
         origin: Origin,
     ) -> Result<Option<(VerifyingKey, DeviceKind, Option<domain::ids::StoreId>)>, RegionError> {

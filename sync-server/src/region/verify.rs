@@ -66,12 +66,7 @@ impl Region {
         Ok(entries)
     }
 
-    fn verify_line(
-        &self,
-        line: &Line,
-        key: &VerifyingKey,
-        note: &mut dyn FnMut(&ChainedEntry),
-    ) -> Result<u64, VerifyError> {
+    fn verify_line(&self, line: &Line, key: &VerifyingKey, note: &mut dyn FnMut(&ChainedEntry)) -> Result<u64, VerifyError> {
         let device = line.chain.origin.device;
         let scopes: BTreeMap<i64, &Scope> = self.scope_ids.iter().map(|(scope, id)| (*id, scope)).collect();
         let mut statement = self.db.prepare_cached(

@@ -21,7 +21,7 @@ use sync_server::central::Postgres;
 use sync_server::config::WebConfig;
 use sync_server::hub::Hub;
 use sync_server::live::Live;
-use sync_server::region::{Region, Writer, staff_member};
+use sync_server::region::{Region, Sender, Writer, staff_member};
 use sync_server::web::{EnrolmentDesk, IssueError, WebServer, WebState, accounts};
 use sync_server::web_api::{EnrolmentCode, LiveEvent};
 use tokio::net::TcpStream;
@@ -172,7 +172,7 @@ impl Counter {
             commits.push(ReceivedCommit { entries, seal: Some(Seal { signature: sealed.signature, foreign: vec![] }) });
         }
         let run = Run { origin: self.chain.origin, before, commits };
-        self.hub.admit(self.device, run).await?;
+        self.hub.admit(Sender::Writer(self.device), run).await?;
         Ok(())
     }
 }

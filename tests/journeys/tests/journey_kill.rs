@@ -38,8 +38,10 @@ fn a_killed_till_has_its_cart_and_every_sale_that_it_showed() -> Result<()> {
     let before = cashier::add(stack.tills[0].client(), "22423", 1)?;
     crash(&mut stack, 0)?;
     let after = stack.tills[0].client().view()?;
-    assert_eq!(after.cart, before.cart);
-    assert_eq!(after.shift.map(|shift| shift.id), before.shift.as_ref().map(|shift| shift.id));
+    assert_eq!(after.shift.as_ref().map(|shift| shift.id), before.shift.as_ref().map(|shift| shift.id));
+    // Under a new id: a copy of this till's folder would settle the old one as well.
+    assert_eq!(node::api::CartView { order: before.cart.order, ..after.cart.clone() }, before.cart);
+    let before = after;
 
     // Killed right after the answer.
     let mut shown = vec![cashier::settle(stack.tills[0].client(), &before)?];
@@ -85,7 +87,7 @@ fn a_till_killed_while_it_takes_the_money_has_either_the_sale_or_the_cart() -> R
         let cart = stack.tills[0].client().view()?.cart;
         ensure!(is_kept || !was_shown, "a sale that was shown as paid is gone");
         ensure!(is_kept == cart.lines.is_empty(), "after {microseconds} µs both the sale and its cart are there, or neither");
-        ensure!(is_kept || cart.order == order, "the cart came back as another order");
+        let order = if is_kept { order } else { cart.order };
         stack.tills[0].client().command(&Command::SettleCash { order, tendered_minor: 375 })?;
         sold += 1;
         let kept = receipts(&stack, 0)?;

@@ -167,17 +167,6 @@ impl Disk {
         self.state().death.clone()
     }
 
-    /// Turns a bit of a file as it lies there, as worn flash does; nothing when there is no such file or it is shorter.
-    pub fn flip(&self, name: &str, at: usize, bit: u8) -> bool {
-        self.state().files.flip(name, at, bit)
-    }
-
-    /// How long a file is, if it is there.
-    pub fn len_of(&self, name: &str) -> Option<usize> {
-        let state = self.state();
-        state.files.find(name).map(|file| state.files.len(file))
-    }
-
     /// How many files are open.
     pub fn open_files(&self) -> u64 {
         self.state().handles

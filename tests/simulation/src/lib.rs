@@ -8,6 +8,7 @@
 //! * [`rig`]: a real till on such a disk, with its identity in a folder.
 //! * [`day`]: a selling day, and a witness who notes what was shown.
 //! * [`judge`]: whether a till that was found after an accident kept its promises.
+//! * [`sweep`]: many worlds, and what is left of one that fails.
 //! * [`world`]: tills, a server and a central store in one thread and virtual time, with everything that goes wrong between them.
 //!
 //! `docs/testing.md` tells how the sweeps work and how to replay a failure.
@@ -18,6 +19,7 @@ mod dice;
 pub mod judge;
 pub mod rig;
 pub mod shop;
+pub mod sweep;
 pub mod world;
 
 pub use dice::Dice;

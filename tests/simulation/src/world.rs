@@ -126,9 +126,16 @@ impl World {
             },
         };
         world.count_network();
+        let (digest, lines) = (world.trace.digest(), world.trace.len());
+        // In order: a file that outlives its disk is never given back.
+        world.tasks.shutdown().await;
+        for till in &world.tills {
+            till.end(End::Killed).await;
+        }
+        world.server.end(End::Killed).await;
         Outcome {
-            digest: world.trace.digest(),
-            lines: world.trace.len(),
+            digest,
+            lines,
             seen: world.seen.clone(),
             broken: broken.map(|error| format!("{error:#}")),
             converged_ms,
@@ -247,7 +254,6 @@ impl World {
                 self.start_later(of, off_ms);
             }
             Trouble::Disk { of, kind, after_calls, for_ms } => self.fail_disk(of, kind, after_calls, for_ms),
-            Trouble::Flip { .. } => return Ok(false),
             Trouble::BackUp { of: Place::Till(till) } => self.tills[till].back_up(),
             Trouble::BackUp { of: Place::Server } => self.server.back_up(),
             Trouble::Restore { of, whole_folder, off_ms } => return self.restore(of, whole_folder, off_ms).await,
@@ -310,10 +316,13 @@ impl World {
     }
 
     fn start_later(&mut self, of: Place, after_ms: u64) {
-        let (server, till) = (self.server.clone(), match of {
-            Place::Till(till) => Some(self.tills[till].clone()),
-            Place::Server => None,
-        });
+        let (server, till) = (
+            self.server.clone(),
+            match of {
+                Place::Till(till) => Some(self.tills[till].clone()),
+                Place::Server => None,
+            },
+        );
         self.tasks.spawn(async move {
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
             match till {
@@ -340,10 +349,13 @@ impl World {
                 self.server.disk().death()
             }
         };
-        let (server, till) = (self.server.clone(), match of {
-            Place::Till(till) => Some(self.tills[till].clone()),
-            Place::Server => None,
-        });
+        let (server, till) = (
+            self.server.clone(),
+            match of {
+                Place::Till(till) => Some(self.tills[till].clone()),
+                Place::Server => None,
+            },
+        );
         self.tasks.spawn(async move {
             death.notified().await;
             match till {
@@ -404,7 +416,7 @@ impl World {
         Ok(restored)
     }
 
-    /// The copy has its own cashier, and is switched off after a while.
+    /// The copy has its own cashier for a while.
     fn clone_till(&mut self, till: usize, for_ms: u64) -> Result<bool> {
         let original = self.tills[till].clone();
         let index = self.tills.len();
@@ -473,7 +485,7 @@ impl World {
     async fn lacking(&self) -> Option<String> {
         let rows = self.central.rows();
         let mut out = String::new();
-        for till in self.tills.iter().filter(|till| !till.is_retired()) {
+        for till in self.tills.iter() {
             let Some(node) = till.node() else { continue };
             let look = |till: &mut Till| -> Option<BTreeSet<[u8; 32]>> {
                 let mut select = till.db().ok()?.prepare("SELECT hash FROM entry").ok()?;
@@ -488,7 +500,8 @@ impl World {
                 let (device, incarnation) = (&row.device[15..], &row.incarnation[..2]);
                 let (scope, seq, commit) = (&row.scope[..5], row.seq, row.commit);
                 let (till, at) = (till.index, row.region_seq);
-                out += &format!("\n  till {till} lacks {device:02x?} {incarnation:02x?} {scope} {seq}, commit {commit}, place {at}");
+                out +=
+                    &format!("\n  till {till} lacks {device:02x?} {incarnation:02x?} {scope} {seq}, commit {commit}, place {at}");
             }
         }
         Some(out)
@@ -503,17 +516,17 @@ impl World {
         if in_central != in_region {
             return Some(format!("central has {in_central} entries, the region {in_region}"));
         }
-        for till in self.tills.iter().filter(|till| !till.is_retired()) {
+        for till in self.tills.iter() {
             let Some(node) = till.node() else { return Some(format!("till {} does not run", till.index)) };
             // Somebody looks at the screen.
-            let _ = node.query(Query::Till {}).await;
+            let shown = node.query(Query::Till {}).await;
             let look = |till: &mut Till| {
                 let link = till.view().map(|view| view.link);
                 let entries = till.db().ok().and_then(|db| db.query_row("SELECT count(*) FROM entry", [], |r| r.get(0)).ok());
                 (link, entries)
             };
             let (Ok(link), Some(entries)) = node.with(look).await.ok()? else {
-                return Some(format!("till {} does not answer", till.index));
+                return Some(format!("till {} does not answer: {:?}", till.index, shown.err()));
             };
             let entries: u64 = entries;
             if entries != in_central || link.unsent > 0 || link.not_central > 0 {
@@ -532,7 +545,7 @@ impl World {
         verdict::nobody_wrote_elsewhere(shop, &log).context("I8")?;
         verdict::paper_is_honest(&self.oracle.papers()).context("I10")?;
         let mut agreed: Option<String> = None;
-        for till in self.tills.iter().filter(|till| !till.is_retired()) {
+        for till in self.tills.iter() {
             let node = till.node().with_context(|| format!("till {} does not run", till.index))?;
             let look = |till: &mut Till| {
                 let found = rig::agreed(till)?;
@@ -540,7 +553,12 @@ impl World {
                 Ok::<_, anyhow::Error>((found, rig::agreed(till)?))
             };
             let (found, rebuilt) = node.with(look).await??;
-            ensure!(found == rebuilt, "I5: till {} shows something else after a rebuild: {}", till.index, difference(&found, &rebuilt));
+            ensure!(
+                found == rebuilt,
+                "I5: till {} shows something else after a rebuild: {}",
+                till.index,
+                difference(&found, &rebuilt)
+            );
             let first = agreed.get_or_insert_with(|| found.clone());
             ensure!(*first == found, "I5: tills do not agree: {}", difference(first, &found));
             let stock = {
@@ -556,7 +574,7 @@ impl World {
     fn note_destroyed(&mut self, had: BTreeSet<OrderId>) -> Result<()> {
         let mut held = self.orders_of_central()?;
         held.extend(self.orders_of_server()?);
-        for till in self.tills.iter().filter(|till| !till.is_retired()) {
+        for till in self.tills.iter() {
             held.extend(self.orders_of_till(till)?);
         }
         let gone: Vec<OrderId> = had.difference(&held).copied().collect();
@@ -646,6 +664,7 @@ fn order_of(bytes: &[u8]) -> Result<Option<OrderId>> {
 
 fn difference(a: &str, b: &str) -> String {
     let (of_a, of_b): (BTreeSet<_>, BTreeSet<_>) = (a.lines().collect(), b.lines().collect());
-    let only = |one: &BTreeSet<&str>, other: &BTreeSet<&str>| one.difference(other).take(3).map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    let only =
+        |one: &BTreeSet<&str>, other: &BTreeSet<&str>| one.difference(other).take(3).map(|s| (*s).to_owned()).collect::<Vec<_>>();
     format!("only in the first {:#?}, only in the second {:#?}", only(&of_a, &of_b), only(&of_b, &of_a))
 }

@@ -127,7 +127,7 @@ async fn the_same_rows_from_two_regions_are_there_once() {
     assert!(matches!(again, Err(CentralError::Moved { expected: 0, found: 51 })), "{again:?}");
     let second = Region { id: [6; 16], ..first.clone() };
     feed_all(&world.central, &second).await;
-    assert_eq!(world.central.position(second.id).await.expect("a position"), 51);
+    assert_eq!(world.central.position(second.id).await.expect("a position").region_seq, 51);
     project_all(&world.central).await;
     assert_eq!(world.number("SELECT count(*) FROM entries").await, 51);
     assert_eq!(world.number("SELECT count(*) FROM orders").await, 50);

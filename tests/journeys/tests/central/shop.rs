@@ -16,8 +16,8 @@ use journal::{Body, Hlc, NewEntry, Origin, OriginChain, Scope, SigningKey};
 use sync_proto::documents::{Document, DocumentValue};
 use sync_proto::env::Env;
 use sync_proto::scopes;
-use sync_server::central::FeedRow;
 use sync_server::central::feed::FeedSource;
+use sync_server::central::{FeedRow, Position};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -312,6 +312,12 @@ impl FeedSource for Source {
             std::future::pending::<()>().await;
         }
         rows
+    }
+
+    async fn is_the_log_of(&mut self, position: Position) -> bool {
+        let here = self.rows.get((position.region_seq as usize).wrapping_sub(1)).map(|row| row.hash);
+        assert!(position.region_seq == 0 || here == position.hash, "the store stands at another row than the log has there");
+        true
     }
 
     fn fed(&self, region_seq: u64) {

@@ -48,7 +48,7 @@ async fn migrated(url: &str) -> Postgres {
 
 /// Appends what a region has after its position.
 pub(crate) async fn feed_all(central: &Postgres, region: &Region) {
-    let after = central.position(region.id).await.expect("a position");
+    let after = central.position(region.id).await.expect("a position").region_seq;
     let rows = &region.rows[after as usize..];
     for chunk in rows.chunks(500) {
         let appended = central.append(region.id, chunk[0].region_seq - 1, chunk).await.expect("append");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use domain::ids::DeviceId;
 use sync_proto::batch::Run;
-use sync_server::region::Region;
+use sync_server::region::{Region, Sender};
 
 use super::grouped;
 use crate::Bench;
@@ -70,6 +70,7 @@ fn live(bench: &Bench, region: &mut Region, keys: &[devices::Keys], raw: &mut Ra
 
 fn admitted(region: &mut Region, runs: Vec<(DeviceId, Run)>) -> Result<Duration> {
     let begun = Instant::now();
+    let runs = runs.into_iter().map(|(device, run)| (Sender::Writer(device), run)).collect();
     for result in region.admit_all(runs)? {
         result?;
     }

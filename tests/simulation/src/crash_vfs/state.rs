@@ -61,18 +61,6 @@ impl Files {
         self.files[file].now.read(at, out)
     }
 
-    pub(super) fn flip(&mut self, name: &str, at: usize, bit: u8) -> bool {
-        let Some(file) = self.find(name).map(|file| &mut self.files[file]) else { return false };
-        let mut byte = [0];
-        if file.now.read(at, &mut byte) == 0 {
-            return false;
-        }
-        byte[0] ^= 1 << (bit % 8);
-        file.now.write(at, &byte);
-        file.durable.write(at, &byte);
-        true
-    }
-
     /// A file without a name, gone with its handle.
     pub(super) fn create_nameless(&mut self) -> usize {
         self.files.push(File { name: "(temporary)".to_owned(), ..File::default() });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sync_server::central::{Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Fork};
+use sync_server::central::{Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Fork, Position};
 
 /// How long an answer takes.
 const ANSWERS_AFTER: Duration = Duration::from_millis(3);
@@ -33,7 +33,7 @@ struct Contents {
     brought_by: Vec<[u8; 16]>,
     known: BTreeSet<[u8; 32]>,
     places: BTreeMap<([u8; 16], [u8; 16], String, u64), [u8; 32]>,
-    positions: BTreeMap<[u8; 16], u64>,
+    positions: BTreeMap<[u8; 16], Position>,
 }
 
 impl Central {
@@ -95,7 +95,7 @@ impl CentralStore for Central {
         tokio::time::sleep(ANSWERS_AFTER).await;
         self.check_here()?;
         let mut state = self.state();
-        let found = state.now.positions.get(&region).copied().unwrap_or(0);
+        let found = state.now.positions.get(&region).map_or(0, |position| position.region_seq);
         if found != after {
             return Err(CentralError::Moved { expected: after, found });
         }
@@ -114,7 +114,7 @@ impl CentralStore for Central {
             state.now.brought_by.push(region);
         }
         let region_seq = rows.last().map_or(after, |row| row.region_seq);
-        state.now.positions.insert(region, region_seq);
+        state.now.positions.insert(region, Position { region_seq, hash: rows.last().map(|row| row.hash) });
         state.appended += 1;
         if std::mem::take(&mut state.lose_answer) {
             return Err(away());
@@ -122,10 +122,10 @@ impl CentralStore for Central {
         Ok(Appended { region_seq, forks })
     }
 
-    async fn position(&self, region: [u8; 16]) -> Result<u64, CentralError> {
+    async fn position(&self, region: [u8; 16]) -> Result<Position, CentralError> {
         tokio::time::sleep(ANSWERS_AFTER).await;
         self.check_here()?;
-        Ok(self.state().now.positions.get(&region).copied().unwrap_or(0))
+        Ok(self.state().now.positions.get(&region).copied().unwrap_or_default())
     }
 
     async fn brought_by_others(&self, region: [u8; 16], after: u64, rows_max: usize) -> Result<Brought, CentralError> {
@@ -134,7 +134,8 @@ impl CentralStore for Central {
         let state = self.state();
         let numbered = (1..).zip(state.now.rows.iter().zip(&state.now.brought_by));
         let others = numbered.filter(|(n, (_, by))| *n > after && **by != region);
-        let rows: Vec<_> = others.take(rows_max).map(|(central_seq, (row, _))| CentralRow { central_seq, row: row.clone() }).collect();
+        let rows: Vec<_> =
+            others.take(rows_max).map(|(central_seq, (row, _))| CentralRow { central_seq, row: row.clone() }).collect();
         let more = rows.len() == rows_max;
         let read_to = if more { rows.last().map_or(0, |row| row.central_seq) } else { state.now.rows.len() as u64 };
         Ok(Brought { rows, read_to, more })

@@ -61,12 +61,7 @@ impl Founding {
 
     /// A writer for the region's log, as a process that starts has one.
     pub fn writer(&self, actor: [u8; 16], incarnation: [u8; 16]) -> Writer {
-        Writer {
-            device: DeviceId::new(MORNING_MS, [3; 10]),
-            incarnation,
-            actor,
-            key: self.authority.seal_key().clone(),
-        }
+        Writer { device: DeviceId::new(MORNING_MS, [3; 10]), incarnation, actor, key: self.authority.seal_key().clone() }
     }
 
     fn make() -> Result<Self> {
@@ -76,13 +71,8 @@ impl Founding {
             std::fs::write(folder.path().join(name), pem.as_bytes())?;
         }
         let authority = Arc::new(Authority::open(folder.path())?);
-        let mut founding = Self {
-            shop: Shop::new(TILLS_MAX),
-            authority,
-            region: Disk::new(),
-            tills: BTreeMap::new(),
-            _folder: folder,
-        };
+        let mut founding =
+            Self { shop: Shop::new(TILLS_MAX), authority, region: Disk::new(), tills: BTreeMap::new(), _folder: folder };
         founding.found_region()?;
         Ok(founding)
     }

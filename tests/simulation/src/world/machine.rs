@@ -110,11 +110,10 @@ pub struct TillMachine {
 
 #[derive(Debug)]
 struct TillInner {
-    disk: Arc<Disk>,
+    // What runs goes before the disk that it has open.
     running: Option<(Node, Process)>,
+    disk: Arc<Disk>,
     backup: Option<Image>,
-    /// Off for good: a clone that was found out and switched off.
-    retired: bool,
 }
 
 impl TillMachine {
@@ -141,7 +140,7 @@ impl TillMachine {
     ) -> Result<Self> {
         let folder = Folder::new()?;
         folder.restore(&image.device)?;
-        let inner = TillInner { disk: Arc::new(image.disk), running: None, backup: None, retired: false };
+        let inner = TillInner { disk: Arc::new(image.disk), running: None, backup: None };
         Ok(Self { chassis, number, index, folder, printer, machine_id, inner: Mutex::new(inner) })
     }
 
@@ -165,7 +164,7 @@ impl TillMachine {
     /// Starts it, and keeps trying while its disk refuses.
     pub async fn start(&self) {
         let life = self.chassis.lives.fetch_add(1, Ordering::Relaxed) + 1;
-        while self.chassis.lives.load(Ordering::Relaxed) == life && !self.inner().retired {
+        while self.chassis.lives.load(Ordering::Relaxed) == life {
             match self.try_start() {
                 Ok(()) => return,
                 Err(error) => self.chassis.trace.note(format_args!("{} does not start: {error:#}", self.chassis.name)),
@@ -272,16 +271,6 @@ impl TillMachine {
         disk.plan(Fault { at, kind });
     }
 
-    /// Switches it off for good.
-    pub fn retire(&self) {
-        self.inner().retired = true;
-    }
-
-    /// Whether it is off for good.
-    pub fn is_retired(&self) -> bool {
-        self.inner().retired
-    }
-
     fn inner(&self) -> MutexGuard<'_, TillInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -298,8 +287,9 @@ pub struct ServerMachine {
 
 #[derive(Debug)]
 struct ServerInner {
-    disk: Arc<Disk>,
+    // What runs goes before the disk that it has open.
     running: Option<(Hub, Process)>,
+    disk: Arc<Disk>,
     backup: Option<Disk>,
 }
 
@@ -365,7 +355,8 @@ impl ServerMachine {
         tasks.spawn(quic.run(endpoint, stopping.clone()));
         let (fed, _) = watch::channel(0);
         tasks.spawn(feed::run(LogSource::new(hub.clone(), fed), self.central.clone(), stopping.clone()));
-        tasks.spawn(refill::run(hub.clone(), self.central.clone(), env, stopping));
+        tasks.spawn(refill::watch(hub.clone(), env, stopping.clone()));
+        tasks.spawn(refill::run(hub.clone(), self.central.clone(), stopping));
         self.inner().running = Some((hub, Process { tasks, runtime, socket, _stop: stop }));
         self.chassis.trace.note(format_args!("the server starts"));
         Ok(())

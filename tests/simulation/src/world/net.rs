@@ -210,7 +210,8 @@ impl State {
 
     fn fly(&mut self, datagram: Datagram, after: Duration) {
         let due = Instant::now() + after;
-        let overtakes = |(key, other): (&(Instant, u64), &Datagram)| key.0 > due && (other.from, other.to) == (datagram.from, datagram.to);
+        let overtakes =
+            |(key, other): (&(Instant, u64), &Datagram)| key.0 > due && (other.from, other.to) == (datagram.from, datagram.to);
         if self.flying.range((due, u64::MAX)..).any(overtakes) {
             self.counts.reordered += 1;
         }

@@ -77,13 +77,6 @@ pub enum Trouble {
         /// Until it is healed, in milliseconds.
         for_ms: u64,
     },
-    /// A bit flips in a file of the machine while its program is off, and it starts again.
-    Flip {
-        /// The till.
-        till: usize,
-        /// Where, in millionths of the file's length.
-        at: u64,
-    },
     /// A copy of the machine's disk is made.
     BackUp {
         /// Which machine.
@@ -103,7 +96,7 @@ pub enum Trouble {
         /// How long it takes to replace it, in milliseconds.
         off_ms: u64,
     },
-    /// Disk and folder of a running till are copied to another machine, which is used as well for so long and then switched off.
+    /// Disk and folder of a running till are copied to another machine, which is used as well for so long.
     Clone {
         /// The till.
         till: usize,
@@ -143,6 +136,35 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Every name that [`Self::name`] gives.
+    pub const NAMES: &[&str] = &[
+        "partition",
+        "one-way partition",
+        "clog",
+        "MTU drop",
+        "NAT rebind",
+        "power cut, till",
+        "power cut, server",
+        "kill, till",
+        "kill, server",
+        "disk full",
+        "permanent I/O error",
+        "I/O error",
+        "backup",
+        "server restored",
+        "till restored, whole folder",
+        "till restored, replica alone",
+        "server wiped",
+        "till cloned",
+        "central away",
+        "central answer lost",
+        "central backup",
+        "central restored",
+        "clock jump",
+        "clock drift",
+        "price change",
+    ];
+
     /// What it is called in the table of what was seen.
     pub fn name(self) -> &'static str {
         match self {
@@ -158,7 +180,6 @@ impl Trouble {
             Self::Disk { kind: FaultKind::DiskFull { .. }, .. } => "disk full",
             Self::Disk { kind: FaultKind::NoSync, .. } => "permanent I/O error",
             Self::Disk { .. } => "I/O error",
-            Self::Flip { .. } => "bit flip",
             Self::BackUp { .. } => "backup",
             Self::Restore { of: Place::Server, .. } => "server restored",
             Self::Restore { whole_folder: true, .. } => "till restored, whole folder",
@@ -209,7 +230,7 @@ impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed ^ 0x9E37_0001);
         let tills = 1 + dice.below(3) as usize;
-        let open_ms = 20_000 + dice.below(60_000);
+        let open_ms = 8_000 + dice.below(32_000);
         let weather = match dice.below(4) {
             0 => Weather::FAIR,
             1 => Weather { loss: 10, duplicates: 10, stragglers: 20, delay_ms: 20, jitter_ms: 10 },
@@ -271,10 +292,7 @@ impl Plan {
                 };
                 one(Trouble::Disk { of, kind, after_calls: dice.below(40), for_ms: for_ms / 2 })
             }
-            7 => vec![
-                (0, Trouble::BackUp { of }),
-                (soon, Trouble::Restore { of, whole_folder: dice.below(2) == 0, off_ms }),
-            ],
+            7 => vec![(0, Trouble::BackUp { of }), (soon, Trouble::Restore { of, whole_folder: dice.below(2) == 0, off_ms })],
             8 => one(Trouble::Wipe { off_ms }),
             9 => one(Trouble::Clone { till, for_ms }),
             10 => one(Trouble::CentralAway { for_ms: for_ms * 3 }),
@@ -285,8 +303,7 @@ impl Plan {
                 let by_ms = [years, -years, 3_600_000, -3_600_000, 90_000, -90_000][dice.below(6) as usize];
                 one(Trouble::Clock { of, by_ms })
             }
-            14 => one(Trouble::Drift { of, ppm: dice.below(100_000) as i64 - 50_000 }),
-            _ => one(Trouble::Flip { till, at: dice.below(1_000_000) }),
+            _ => one(Trouble::Drift { of, ppm: dice.below(100_000) as i64 - 50_000 }),
         }
     }
 }

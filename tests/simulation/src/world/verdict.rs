@@ -5,7 +5,7 @@
 //! | I1 ack-durable | [`nothing_shown_is_lost`] |
 //! | I2 money | each order in central is what was shown, and adds up; the sums follow from that |
 //! | I3 chain | [`chains_hold`] |
-//! | I5 converge | [`tills_agree`] |
+//! | I5 converge | the caller: tills hold alike what they must hold alike, and so does a rebuild |
 //! | I6 stock | [`stock_is_a_fold`] |
 //! | I8 auth | [`nobody_wrote_elsewhere`] |
 //! | I10 receipt | [`paper_is_honest`] |

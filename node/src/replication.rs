@@ -392,7 +392,9 @@ impl<'a> Driver<'a> {
         if self.earlier.is_none() {
             let commit = self.node.with(|till| till.own_chain().commit).await?;
             self.session.handle_grown(commit);
-            self.offer().await?;
+            if self.session.takes_offers() {
+                self.offer().await?;
+            }
         }
         self.ready = true;
         Ok(())

@@ -23,7 +23,9 @@ use crate::frame::{
 };
 
 /// The protocol versions this build speaks, oldest and newest.
-pub const VERSIONS: (u16, u16) = (1, 1);
+pub const VERSIONS: (u16, u16) = (1, 2);
+/// The first version in which a device offers what it has of others.
+const OFFERS_SINCE: u16 = 2;
 /// How many commits a device sends ahead of the server's acknowledgement.
 pub const IN_FLIGHT_COMMITS_MAX: u64 = 4_096;
 /// The QUIC application error code with which a server closes a connection because a newer one came with the same device's certificate.
@@ -130,6 +132,8 @@ pub struct DeviceSession {
     sent: u64,
     acked: Ack,
     offered: bool,
+    /// What both speak; 0 before the welcome.
+    version: u16,
 }
 
 impl DeviceSession {
@@ -157,6 +161,7 @@ impl DeviceSession {
             sent: 0,
             acked: Ack::default(),
             offered: false,
+            version: 0,
         }
     }
 
@@ -168,7 +173,7 @@ impl DeviceSession {
         match frame {
             Frame::Goodbye(goodbye) => Err(SessionError::Goodbye(goodbye)),
             Frame::Welcome(welcome) if !self.welcomed => {
-                common_version(welcome.version, welcome.version)?;
+                self.version = common_version(welcome.version, welcome.version)?;
                 self.welcomed = true;
                 self.acked = Ack { regional: welcome.regional, central: welcome.central };
                 self.sent = welcome.regional;
@@ -224,7 +229,12 @@ impl DeviceSession {
         self.frames.push_back(Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None }));
     }
 
-    /// Offers what this device has of others, once a connection.
+    /// Whether the server takes offers.
+    pub fn takes_offers(&self) -> bool {
+        self.version >= OFFERS_SINCE
+    }
+
+    /// Offers what this device has of others, once a connection, to a server that [`takes them`](Self::takes_offers).
     pub fn offer(&mut self, lines: Vec<Offered>) {
         self.offered = true;
         self.frames.push_back(Frame::Offer(Offer { lines }));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Seal, SigningKey, View};
 use sync_proto::batch::Run;
-use sync_proto::frame::{Ack, Commits, Frame, FrameError, Goodbye, Hello, Reason, Verdict, frame_length};
+use sync_proto::frame::{
+    Ack, Checkpoint, Commits, Frame, FrameError, Goodbye, Hello, Offered, Reason, Taken, Verdict, Wanted, Welcome, frame_length,
+};
 use sync_proto::scopes;
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, KnownPosition, ServerEvent, ServerSession, SessionError};
 
@@ -154,8 +156,9 @@ fn a_newer_device_is_answered_in_the_common_version_and_a_foreign_one_is_not() {
         (hello.version_min, hello.version_max) = (min, max);
         ServerSession::new().handle_frame(Frame::Hello(hello))
     };
-    assert_eq!(hello(1, 2), Ok(()));
-    assert_eq!(hello(2, 3), Err(SessionError::Version { theirs_min: 2, theirs_max: 3 }));
+    assert_eq!(hello(1, 1), Ok(()), "one version behind");
+    assert_eq!(hello(2, 3), Ok(()), "one version ahead");
+    assert_eq!(hello(3, 4), Err(SessionError::Version { theirs_min: 3, theirs_max: 4 }));
     assert_eq!(hello(0, 0), Err(SessionError::Version { theirs_min: 0, theirs_max: 0 }));
 }
 
@@ -206,4 +209,42 @@ fn greetings_of_old_and_new_programs_read_each_other() {
     later[6] = 0xa8;
     later.extend_from_slice(&[0x18, 0x63, 0x01]);
     assert_eq!(read(&later), Frame::Hello(old));
+}
+
+/// A server of before offers is not sent any, and all else goes as it did.
+#[test]
+fn a_server_that_is_one_version_behind_is_offered_nothing() {
+    let (chain, commits) = log(3);
+    let mut device = DeviceSession::new(position(&chain));
+    device.poll_frame().expect("a greeting");
+    let welcome = |version| Welcome { version, region: REGION, regional: 1, central: 0, verdict: Verdict::Ok, unix_ms: 0 };
+    device.handle_frame(over_the_wire(Frame::Welcome(welcome(1)))).expect("taken");
+    assert!(!device.takes_offers());
+    assert_eq!(device.wants_after(), Some(1));
+    device.send(run_of(&commits, 1), 3);
+    device.handle_frame(over_the_wire(Frame::Ack(Ack { regional: 3, central: 0 }))).expect("taken");
+    let taken = Frame::Taken(Taken { commit: Some(1) });
+    assert_eq!(device.handle_frame(over_the_wire(taken)), Err(SessionError::OutOfTurn("an answer to an offer")));
+
+    let mut device = DeviceSession::new(position(&chain));
+    device.handle_frame(over_the_wire(Frame::Welcome(welcome(2)))).expect("taken");
+    assert!(device.takes_offers());
+    let checkpoints = vec![Checkpoint { commit: 3, digest: chain.digest() }];
+    device.offer(vec![Offered { device: [4; 16], incarnation: [5; 16], checkpoints }]);
+    device.handle_frame(over_the_wire(Frame::Wanted(Wanted { lines: vec![(0, 1)] }))).expect("taken");
+    let asked = std::iter::from_fn(|| device.poll_event()).find(|event| matches!(event, DeviceEvent::Wanted(_)));
+    assert_eq!(asked, Some(DeviceEvent::Wanted(Wanted { lines: vec![(0, 1)] })));
+    device.bring(run_of(&commits, 1));
+    let sent: Vec<_> = std::iter::from_fn(|| device.poll_frame()).map(over_the_wire).collect();
+    assert!(matches!(sent[..], [Frame::Hello(_), Frame::Offer(_), Frame::Commits(_)]), "{sent:?}");
+}
+
+/// The checkpoints of an earlier incarnation: its end, and from there ever further back.
+#[test]
+fn checkpoints_go_back_in_steps_that_double() {
+    let of = |last| sync_proto::session::checkpoints(last).collect::<Vec<_>>();
+    assert_eq!(of(0), []);
+    assert_eq!(of(1), [1]);
+    assert_eq!(of(10), [10, 9, 8, 6, 2]);
+    assert!(of(u64::MAX).len() <= sync_proto::frame::CHECKPOINTS_MAX);
 }

@@ -267,7 +267,9 @@ fn restore(config: &Config, env: &dyn Env, from: &Path) -> anyhow::Result<()> {
     let made = backup::restore(from, &config.data, env)?;
     println!("restored {} entries of {} into {}; every chain and seal holds", made.entries, made.made_at, config.data.display());
     println!("start the server: tills send again what they wrote since, and central takes what it does not have, each sale once");
-    println!("to do again by hand: enrolments, products, staff and settings that are newer than the backup");
+    println!(
+        "enrolments, products, staff and settings that are newer than the backup come back from central, as far as it has them"
+    );
     Ok(())
 }
 

@@ -413,9 +413,6 @@ impl Region {
         }
         let key = VerifyingKey::from_bytes(&device.public_key).map_err(|_| RegionError::Damaged("a device's key"))?;
         let (kind, store) = (device.kind, device.store);
-        if run.commits.iter().flat_map(|commit| &commit.entries).any(|(_, bytes)| is_change(bytes)) {
-            return Err(AdmitError::Change);
-        }
         self.take_run(&key, kind, store, run)
     }
 
@@ -427,9 +424,6 @@ impl Region {
         let (key, kind, of) = self.writer_of(run.origin)?.ok_or(AdmitError::UnknownDevice(writer))?;
         if !is_ours && of != store {
             return Err(AdmitError::NotTheSender(writer));
-        }
-        if !is_ours && run.commits.iter().flat_map(|commit| &commit.entries).any(|(_, bytes)| is_change(bytes)) {
-            return Err(AdmitError::Change);
         }
         let is_own = run.origin == self.own;
         let admitted = self.take_run(&key, kind, of, run)?;
@@ -488,6 +482,10 @@ impl Region {
         let is_fork = agreement.is_some_and(|found| found.line > 0 || found.leaves_after.is_some());
         if commits.is_empty() {
             return Ok(Admitted { commit: chain.commit, is_fork, is_new: false });
+        }
+        let changes = || commits.iter().flatten().any(|entry| matches!(entry.entry.body, Body::Change { .. }));
+        if kind != DeviceKind::Server && changes() {
+            return Err(AdmitError::Change);
         }
         let row = self.row_for(origin, agreement, &commits[0][0].hash)?;
         for (entries, seal) in commits.iter().zip(&seals) {
@@ -617,10 +615,6 @@ impl Region {
         }
         Ok(last)
     }
-}
-
-fn is_change(bytes: &[u8]) -> bool {
-    Entry::decode(bytes).is_ok_and(|entry| matches!(entry.body, Body::Change { .. }))
 }
 
 fn rows<K: Ord, V>(

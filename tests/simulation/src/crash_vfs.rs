@@ -58,6 +58,8 @@ pub enum FaultKind {
     },
     /// Every sync fails from then on, and what it should have written is never written, though it can be read.
     NoSync,
+    /// Every sync is said to have been done from then on, and nothing is.
+    Lie,
     /// A read fails.
     ReadError,
 }

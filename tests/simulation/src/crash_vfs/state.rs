@@ -229,6 +229,8 @@ pub(super) enum Verdict {
     HalfDone(Refusal),
     /// The sync fails, and what it should have written is taken for written.
     Forgotten(Refusal),
+    /// It is said to have happened, and has not.
+    Lie,
 }
 
 impl State {
@@ -265,6 +267,7 @@ impl State {
                 self.fault = None;
                 if forgets { Verdict::Forgotten(ffi::SQLITE_IOERR_FSYNC) } else { Verdict::Refused(ffi::SQLITE_IOERR_FSYNC) }
             }
+            FaultKind::Lie if number >= fault.at && call == Call::Sync => Verdict::Lie,
             FaultKind::NoSync if number >= fault.at && call == Call::Sync => Verdict::Forgotten(ffi::SQLITE_IOERR_FSYNC),
             _ => return Ok(Verdict::Goes),
         };
@@ -286,7 +289,7 @@ impl State {
     pub(super) fn write(&mut self, file: usize, at: usize, data: &[u8]) -> Result<(), Refusal> {
         let verdict = self.begin(Call::Write)?;
         match verdict {
-            Verdict::Goes => {
+            Verdict::Goes | Verdict::Lie => {
                 self.files.write(file, at, data);
                 self.tell_of_file(Call::Write, file);
                 Ok(())
@@ -304,7 +307,7 @@ impl State {
     pub(super) fn set_len(&mut self, file: usize, len: usize) -> Result<(), Refusal> {
         let verdict = self.begin(Call::SetLen)?;
         match verdict {
-            Verdict::Goes => {
+            Verdict::Goes | Verdict::Lie => {
                 self.files.set_len(file, len);
                 self.tell_of_file(Call::SetLen, file);
                 Ok(())
@@ -326,6 +329,7 @@ impl State {
                 self.files.sync(file);
                 Ok(())
             }
+            Verdict::Lie => Ok(()),
             Verdict::Forgotten(refusal) => {
                 self.files.forget_unsynced_writes(file);
                 Err(refusal)
@@ -336,7 +340,7 @@ impl State {
 
     pub(super) fn create(&mut self, name: &str) -> Result<usize, Refusal> {
         match self.begin(Call::Create)? {
-            Verdict::Goes => {
+            Verdict::Goes | Verdict::Lie => {
                 let file = self.files.create(name);
                 self.tell_of_file(Call::Create, file);
                 Ok(file)
@@ -352,7 +356,7 @@ impl State {
     pub(super) fn delete(&mut self, name: &str, sync_names: bool) -> Result<(), Refusal> {
         let verdict = self.begin(Call::Delete)?;
         match verdict {
-            Verdict::Goes => {
+            Verdict::Goes | Verdict::Lie => {
                 self.files.delete(name);
                 self.tell(Call::Delete, name);
                 if sync_names {

@@ -195,7 +195,7 @@ fn greetings_of_old_and_new_programs_read_each_other() {
     let old = Hello { unix_ms: None, ..new.clone() };
     let bytes = |hello: &Hello| Frame::Hello(hello.clone()).encode().expect("fits");
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let common = "00010101025002020202020202020202020202020202030004";
+    let common = "00010102025002020202020202020202020202020202030004";
     let (new_bytes, old_bytes) = (hex(&bytes(&new)), hex(&bytes(&old)));
     // length, type, flags, then a map of eight pairs and of seven: no region, and in the older one no clock.
     assert_eq!(&new_bytes[8..14], "0000a8", "{new_bytes}");

@@ -307,7 +307,7 @@ const ROWS: &[Row] = &[
     ("A seal by the neighbour's key", |t, n| Says::Up(encoded(vec![t.next_by(&t.scope, &n.key)])), "refused", "the run does not verify: the seal of commit 3 does not hold"),
     ("No seal at the end of the run", |t, _| Says::Up(spoilt(t.next(2), |r| r.commits[1].seal = None)), "refused", "the run does not verify: commit 4 has no seal"),
     ("A commit left out", |t, _| Says::Up(spoilt(t.next(3), |r| { r.commits.remove(1); })), "refused", "the run does not verify: commit 5 where 4 was due"),
-    ("A run that begins too late", |t, _| Says::Up(spoilt(t.next(2), |r| { r.commits.remove(0); })), "refused", "the run begins after commit 2: what is between is missing"),
+    ("A run that begins too late", |t, _| Says::Up(spoilt(t.next(2), |r| { r.commits.remove(0); })), "refused", "the run does not verify: commit 4 where 3 was due"),
     ("Two commits in the wrong order", |t, _| Says::Up(spoilt(t.next(3), |r| r.commits.swap(1, 2))), "refused", "the run does not verify: commit 5 where 4 was due"),
     ("Another commit where one is already", |t, _| Says::Up(spoilt(t.again(), |r| { let bytes = &mut r.commits[0].entries[0].1; *bytes.last_mut().expect("bytes") ^= 1; })), "refused", "the run does not verify"),
     ("An entry that is no entry", |t, _| Says::Up(spoilt(t.next(1), |r| r.commits[0].entries[0].1 = b"a sale, honestly".to_vec())), "refused", "the run holds bytes that are no entry: an entry that is not canonical: …"),

@@ -200,7 +200,6 @@ impl Region {
     }
 
     /// Whose key a commit is checked with, and what its writer is; none while nobody has said.
-    #[expect(clippy::type_complexity, reason = "three facts about one writer, used in one place")]
     pub(super) fn writer_of(
         &self,
         origin: Origin,

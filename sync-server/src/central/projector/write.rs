@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::record::Record;
 use journal::Entry;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
@@ -46,8 +47,10 @@ pub(super) async fn claim(
         first.extend(there.iter().map(|row| (Key { store: row.get(0), class: row.get(1), id: row.get(2) }, row.get(3))));
     }
     let is_first = |fact: &RecordFact| fact.key().is_none_or(|key| first.get(&key) == Some(&fact.central_seq));
-    let (fresh, repeated): (Vec<_>, Vec<_>) = facts.into_iter().partition(is_first);
+    let (mut fresh, repeated): (Vec<_>, Vec<_>) = facts.into_iter().partition(is_first);
     flag_unlike(tx, &repeated, &first, rows).await?;
+    // Two lives of a till may both close a shift. Which of the two is shown must not depend on which came first: tills choose by the same rule.
+    fresh.extend(repeated.into_iter().filter(|fact| matches!(fact.record, Record::ShiftClosed(_))));
     Ok(fresh)
 }
 
@@ -141,10 +144,16 @@ async fn shifts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
         run(
             tx,
             "INSERT INTO shifts (store_id, shift_id, device_id, closed_at_ms, closed_by, counted_minor, expected_minor, cut_commit)
-             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[])
+             SELECT DISTINCT ON (store, shift) *
+             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[])
+                 AS r (store, shift, device, at_ms, staff, counted, expected, cut)
+             ORDER BY store, shift, at_ms DESC, counted DESC, expected DESC
              ON CONFLICT (store_id, shift_id) DO UPDATE SET
                  closed_at_ms = excluded.closed_at_ms, closed_by = excluded.closed_by, counted_minor = excluded.counted_minor,
-                 expected_minor = excluded.expected_minor, cut_commit = excluded.cut_commit",
+                 expected_minor = excluded.expected_minor, cut_commit = excluded.cut_commit
+             WHERE shifts.closed_at_ms IS NULL
+                OR (excluded.closed_at_ms, excluded.counted_minor, excluded.expected_minor)
+                   > (shifts.closed_at_ms, shifts.counted_minor, shifts.expected_minor)",
             &[
                 &col!(r, store), &col!(r, shift), &col!(r, device), &col!(r, at_ms), &col!(r, staff), &col!(r, counted_minor),
                 &col!(r, expected_minor), &col!(r, cut_commit),

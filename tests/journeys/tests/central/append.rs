@@ -1,12 +1,14 @@
 //! Every entry exactly once, whatever happens to connections, servers and databases.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use domain::record::{Record, ShiftClosing};
 use sync_proto::scopes;
-use sync_server::central::{CentralError, CentralStore, Contact, dump, feed, projector};
+use sync_server::central::{CentralError, CentralStore, Contact, FeedRow, dump, feed, projector};
 use tokio::sync::watch;
 
-use crate::shop::{Region, Writer, opening, sale, store};
+use crate::shop::{Region, Writer, opening, sale, shift_id, store};
 use crate::world::{World, feed_all, project_all};
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -158,6 +160,77 @@ async fn both_branches_of_a_fork_are_kept_projected_and_told() {
     assert_eq!(world.number("SELECT count(*) FROM forked_entries").await, 2);
     assert_eq!(world.number("SELECT count(*) FROM orders").await, 3);
     assert_eq!(world.texts("SELECT kind FROM exceptions ORDER BY central_seq").await, ["fork", "fork"]);
+}
+
+/// Two lives of a till close one shift: the later closing is shown, whichever comes first, alone or with the other; the other is told.
+#[tokio::test]
+async fn of_two_closings_of_a_shift_the_later_one_is_shown() {
+    let shop = scopes::store(store(1));
+    let closed = |counted_minor| {
+        Record::ShiftClosed(ShiftClosing { shift: shift_id(1), counted_minor, expected_minor: 10_000, cut_commit: 2 })
+    };
+    for (first_is_later, together) in [(false, false), (true, false), (false, true), (true, true)] {
+        let world = World::new().await;
+        let mut till = Writer::new(1);
+        let opened = till.write(&shop, &opening(1));
+        let mut copy = till.clone();
+        let earlier = till.write(&shop, &closed(9_000));
+        copy.now_ms += 60_000;
+        let later = copy.write(&shop, &closed(8_000));
+        let (one, other) = if first_is_later { (later, earlier) } else { (earlier, later) };
+        let mut region = Region::new(1);
+        region.take(opened);
+        region.take(one);
+        if !together {
+            feed_all(&world.central, &region).await;
+            project_all(&world.central).await;
+        }
+        region.take(other);
+        feed_all(&world.central, &region).await;
+        project_all(&world.central).await;
+        let shown = world.texts("SELECT counted_minor::text FROM shifts").await;
+        assert_eq!(shown, ["8000"], "the later one first: {first_is_later}, together: {together}");
+        let told = world.texts("SELECT DISTINCT kind FROM exceptions ORDER BY kind").await;
+        assert!(told.contains(&"fork".to_owned()), "{told:?}");
+    }
+}
+
+/// What a region that lost its log asks for: everything that another brought first, both histories of a fork, with the seals, in order and in pieces.
+#[tokio::test]
+async fn entries_are_given_back_to_whoever_did_not_bring_them() {
+    let world = World::new().await;
+    let shop = scopes::store(store(1));
+    let mut till = Writer::new(1);
+    let mut region = Region::new(1);
+    region.take(till.write(&shop, &opening(1)));
+    let mut copy = till.clone();
+    for n in 1..=3 {
+        region.take(till.write(&shop, &sale(n)));
+        region.take(copy.write(&shop, &sale(n + 10)));
+    }
+    region.rows.iter_mut().for_each(|row| row.seal = Some([row.seq as u8; 64]));
+    feed_all(&world.central, &region).await;
+    let own = world.central.brought_by_others(region.id, 0, 100).await.expect("an answer");
+    assert_eq!((own.rows.len(), own.more), (0, false), "nobody else brought anything");
+    assert!(own.read_to >= 7);
+
+    let (mut back, mut after) = (Vec::new(), 0);
+    loop {
+        let brought = world.central.brought_by_others([9; 16], after, 2).await.expect("an answer");
+        assert!(brought.rows.len() <= 2 && brought.rows.iter().all(|row| row.central_seq > after));
+        back.extend(brought.rows);
+        after = brought.read_to;
+        if !brought.more {
+            break;
+        }
+    }
+    let ascending = back.windows(2).all(|pair| pair[0].central_seq < pair[1].central_seq);
+    assert!(ascending && back.len() == region.rows.len(), "{} of {}", back.len(), region.rows.len());
+    let of =
+        |rows: Vec<FeedRow>| rows.into_iter().map(|row| (row.hash, row.bytes, row.seal, row.commit)).collect::<BTreeSet<_>>();
+    assert_eq!(of(back.into_iter().map(|row| row.row).collect()), of(region.rows.clone()));
+    let position = world.central.position(region.id).await.expect("a position");
+    assert_eq!((position.region_seq, position.hash), (7, region.rows.last().map(|row| row.hash)));
 }
 
 #[tokio::test]

@@ -26,13 +26,16 @@ struct State {
     refused: u64,
 }
 
+/// Device, incarnation, scope and number in the chain.
+type Place = ([u8; 16], [u8; 16], String, u64);
+
 #[derive(Debug, Default, Clone)]
 struct Contents {
     rows: Vec<FeedRow>,
     /// The region that brought each row first.
     brought_by: Vec<[u8; 16]>,
     known: BTreeSet<[u8; 32]>,
-    places: BTreeMap<([u8; 16], [u8; 16], String, u64), [u8; 32]>,
+    places: BTreeMap<Place, [u8; 32]>,
     positions: BTreeMap<[u8; 16], Position>,
 }
 

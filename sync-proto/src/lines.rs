@@ -98,7 +98,8 @@ fn agreement<L: Lines>(
         }
     }
     for (known, ReceivedCommit { entries, .. }) in run.commits.iter().enumerate() {
-        let Some((_, first)) = entries.first() else { break };
+        // A commit of nothing is on no line, and does not verify.
+        let Some((_, first)) = entries.first() else { return Ok(Some(Agreement { line, known, leaves_after: None })) };
         let mut commit = None;
         for (scope, bytes) in entries {
             let Some(head) = heads.get_mut(scope) else { return Ok(None) };

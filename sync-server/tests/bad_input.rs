@@ -309,7 +309,7 @@ const ROWS: &[Row] = &[
     ("A commit left out", |t, _| Says::Up(spoilt(t.next(3), |r| { r.commits.remove(1); })), "refused", "the run does not verify: commit 5 where 4 was due"),
     ("A run that begins too late", |t, _| Says::Up(spoilt(t.next(2), |r| { r.commits.remove(0); })), "refused", "the run does not verify: commit 4 where 3 was due"),
     ("Two commits in the wrong order", |t, _| Says::Up(spoilt(t.next(3), |r| r.commits.swap(1, 2))), "refused", "the run does not verify: commit 5 where 4 was due"),
-    ("Another commit where one is already", |t, _| Says::Up(spoilt(t.again(), |r| { let bytes = &mut r.commits[0].entries[0].1; *bytes.last_mut().expect("bytes") ^= 1; })), "refused", "the run does not verify"),
+    ("Another commit where one is already", |t, _| Says::Up(spoilt(t.again(), |r| { let bytes = &mut r.commits[0].entries[0].1; *bytes.last_mut().expect("bytes") ^= 1; })), "refused", "the run does not verify: the seal of commit 2 does not hold"),
     ("An entry that is no entry", |t, _| Says::Up(spoilt(t.next(1), |r| r.commits[0].entries[0].1 = b"a sale, honestly".to_vec())), "refused", "the run holds bytes that are no entry: an entry that is not canonical: …"),
     ("An entry of more than 256 KiB", |t, _| Says::Up(spoilt(t.next(1), |r| r.commits[0].entries[0].1 = vec![0; 300_000])), "refused", "the run holds bytes that are no entry: an entry of 300000 bytes, more than 262144"),
     ("A commit of no entries", |t, _| Says::Up(spoilt(t.next(1), |r| r.commits[0].entries.clear())), "refused", "the run does not verify: the parts of commit 3 do not fit together"),

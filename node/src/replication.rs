@@ -32,6 +32,8 @@ use tls::TlsError;
 const FRAMES_WAITING_MAX: usize = 4;
 /// The first wait after a link that broke; it doubles up to [`WAIT_MAX_MS`].
 const WAIT_MIN_MS: u64 = 250;
+/// How often a connected till looks whether an earlier incarnation has something left to bring.
+const LEFT_EVERY: Duration = Duration::from_secs(45);
 /// The longest wait between two tries.
 const WAIT_MAX_MS: u64 = 15_000;
 
@@ -291,6 +293,7 @@ impl<'a> Driver<'a> {
 
     async fn run(&mut self, connection: &Connection, tasks: &mut JoinSet<()>, welcomed: &mut bool) -> Result<Drained, Broken> {
         let mut grown = self.node.log_grew();
+        let mut left = tokio::time::interval_at(tokio::time::Instant::now() + LEFT_EVERY, LEFT_EVERY);
         loop {
             self.flush().await?;
             if self.drained {
@@ -326,6 +329,12 @@ impl<'a> Driver<'a> {
                     }
                 }
                 error = connection.closed() => return Err(error.into()),
+                // What an earlier incarnation could not bring the first time it brings on a connection of its own: everything begins anew for that.
+                _ = left.tick(), if self.earlier.is_none() => {
+                    if self.node.with(|till| !till.earlier_unsent().is_empty()).await? {
+                        return Err(Broken::Renewed);
+                    }
+                }
             }
         }
     }

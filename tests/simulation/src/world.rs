@@ -588,7 +588,8 @@ impl World {
     }
 
     fn orders_of_server(&self) -> Result<BTreeSet<OrderId>> {
-        let copy = self.server.disk().after_kill();
+        // What it has synced: a commit that failed may still be readable, and was never acknowledged.
+        let copy = self.server.disk().after_power_cut(0);
         let writer = Founding::of_process().writer([0; 16], [0; 16]);
         let region = Region::open_on(copy.vfs(), REGION_LOG.as_ref(), writer)?;
         let (mut orders, mut after) = (BTreeSet::new(), 0);

@@ -3,15 +3,15 @@
 //! A thin driver: bytes and events move between quinn, the [`sync_proto::session`] state machine and the till. It connects, exchanges,
 //! and when the link breaks waits a little longer each time and connects again, for ever. Nothing that a cashier does waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::time::Duration;
 
-use journal::OriginChain;
 use quinn::Connection;
 use sync_proto::batch::RUN_COMMITS_MAX;
 use sync_proto::enrolment::REPLICATION_ALPN;
 use sync_proto::env::{Env, random};
-use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Reason, ScopeName, Taken, Verdict, Welcome};
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Reason, ScopeName, Taken, Verdict, Wanted, Welcome};
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::handle::{Node, NodeStopped};
 use crate::store::StoreError;
 use crate::store::lines::Line;
-use crate::till::{LinkChange, Place, ReceiveError, Till};
+use crate::till::{LinkChange, Offers, Place, ReceiveError, Till};
 
 pub mod net;
 pub mod probe;
@@ -30,10 +30,12 @@ use tls::TlsError;
 
 /// Frames that may wait on their way in or out before the other side is slowed down.
 const FRAMES_WAITING_MAX: usize = 4;
+/// Histories in one offer: the till looks up where each has been, and a cashier does not wait for many.
+const OFFERED_AT_ONCE: usize = 32;
 /// The first wait after a link that broke; it doubles up to [`WAIT_MAX_MS`].
 const WAIT_MIN_MS: u64 = 250;
-/// How often a connected till looks whether an earlier incarnation has something left to bring.
-const LEFT_EVERY: Duration = Duration::from_secs(45);
+/// How often a connected till offers what its earlier incarnations wrote, while it does not know that the central database has it.
+const OFFER_EVERY: Duration = Duration::from_secs(45);
 /// The longest wait between two tries.
 const WAIT_MAX_MS: u64 = 15_000;
 
@@ -69,8 +71,6 @@ enum Broken {
     Stopping,
     #[error("this till and the server begin anew")]
     Renewed,
-    #[error("the server does not take what an earlier incarnation left: its position is {0:?}")]
-    Earlier(Verdict),
     #[error("the link was lost")]
     Lost(#[from] quinn::ConnectionError),
 }
@@ -157,7 +157,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Connects once and exchanges until the link breaks. What earlier incarnations of this device left unsent goes first.
+/// Connects once and exchanges until the link breaks.
 async fn once(
     node: &Node,
     net: &Net,
@@ -166,72 +166,37 @@ async fn once(
     env: &dyn Env,
     boot: u64,
     welcomed: &mut bool,
-) -> Result<std::convert::Infallible, Broken> {
-    for earlier in node.with(|till| till.earlier_unsent()).await? {
-        let origin = earlier.origin;
-        let sent = exchange(node, net, link, config, env, boot, Some(earlier), &mut false).await;
-        match sent {
-            // Such commits stay on this till's disk; the newer ones need not wait for them.
-            Err(Broken::Earlier(verdict)) => {
-                tracing::warn!(?verdict, incarnation = ?origin.incarnation, "commits of an earlier incarnation are not taken");
-            }
-            Err(Broken::Store(error)) => {
-                let problem = crate::errors::chain_of(&error);
-                tracing::warn!(problem, incarnation = ?origin.incarnation, "commits of an earlier incarnation cannot be sent");
-            }
-            sent => {
-                let Drained = sent?;
-            }
-        }
-    }
-    match exchange(node, net, link, config, env, boot, None, welcomed).await {
-        Ok(Drained) => Err(StreamError::Ended.into()),
-        Err(broken) => Err(broken),
-    }
-}
-
-/// Everything of an earlier incarnation is on the server's disk.
-struct Drained;
-
-/// One connection: for this incarnation until the link breaks, for an earlier one until the server has all of it.
-#[expect(clippy::too_many_arguments, reason = "one connection needs them all, and they belong to no one thing")]
-async fn exchange(
-    node: &Node,
-    net: &Net,
-    link: &Link,
-    config: &quinn::ClientConfig,
-    env: &dyn Env,
-    boot: u64,
-    earlier: Option<OriginChain>,
-    welcomed: &mut bool,
-) -> Result<Drained, Broken> {
+) -> Result<Infallible, Broken> {
     let connection = net.connect(&link.address, &link.server_name, config.clone()).await?;
-    let is_earlier = earlier.is_some();
     let mut tasks = JoinSet::new();
-    let ended = match Driver::open(node, env, &connection, boot, earlier, &mut tasks).await {
+    let Err(broken) = match Driver::open(node, env, &connection, boot, &mut tasks).await {
         Ok(mut driver) => driver.run(&connection, &mut tasks, welcomed).await,
         Err(broken) => Err(broken),
     };
-    let ended = ended.map_err(|broken| match (broken, connection.close_reason()) {
+    let broken = match (broken, connection.close_reason()) {
         // The connection knows better than a stream of it why it ended.
         (Broken::Stream(StreamError::Ended) | Broken::Lost(_), Some(why)) => NetError::of(why, &link.address).into(),
         (broken, _) => broken,
-    });
+    };
     connection.close(quinn::VarInt::from_u32(0), b"");
-    match ended {
-        Err(Broken::Session(SessionError::Goodbye(bye)))
-            if is_earlier && matches!(bye.reason, Reason::Forked | Reason::Refused) =>
-        {
-            Err(Broken::Earlier(Verdict::Forked))
-        }
-        // Found out only now, because this replica had gone on further than the server's copy of the other history, or has forgotten some of it.
-        Err(ref broken) if broken.is_of_another_history() => {
-            tracing::warn!(problem = crate::errors::chain_of(broken), "the server knows another history of this till");
-            node.with(|till| till.renew_incarnation()).await??;
-            Err(Broken::Renewed)
-        }
-        ended => ended,
+    // Found out only now, because this replica had gone on further than the server's copy of the other history, or has forgotten some of it.
+    if broken.is_of_another_history() {
+        tracing::warn!(problem = crate::errors::chain_of(&broken), "the server knows another history of this till");
+        node.with(|till| till.renew_incarnation()).await??;
+        return Err(Broken::Renewed);
     }
+    Err(broken)
+}
+
+/// What is being offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Offering {
+    /// Nothing.
+    No,
+    /// What earlier incarnations wrote.
+    Earlier,
+    /// All that this till has.
+    Everything,
 }
 
 struct Driver<'a> {
@@ -244,14 +209,14 @@ struct Driver<'a> {
     up: mpsc::Sender<Frame>,
     /// Until the server has answered, own commits cannot be sent.
     ready: bool,
-    /// The earlier incarnation that this connection is for; none when it is for the present one.
-    earlier: Option<OriginChain>,
-    /// Whether the server has all of the earlier incarnation.
-    drained: bool,
-    /// What was offered to the server of others.
+    /// What is to be offered to the server besides what this till writes now.
+    to_offer: Vec<Line>,
+    /// What was offered last.
     offered: Vec<Line>,
-    /// What it lacks of that, and from where on.
+    /// What the server lacks of that, and from where on.
     to_bring: VecDeque<(Line, u64)>,
+    /// What is under way of that.
+    offering: Offering,
 }
 
 impl<'a> Driver<'a> {
@@ -260,11 +225,9 @@ impl<'a> Driver<'a> {
         env: &'a dyn Env,
         connection: &Connection,
         boot: u64,
-        earlier: Option<OriginChain>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, Broken> {
-        let of = earlier.clone();
-        let position = node.with(move |till| position(till, of.as_ref(), boot)).await??;
+        let position = node.with(move |till| position(till, boot)).await??;
         let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
         let (control_out, control_in) = connection.open_bi().await?;
         let _ = control_out.set_priority(1);
@@ -284,21 +247,18 @@ impl<'a> Driver<'a> {
             control,
             up,
             ready: false,
-            earlier,
-            drained: false,
+            to_offer: Vec::new(),
             offered: Vec::new(),
             to_bring: VecDeque::new(),
+            offering: Offering::No,
         })
     }
 
-    async fn run(&mut self, connection: &Connection, tasks: &mut JoinSet<()>, welcomed: &mut bool) -> Result<Drained, Broken> {
+    async fn run(&mut self, connection: &Connection, tasks: &mut JoinSet<()>, welcomed: &mut bool) -> Result<Infallible, Broken> {
         let mut grown = self.node.log_grew();
-        let mut left = tokio::time::interval_at(tokio::time::Instant::now() + LEFT_EVERY, LEFT_EVERY);
+        let mut again = tokio::time::interval_at(tokio::time::Instant::now() + OFFER_EVERY, OFFER_EVERY);
         loop {
             self.flush().await?;
-            if self.drained {
-                return Ok(Drained);
-            }
             let wants = self.session.wants_after();
             tokio::select! {
                 biased;
@@ -306,7 +266,7 @@ impl<'a> Driver<'a> {
                     drop(permit);
                     self.send_after(wants.unwrap_or_default()).await?;
                 }
-                changed = grown.changed(), if self.earlier.is_none() => {
+                changed = grown.changed() => {
                     changed.map_err(|_| Broken::Stopping)?;
                     let commit = *grown.borrow_and_update();
                     self.session.handle_grown(commit);
@@ -329,12 +289,8 @@ impl<'a> Driver<'a> {
                     }
                 }
                 error = connection.closed() => return Err(error.into()),
-                // What an earlier incarnation could not bring the first time it brings on a connection of its own: everything begins anew for that.
-                _ = left.tick(), if self.earlier.is_none() => {
-                    if self.node.with(|till| !till.earlier_unsent().is_empty()).await? {
-                        return Err(Broken::Renewed);
-                    }
-                }
+                // What is not safe yet is offered again, to bring it or to hear that it is.
+                _ = again.tick(), if self.ready => self.offer().await?,
             }
         }
     }
@@ -349,97 +305,104 @@ impl<'a> Driver<'a> {
                     self.node.with(move |till| till.receive(runs, place)).await??;
                 }
                 DeviceEvent::Acked(ack) => self.acked(ack, now_ms).await?,
-                DeviceEvent::Wanted(wanted) => {
-                    let line = |(line, after): (u32, u64)| Some((self.offered.get(line as usize)?.clone(), after));
-                    self.to_bring = wanted.lines.into_iter().filter_map(line).collect();
-                    self.bring_next().await?;
-                }
-                DeviceEvent::Taken(Taken { commit }) => {
-                    match (commit, self.to_bring.front_mut()) {
-                        (Some(commit), Some((_, after))) if commit > *after => *after = commit,
-                        // It does not take this one, or stays where it is: the others need not wait.
-                        _ => drop(self.to_bring.pop_front()),
-                    }
-                    self.bring_next().await?;
-                }
+                DeviceEvent::Wanted(wanted) => self.wanted(wanted).await?,
+                DeviceEvent::Taken(taken) => self.taken(taken).await?,
             }
         }
         Ok(())
     }
 
     async fn welcomed(&mut self, welcome: Welcome, now_ms: u64) -> Result<(), Broken> {
-        match (&self.earlier, welcome.verdict) {
-            (_, Verdict::Ok) => {}
-            (Some(_), Verdict::Forked) => {
-                // The server has another history of it: this one is brought beside it.
-                self.ready = true;
-                return Ok(());
-            }
-            (Some(chain), Verdict::RolledBack) => {
-                // The server has all of it and more; what is more comes down like everybody's.
-                let all = chain.commit;
-                self.ready = true;
-                return self.acked(Ack { regional: all, central: 0 }, now_ms).await;
-            }
-            (None, verdict) => {
-                tracing::warn!(?verdict, "this replica is older than what it sent, or was copied");
-                self.node.with(|till| till.renew_incarnation()).await??;
-                return Err(Broken::Renewed);
-            }
-        }
-        let server_ms = welcome.unix_ms;
-        self.node.with(move |till| till.note_server_clock(server_ms)).await?;
-        let left = move |till: &mut Till| {
-            let is_new = till.begin_region(welcome.region)?;
-            Ok::<_, StoreError>(is_new && !till.earlier_unsent().is_empty())
-        };
-        if self.node.with(left).await?? && self.earlier.is_none() {
-            // What earlier incarnations had brought to the server's last log is not in this one.
+        if welcome.verdict != Verdict::Ok {
+            tracing::warn!(verdict = ?welcome.verdict, "this replica is older than what it sent, or was copied");
+            self.node.with(|till| till.renew_incarnation()).await??;
             return Err(Broken::Renewed);
         }
+        let begin = move |till: &mut Till| {
+            till.note_server_clock(welcome.unix_ms);
+            till.begin_region(welcome.region)?;
+            Ok::<_, StoreError>(till.own_chain().commit)
+        };
+        let commit = self.node.with(begin).await??;
         self.acked(Ack { regional: welcome.regional, central: welcome.central }, now_ms).await?;
-        if self.earlier.is_none() {
-            let commit = self.node.with(|till| till.own_chain().commit).await?;
-            self.session.handle_grown(commit);
-            if self.session.takes_offers() {
-                self.offer().await?;
-            }
-        }
+        self.session.handle_grown(commit);
         self.ready = true;
-        Ok(())
+        self.offer().await
     }
 
     async fn acked(&mut self, ack: Ack, now_ms: u64) -> Result<(), Broken> {
-        let earlier = self.earlier.as_ref().map(|chain| chain.origin);
         let note = move |till: &mut Till| {
-            match earlier {
-                None => till.acked(ack.regional, ack.central)?,
-                Some(origin) => till.earlier_acked(origin, ack.regional, ack.central)?,
-            }
+            till.acked(ack.regional, ack.central)?;
             till.set_link(LinkChange::Online { now_ms });
             Ok::<_, StoreError>(())
         };
-        self.node.with(note).await??;
-        self.drained = self.earlier.as_ref().is_some_and(|chain| ack.regional >= chain.commit);
-        Ok(())
+        Ok(self.node.with(note).await??)
     }
 
-    /// Says what this till has of others, when the server's log began anew.
+    /// Offers what the server may lack besides what this till writes now.
     async fn offer(&mut self) -> Result<(), Broken> {
-        let look = |till: &mut Till| {
-            let lines = till.offers()?;
+        if !self.session.takes_offers() || self.offering != Offering::No {
+            return Ok(());
+        }
+        let Offers { lines, is_everything } = self.node.with(|till| till.offers()).await??;
+        self.offering = if is_everything { Offering::Everything } else { Offering::Earlier };
+        self.to_offer = lines;
+        // The next to be offered is taken from the end.
+        self.to_offer.reverse();
+        self.offer_next().await
+    }
+
+    /// Offers as much as one frame may; when there is nothing left, the server has all.
+    async fn offer_next(&mut self) -> Result<(), Broken> {
+        let rest = self.to_offer.len().saturating_sub(OFFERED_AT_ONCE);
+        let lines: Vec<Line> = self.to_offer.drain(rest..).rev().collect();
+        if lines.is_empty() {
+            if std::mem::replace(&mut self.offering, Offering::No) == Offering::Everything {
+                self.node.with(Till::note_offered).await??;
+            }
+            return Ok(());
+        }
+        let look = move |till: &mut Till| {
             let offered = lines.iter().map(|line| till.offered(line)).collect::<Result<Vec<_>, _>>()?;
             Ok::<_, StoreError>((lines, offered))
         };
         let (lines, offered) = self.node.with(look).await??;
-        if !offered.is_empty() {
-            self.offered = lines;
-            self.session.offer(offered);
-        }
+        self.offered = lines;
+        self.session.offer(offered);
         Ok(())
     }
 
-    /// Sends the next run of what the server lacks of others. When there is none, it has all.
+    /// Learns what of the offer the server lacks, and of what this till wrote itself, how safe it is.
+    async fn wanted(&mut self, wanted: Wanted) -> Result<(), Broken> {
+        let lacking: BTreeMap<u32, u64> = wanted.lines.iter().copied().collect();
+        let offered = self.offered.clone();
+        let note = move |till: &mut Till| {
+            for (at, line) in (0..).zip(&offered) {
+                let held = lacking.get(&at).copied().unwrap_or(line.chain.commit);
+                till.note_held(line, held, wanted.central.contains(&at))?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        self.node.with(note).await??;
+        let line = |(line, after): (u32, u64)| Some((self.offered.get(line as usize)?.clone(), after));
+        self.to_bring = wanted.lines.into_iter().filter_map(line).collect();
+        self.bring_next().await
+    }
+
+    async fn taken(&mut self, Taken { commit }: Taken) -> Result<(), Broken> {
+        match (commit, self.to_bring.front_mut()) {
+            (Some(commit), Some((line, after))) if commit > *after => {
+                *after = commit;
+                let line = line.clone();
+                self.node.with(move |till| till.note_held(&line, commit, false)).await??;
+            }
+            // It does not take this one, or stays where it is: the others need not wait.
+            _ => drop(self.to_bring.pop_front()),
+        }
+        self.bring_next().await
+    }
+
+    /// Sends the next run of what the server lacks. When there is none, offers what is left to offer.
     async fn bring_next(&mut self) -> Result<(), Broken> {
         while let Some((line, after)) = self.to_bring.front().cloned() {
             let run = self.node.with(move |till| till.run_after(&line, after, BATCH_BYTES_TARGET)).await??;
@@ -451,16 +414,11 @@ impl<'a> Driver<'a> {
                 None => drop(self.to_bring.pop_front()),
             }
         }
-        Ok(self.node.with(Till::note_offered).await??)
+        self.offer_next().await
     }
 
     async fn send_after(&mut self, after: u64) -> Result<(), Broken> {
-        let earlier = self.earlier.as_ref().map(|chain| chain.origin);
-        let read = move |till: &mut Till| match earlier {
-            None => till.own_runs_after(after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX),
-            Some(origin) => till.earlier_runs_after(origin, after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX),
-        };
-        let run = self.node.with(read).await??;
+        let run = self.node.with(move |till| till.own_runs_after(after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX)).await??;
         if let Some(run) = run {
             let last = after + run.commits.len() as u64;
             self.session.send(run, last);
@@ -478,9 +436,9 @@ impl<'a> Driver<'a> {
     }
 }
 
-fn position(till: &mut Till, earlier: Option<&OriginChain>, boot: u64) -> Result<DevicePosition, StoreError> {
+fn position(till: &mut Till, boot: u64) -> Result<DevicePosition, StoreError> {
     till.recover()?;
-    let chain = earlier.unwrap_or(till.own_chain());
+    let chain = till.own_chain();
     Ok(DevicePosition {
         incarnation: chain.origin.incarnation,
         commit: chain.commit,
@@ -489,7 +447,6 @@ fn position(till: &mut Till, earlier: Option<&OriginChain>, boot: u64) -> Result
         cursors: till.cursors().into_iter().map(|(scope, region_seq)| Cursor { scope: ScopeName(scope), region_seq }).collect(),
         boot,
         unix_ms: None,
-        earlier: earlier.map(|chain| till.earlier_checkpoints(chain.origin)).transpose()?,
         mark: till.mark(),
     })
 }

@@ -43,7 +43,7 @@ use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as pape
 use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
 pub use paper::{PaperWork, PrintOutcome};
-pub use receive::{LinkChange, Place, ReceiveError, Received};
+pub use receive::{LinkChange, Offers, Place, ReceiveError, Received};
 
 /// Records folded in memory after which an idle owner should write the sums.
 const RECORDS_PER_FLUSH: u64 = 200;

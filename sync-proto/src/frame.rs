@@ -52,7 +52,7 @@ pub enum Frame {
     Ack(Ack),
     /// Either way, last: why the connection ends.
     Goodbye(Goodbye),
-    /// Device → server: what it has of others, after the server's log began anew.
+    /// Device → server: histories that it has besides the one that it goes on with.
     Offer(Offer),
     /// Server → device: what of an offer it lacks.
     Wanted(Wanted),
@@ -60,7 +60,7 @@ pub enum Frame {
     Taken(Taken),
 }
 
-/// Histories of others that a device has.
+/// Histories that a device has: of others, and of its own earlier incarnations.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Offer {
@@ -86,12 +86,15 @@ pub struct Offered {
 }
 
 /// What a server lacks of an offer.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Wanted {
     /// The place of each history in the offer, and the commit after which it is lacking.
     #[n(0)]
     pub lines: Vec<(u32, u64)>,
+    /// The places of those that the central database has whole.
+    #[n(1)]
+    pub central: Vec<u32>,
 }
 
 /// What became of a run of a history that was wanted.
@@ -137,12 +140,8 @@ pub struct Hello {
     /// Its clock, Unix milliseconds; none from a program that does not say. Only shown, never trusted.
     #[n(8)]
     pub unix_ms: Option<u64>,
-    /// Set for an earlier incarnation of the device, which writes no more: where its history has been, newest first, so that what it left can be
-    /// brought whatever the verdict. None from a program that does not say.
-    #[n(9)]
-    pub earlier: Option<Vec<Checkpoint>>,
     /// What it has read last of the server's log: a log that has something else there was put back from a backup.
-    #[n(10)]
+    #[n(9)]
     pub mark: Option<Mark>,
 }
 
@@ -413,14 +412,13 @@ impl Frame {
     fn check_bounds(&self) -> Result<(), FrameError> {
         match self {
             Self::Hello(hello) if hello.cursors.len() > CURSORS_MAX => Err(FrameError::Bounds("too many cursors")),
-            Self::Hello(hello) if hello.earlier.as_ref().is_some_and(|all| all.len() > CHECKPOINTS_MAX) => {
-                Err(FrameError::Bounds("too many checkpoints"))
-            }
             Self::Offer(offer) if offer.lines.len() > OFFERED_MAX => Err(FrameError::Bounds("too many histories")),
             Self::Offer(offer) if offer.lines.iter().any(|line| line.checkpoints.len() > CHECKPOINTS_MAX) => {
                 Err(FrameError::Bounds("too many checkpoints"))
             }
-            Self::Wanted(wanted) if wanted.lines.len() > OFFERED_MAX => Err(FrameError::Bounds("too many histories")),
+            Self::Wanted(Wanted { lines, central }) if lines.len().max(central.len()) > OFFERED_MAX => {
+                Err(FrameError::Bounds("too many histories"))
+            }
             Self::Goodbye(bye) if bye.message.len() > MESSAGE_BYTES_MAX => Err(FrameError::Bounds("too long a message")),
             _ => Ok(()),
         }

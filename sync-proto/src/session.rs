@@ -18,8 +18,8 @@ use journal::Hash;
 
 use crate::batch::Run;
 use crate::frame::{
-    Ack, CHECKPOINTS_MAX, Checkpoint, Commits, Cursor, Frame, Goodbye, Hello, Mark, Offer, Offered, ProvenHash, Reason, Taken,
-    Verdict, Wanted, Welcome,
+    Ack, CHECKPOINTS_MAX, Commits, Cursor, Frame, Goodbye, Hello, Mark, Offer, Offered, ProvenHash, Reason, Taken, Verdict,
+    Wanted, Welcome,
 };
 
 /// The protocol versions this build speaks, oldest and newest.
@@ -84,8 +84,6 @@ pub struct DevicePosition {
     pub boot: u64,
     /// The device's clock as it greets, Unix milliseconds.
     pub unix_ms: Option<u64>,
-    /// Set for an earlier incarnation, which writes no more: where its history has been ([`checkpoints`]).
-    pub earlier: Option<Vec<Checkpoint>>,
     /// What it has read last of the server's log.
     pub mark: Option<Mark>,
 }
@@ -150,7 +148,6 @@ impl DeviceSession {
             cursors: position.cursors,
             boot: position.boot,
             unix_ms: position.unix_ms,
-            earlier: position.earlier,
             mark: position.mark,
         };
         Self {
@@ -234,13 +231,13 @@ impl DeviceSession {
         self.version >= OFFERS_SINCE
     }
 
-    /// Offers what this device has of others, once a connection, to a server that [`takes them`](Self::takes_offers).
+    /// Offers histories that this device has to a server that [`takes them`](Self::takes_offers); the next ones when that has all it wanted of these.
     pub fn offer(&mut self, lines: Vec<Offered>) {
         self.offered = true;
         self.frames.push_back(Frame::Offer(Offer { lines }));
     }
 
-    /// Sends a run of others that was wanted; the next one when the server has said what became of it.
+    /// Sends a run that was wanted; the next one when the server has said what became of it.
     pub fn bring(&mut self, run: Run) {
         self.frames.push_back(Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None }));
     }
@@ -263,8 +260,7 @@ pub struct KnownPosition {
     pub regional: u64,
     /// Its last commit in the central database.
     pub central: u64,
-    /// Whether what the device greets with is on the history that the server has; none when it is beyond its end. Of one that parted from what is
-    /// here, `regional` is the last commit that both are known to have.
+    /// Whether what the device greets with is on the history that the server has; none when it is beyond its end.
     pub agrees: Option<bool>,
 }
 
@@ -275,9 +271,9 @@ pub enum ServerEvent {
     Greeted(Hello),
     /// A device's own commits arrived: verify and store them, then call [`ServerSession::stored`].
     Received(Run),
-    /// A device says what it has of others: answer with [`ServerSession::want`].
+    /// A device says what it has besides what it writes now: answer with [`ServerSession::want`].
     Offered(Vec<Offered>),
-    /// Commits of another device arrived, which were wanted: answer with [`ServerSession::taken`].
+    /// Commits of another origin arrived, which were wanted: answer with [`ServerSession::taken`].
     Brought(Run),
 }
 
@@ -341,12 +337,8 @@ impl ServerSession {
         let version = common_version(hello.version_min, hello.version_max).expect("checked when the greeting came");
         let verdict = verdict(hello, known);
         self.acked = Ack { regional: known.regional, central: known.central };
-        self.welcomed = verdict == Verdict::Ok || hello.earlier.is_some();
+        self.welcomed = verdict == Verdict::Ok;
         let Ack { regional, central } = self.acked;
-        if verdict == Verdict::Forked {
-            // From here on acknowledgements are of the device's own history.
-            self.acked.central = 0;
-        }
         self.frames.push_back(Frame::Welcome(Welcome { version, region, regional, central, verdict, unix_ms }));
         verdict
     }
@@ -360,9 +352,9 @@ impl ServerSession {
         }
     }
 
-    /// Says what of an offer is lacking here.
-    pub fn want(&mut self, lines: Vec<(u32, u64)>) {
-        self.frames.push_back(Frame::Wanted(Wanted { lines }));
+    /// Says what of an offer is lacking here, and what the central database has.
+    pub fn want(&mut self, wanted: Wanted) {
+        self.frames.push_back(Frame::Wanted(wanted));
     }
 
     /// Says what became of a run that was wanted.

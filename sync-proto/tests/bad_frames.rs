@@ -165,7 +165,6 @@ fn hello(cursors: usize) -> Frame {
         cursors: vec![cursor; cursors],
         boot: u64::MAX,
         unix_ms: Some(1_790_000_000_000),
-        earlier: None,
         mark: None,
     })
 }

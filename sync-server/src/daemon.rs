@@ -195,15 +195,14 @@ pub async fn run(
     // The order of stopping: `/readyz` says no, devices hear goodbye, the feed brings the last entries away, and only then do the rest
     // and the web page end, which until then say that the server is stopping.
     let (end, ending) = watch::channel(false);
-    let (fed, now_fed) = watch::channel(0);
     let mut tasks = JoinSet::new();
     let connected = quic.clone();
-    let (grown, seen) = (hub.grown(), now_fed.clone());
-    let now = move || Now { devices_connected: connected.connected().len(), log_entries: grown.get(), fed: *seen.borrow() };
+    let (grown, fed) = (hub.grown(), hub.fed());
+    let now = move || Now { devices_connected: connected.connected().len(), log_entries: grown.get(), fed: fed.get() };
     tasks.spawn(metrics_server.run(hub.metrics().clone(), config.data.clone(), now, ending.clone()));
     tasks.spawn(live::follow_figures(live, central.clone(), ending.clone()));
     tasks.spawn(refill::watch(hub.clone(), filling, ending.clone()));
-    tasks.spawn(follow_central(hub.clone(), central, fed, ending.clone()));
+    tasks.spawn(follow_central(hub.clone(), central, ending.clone()));
     let devices = tokio::spawn(quic.run(endpoint, stop.clone()));
     tracing::info!(
         event = "started",
@@ -230,7 +229,7 @@ pub async fn run(
     tracing::info!(event = "stopping", "devices are told goodbye");
     if early.is_none() {
         let _ = devices.await;
-        flush(&hub, now_fed).await;
+        flush(&hub).await;
     }
     end.send_replace(true);
     let served = match early {
@@ -248,12 +247,12 @@ pub async fn run(
 }
 
 /// Gives the feed a moment to bring the last entries to the central database. What it does not bring it brings after the next start.
-async fn flush(hub: &Hub, mut fed: watch::Receiver<u64>) {
+async fn flush(hub: &Hub) {
     if !hub.metrics().central_is_up() {
         return;
     }
     let last = hub.grown().get();
-    if tokio::time::timeout(FLUSH_MAX, fed.wait_for(|fed| *fed >= last)).await.is_err() {
+    if tokio::time::timeout(FLUSH_MAX, hub.fed().wait_for(|fed| *fed >= last)).await.is_err() {
         tracing::warn!("the central database has not taken the last entries yet: they follow after the next start");
     }
 }
@@ -280,13 +279,13 @@ async fn watch_central(central: &Postgres, metrics: &Metrics) {
 }
 
 /// Feeds and projects, from when the central database is there and migrated.
-async fn follow_central(hub: Hub, central: Postgres, fed: watch::Sender<u64>, stop: watch::Receiver<bool>) {
+async fn follow_central(hub: Hub, central: Postgres, stop: watch::Receiver<bool>) {
     let work = async {
         while let Err(error) = central.migrate().await {
             tracing::warn!(%error, "the central database cannot be prepared; tills go on, this is tried again");
             tokio::time::sleep(MIGRATE_AGAIN).await;
         }
-        let source = LogSource::new(hub.clone(), fed);
+        let source = LogSource::new(hub.clone());
         tokio::join!(
             feed::run(source, central.clone(), stop.clone()),
             projector::run(central.clone(), stop.clone()),

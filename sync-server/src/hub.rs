@@ -67,6 +67,7 @@ pub struct Hub {
     jobs: mpsc::Sender<Job>,
     grown: Posted<u64>,
     central: Arc<Post<Arc<BTreeMap<Origin, u64>>>>,
+    fed: Arc<Post<u64>>,
     heard: Arc<Mutex<BTreeMap<DeviceId, Heard>>>,
     metrics: Metrics,
     region: Arc<Post<[u8; 16]>>,
@@ -134,6 +135,7 @@ impl Hub {
                 jobs,
                 grown,
                 central: Arc::new(Post::new(Arc::default())),
+                fed: Arc::new(Post::new(0)),
                 heard: Arc::default(),
                 metrics,
                 region: id,
@@ -188,6 +190,7 @@ impl Hub {
         renewed.map_err(|error| HubError::Renew(Arc::new(error)))?;
         self.region.modify(|region| std::mem::replace(region, incarnation) != incarnation);
         self.regressed.renewed.fetch_add(1, Ordering::Relaxed);
+        self.note_fed(0);
         Ok(())
     }
 
@@ -240,6 +243,16 @@ impl Hub {
     /// The last commit of every origin that the central database has, as it grows.
     pub fn central(&self) -> Posted<Arc<BTreeMap<Origin, u64>>> {
         self.central.reader()
+    }
+
+    /// The region sequence up to which the central database has this log. Lower than before when that was put back from a backup.
+    pub fn fed(&self) -> Posted<u64> {
+        self.fed.reader()
+    }
+
+    /// Notes up to which region sequence the central database has this log.
+    pub fn note_fed(&self, region_seq: u64) {
+        self.fed.modify(|fed| std::mem::replace(fed, region_seq) != region_seq);
     }
 
     /// Resolves when the owner has ended, which it does on its own only when it broke.

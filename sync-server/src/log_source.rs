@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use journal::{Entry, Origin};
-use tokio::sync::watch;
 
 use crate::central::feed::FeedSource;
 use crate::central::{FeedRow, Position};
@@ -17,15 +16,14 @@ use crate::region::{LogRow, Region, RegionError};
 pub struct LogSource {
     hub: Hub,
     grown: Posted<u64>,
-    fed: watch::Sender<u64>,
     /// Up to where devices were told that the central database has their commits.
     told_to: Arc<AtomicU64>,
 }
 
 impl LogSource {
-    /// The log of a hub. `fed` is told how far the central store has it.
-    pub fn new(hub: Hub, fed: watch::Sender<u64>) -> Self {
-        Self { grown: hub.grown(), hub, fed, told_to: Arc::default() }
+    /// The log of a hub.
+    pub fn new(hub: Hub) -> Self {
+        Self { grown: hub.grown(), hub, told_to: Arc::default() }
     }
 }
 
@@ -78,7 +76,7 @@ impl FeedSource for LogSource {
     }
 
     fn fed(&self, region_seq: u64) {
-        self.fed.send_replace(region_seq);
+        self.hub.note_fed(region_seq);
         let (hub, told_to) = (self.hub.clone(), self.told_to.clone());
         tokio::spawn(async move {
             let news = move |region: &mut Region| {

@@ -150,7 +150,7 @@ pub struct Admitted {
     pub is_new: bool,
 }
 
-/// How far this log has the history of a device that greets.
+/// How far this log has a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The last commit here of the history that has all of it; or else the last one that both are known to have.
@@ -159,6 +159,21 @@ pub struct Position {
     pub is_whole: bool,
     /// Whether that history is the one that came first.
     pub is_first: bool,
+}
+
+/// What this log has of a history that is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// All of it.
+    Whole {
+        /// The region sequence of its last entry.
+        ends_at: u64,
+    },
+    /// Not all of it.
+    UpTo {
+        /// The last commit that is known to be here; 0 for none.
+        commit: u64,
+    },
 }
 
 /// The region's log and what it needs beside it.
@@ -350,20 +365,28 @@ impl Region {
         self.lines_of(origin).first().map_or_else(|| OriginChain::new(origin), |line| line.chain.clone())
     }
 
-    /// How far this log has the history of a device that greets: `checkpoints` say where it has been, newest first.
+    /// How far this log has a history of which `checkpoints` say where it has been, newest first.
     ///
     /// # Errors
     /// When SQLite refuses.
     pub fn position(&self, origin: Origin, checkpoints: &[Checkpoint]) -> Result<Position, RegionError> {
+        let Some((known, line)) = self.newest_known(origin, checkpoints)? else {
+            return Ok(Position { commit: 0, is_whole: checkpoints.is_empty(), is_first: true });
+        };
+        let commit = if known == 0 { line.chain.commit } else { checkpoints[known].commit };
+        Ok(Position { commit, is_whole: known == 0, is_first: line.parent.is_none() })
+    }
+
+    /// The newest of the places where a history has been that is here, with the line that has it.
+    fn newest_known(&self, origin: Origin, checkpoints: &[Checkpoint]) -> Result<Option<(usize, &Line)>, RegionError> {
         for (n, Checkpoint { commit, digest }) in checkpoints.iter().enumerate() {
-            for (at, line) in self.lines_of(origin).iter().enumerate().filter(|(_, line)| *commit <= line.chain.commit) {
+            for line in self.lines_of(origin).iter().filter(|line| *commit <= line.chain.commit) {
                 if self.chain_after(line, *commit)?.digest() == *digest {
-                    let commit = if n == 0 { line.chain.commit } else { *commit };
-                    return Ok(Position { commit, is_whole: n == 0, is_first: at == 0 });
+                    return Ok(Some((n, line)));
                 }
             }
         }
-        Ok(Position { commit: 0, is_whole: checkpoints.is_empty(), is_first: true })
+        Ok(None)
     }
 
     /// Admits many runs with one sync. Each is admitted or refused on its own; the outer error means that none was kept.
@@ -434,26 +457,29 @@ impl Region {
         Ok(admitted)
     }
 
-    /// Which of the histories that a device offers are lacking here, by their places, and after which commit.
+    /// What this log has of the histories that a device offers; none for what that device may not bring.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn lacking(&self, bearer: DeviceId, offered: &[Offered]) -> Result<Vec<(u32, u64)>, RegionError> {
+    pub fn holds(&self, bearer: DeviceId, offered: &[Offered]) -> Result<Vec<Option<Held>>, RegionError> {
         let store = self.devices.get(&bearer).and_then(|device| device.store);
-        let mut lacking = Vec::new();
-        for (at, line) in (0..).zip(offered) {
-            let origin = Origin { device: line.device, incarnation: line.incarnation };
+        let look = |Offered { device, incarnation, checkpoints }: &Offered| {
+            let origin = Origin { device: *device, incarnation: *incarnation };
             let may_bring = match self.writer_of(origin)? {
                 Some((_, DeviceKind::Server, _)) => true,
                 Some((_, _, of)) => of == store,
                 None => false,
             };
-            let position = self.position(origin, &line.checkpoints)?;
-            if may_bring && !position.is_whole {
-                lacking.push((at, position.commit));
+            if !may_bring {
+                return Ok(None);
             }
-        }
-        Ok(lacking)
+            Ok(Some(match self.newest_known(origin, checkpoints)? {
+                Some((0, line)) => Held::Whole { ends_at: self.end_of(line, checkpoints[0].commit)? },
+                Some((known, _)) => Held::UpTo { commit: checkpoints[known].commit },
+                None => Held::UpTo { commit: 0 },
+            }))
+        };
+        offered.iter().map(look).collect()
     }
 
     /// Verifies a run of a writer and keeps what is new of it.

@@ -221,7 +221,6 @@ impl Till {
             cursors: vec![],
             boot: 1,
             unix_ms: None,
-            earlier: None,
             mark: None,
         };
         Frame::Hello(hello).encode().expect("fits")

@@ -364,14 +364,14 @@ pub fn acks(db: &Connection, origin: i64) -> Result<(u64, u64), StoreError> {
     Ok(found.unwrap_or((0, 0)))
 }
 
-/// Moves the acknowledgements of an own origin forward, never back.
+/// Notes how far an own origin's commits are on the regional server's disk and in the central database.
 ///
 /// # Errors
 /// A failure of SQLite.
 pub fn set_acks(db: &Connection, origin: i64, regional: u64, central: u64) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO ack (origin, regional, central) VALUES (?, ?, ?) ON CONFLICT (origin) DO UPDATE
-         SET regional = max(regional, excluded.regional), central = max(central, excluded.central)",
+         SET regional = excluded.regional, central = excluded.central",
     )?
     .execute(params![origin, regional, central])?;
     Ok(())

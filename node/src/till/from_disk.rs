@@ -59,6 +59,10 @@ impl Earlier {
     pub(super) fn unsent(&self) -> u64 {
         self.chain.commit.saturating_sub(self.acks.0)
     }
+
+    pub(super) fn not_central(&self) -> u64 {
+        self.chain.commit.saturating_sub(self.acks.1)
+    }
 }
 
 impl FromDisk {

@@ -116,13 +116,12 @@ impl Till {
     pub fn link_view(&self) -> LinkView {
         let commit = self.from_disk.chain.commit;
         let (regional, central) = self.from_disk.acks;
-        // What earlier incarnations left counts until the server has it: from then on the server feeds it to the centre, and acknowledges
-        // only what the present incarnation wrote.
-        let earlier: u64 = self.from_disk.earlier.iter().map(super::Earlier::unsent).sum();
+        // What earlier incarnations of this till wrote counts like what it writes now.
+        let earlier = || self.from_disk.earlier.iter();
         LinkView {
             state: self.link.state,
-            unsent: commit.saturating_sub(regional) + earlier,
-            not_central: commit.saturating_sub(central) + earlier,
+            unsent: commit.saturating_sub(regional) + earlier().map(super::Earlier::unsent).sum::<u64>(),
+            not_central: commit.saturating_sub(central) + earlier().map(super::Earlier::not_central).sum::<u64>(),
             last_contact_ms: self.link.last_contact_ms,
             problem: self.link.problem.clone(),
         }

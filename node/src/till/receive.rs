@@ -1,5 +1,6 @@
 //! What replication asks and tells. Everything received is verified before anything of it is kept.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use domain::ids::DeviceId;
@@ -7,7 +8,7 @@ use domain::record::DeviceKind;
 use journal::{Body, ChainError, ChainedEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
 use rusqlite::Connection;
 use sync_proto::batch::Run;
-use sync_proto::frame::{Checkpoint, Mark, OFFERED_MAX, Offered, ProvenHash};
+use sync_proto::frame::{Checkpoint, Mark, Offered, ProvenHash};
 use sync_proto::lines::{self, LINES_MAX, LinesError};
 use sync_proto::scopes;
 use sync_proto::session::checkpoints as checkpoints_of;
@@ -48,6 +49,15 @@ impl From<u64> for Place {
     fn from(region_seq: u64) -> Self {
         Self { region_seq, mark: None }
     }
+}
+
+/// Histories for the regional server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offers {
+    /// The histories, in the order in which they are to be offered.
+    pub lines: Vec<Line>,
+    /// Whether that is all that this device has: then [`Till::note_offered`] when the server has it.
+    pub is_everything: bool,
 }
 
 /// What was received.
@@ -126,55 +136,25 @@ impl Till {
         log::own_run(self.db()?, chain, *origin_row, &self.scope, commit, bytes_max, commits_max)
     }
 
-    /// Chains of earlier incarnations of this device of which the regional server does not have all: the machine or the replica file changed
-    /// while it was away. Each is sent in a session that greets with its position.
-    pub fn earlier_unsent(&self) -> Vec<OriginChain> {
-        let unsent = |e: &&Earlier| e.unsent() > 0;
-        self.from_disk.earlier.iter().filter(unsent).map(|e| e.chain.clone()).collect()
-    }
-
-    /// What [`Self::own_runs_after`] answers, for an earlier incarnation.
+    /// What this device has and the server may lack, besides what it writes now: what its earlier incarnations wrote, until the central database has
+    /// it, and the first time that a server's log is met, everything else.
     ///
     /// # Errors
     /// A failure of SQLite.
-    pub fn earlier_runs_after(
-        &self,
-        origin: Origin,
-        commit: u64,
-        bytes_max: usize,
-        commits_max: usize,
-    ) -> Result<Option<Run>, StoreError> {
-        let Some(e) = self.from_disk.earlier.iter().find(|e| e.chain.origin == origin) else { return Ok(None) };
-        log::own_run(self.db()?, &e.chain, e.row, &self.scope, commit, bytes_max, commits_max)
-    }
-
-    /// Where the history of an earlier incarnation has been, newest first.
-    ///
-    /// # Errors
-    /// A failure of SQLite.
-    pub fn earlier_checkpoints(&self, origin: Origin) -> Result<Vec<Checkpoint>, StoreError> {
-        let Some(e) = self.from_disk.earlier.iter().find(|e| e.chain.origin == origin) else { return Ok(Vec::new()) };
-        let line = Line { row: e.row, parent: None, chain: e.chain.clone() };
+    pub fn offers(&self) -> Result<Offers, StoreError> {
         let db = self.db()?;
-        let at = |commit| Ok(Checkpoint { commit, digest: store::lines::chain_after(db, &line, commit)?.digest() });
-        checkpoints_of(e.chain.commit).map(at).collect()
-    }
-
-    /// What this device has of others, when the server's log began anew since it was asked last: histories that it may be the only one to have.
-    ///
-    /// # Errors
-    /// A failure of SQLite.
-    pub fn offers(&self) -> Result<Vec<Line>, StoreError> {
-        if self.from_disk.region.is_none() || log::offered(self.db()?)? == self.from_disk.region {
-            return Ok(Vec::new());
-        }
-        let mut lines = store::lines::all(self.db()?)?;
-        // What this device wrote itself it brings under its own name.
-        let own = self.identity.device();
-        lines.retain(|line| line.chain.commit > 0 && (line.chain.origin.device != *own.as_bytes() || line.parent.is_some()));
-        lines.reverse();
-        lines.truncate(OFFERED_MAX);
-        Ok(lines)
+        let own = self.identity.origin();
+        let mut lines = store::lines::all(db)?;
+        let is_everything = self.from_disk.region.is_none() || log::offered(db)? != self.from_disk.region;
+        lines.retain(|line| {
+            let mut earlier = self.from_disk.earlier.iter();
+            let is_of_own = line.parent.is_none() && line.chain.origin == own;
+            let is_wanted = is_everything || earlier.any(|e| e.row == line.row && e.acks.1 < e.chain.commit);
+            line.chain.commit > 0 && !is_of_own && is_wanted
+        });
+        // What this device wrote first, and of that and of the rest the newest.
+        lines.sort_by_key(|line| (line.chain.origin.device != own.device, Reverse(line.row)));
+        Ok(Offers { lines, is_everything })
     }
 
     /// A history as it is offered.
@@ -201,7 +181,7 @@ impl Till {
         store::lines::run_after(self.db()?, line, after, bytes_max)
     }
 
-    /// Notes that the server has all that was offered to it.
+    /// Notes that the server has all that this device had when it was offered.
     ///
     /// # Errors
     /// A failure of SQLite.
@@ -214,16 +194,18 @@ impl Till {
         written
     }
 
-    /// What [`Self::acked`] does, for an earlier incarnation.
+    /// Notes how far a history that was offered is on the server's disk, and whether the central database has all of it. Of another device's it
+    /// says nothing here.
     ///
     /// # Errors
     /// A failure of SQLite.
-    pub fn earlier_acked(&mut self, origin: Origin, regional: u64, central: u64) -> Result<(), StoreError> {
-        let Some(e) = self.from_disk.earlier.iter().find(|e| e.chain.origin == origin) else { return Ok(()) };
-        let most = e.chain.commit;
-        self.write_acks(e.row, (regional.min(most), central.min(most)))?;
-        self.read_earlier()?;
-        self.announce(Event::LinkChanged { link: self.link_view() });
+    pub fn note_held(&mut self, line: &Line, regional: u64, is_central: bool) -> Result<(), StoreError> {
+        let Some(e) = self.from_disk.earlier.iter_mut().find(|e| e.row == line.row) else { return Ok(()) };
+        let acks = (regional, if is_central { line.chain.commit } else { 0 });
+        if std::mem::replace(&mut e.acks, acks) != acks {
+            self.write_acks(line.row, acks)?;
+            self.announce(Event::LinkChanged { link: self.link_view() });
+        }
         Ok(())
     }
 
@@ -484,7 +466,7 @@ impl Batch<'_> {
         }
         if device == *self.till.identity.device().as_bytes() {
             // Of an earlier incarnation: whoever sent it has it.
-            log::set_acks(db, row, chain.commit, 0)?;
+            log::set_acks(db, row, chain.commit, log::acks(db, row)?.1)?;
         }
         lines[at].chain = chain;
         self.lines.insert(origin, lines);

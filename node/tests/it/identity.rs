@@ -98,12 +98,21 @@ fn what_an_earlier_incarnation_had_not_sent_is_still_sent() {
     shop.options.machine = Some("a new computer".to_owned());
     let mut till = shop.reopen();
     assert_eq!(till.link_view().unsent, unsent + 1, "and the beginning of the new one");
-    assert_eq!(till.earlier_unsent(), std::slice::from_ref(&old));
-    let run = till.earlier_runs_after(old.origin, 2, 1 << 20, 100).expect("a run").expect("some");
+    till.begin_region([9; 16]).expect("a server's log");
+    till.note_offered().expect("it has what others wrote");
+    let offers = till.offers().expect("offers");
+    let [line] = &offers.lines[..] else { panic!("only what this till wrote before: {offers:?}") };
+    assert_eq!((&line.chain, offers.is_everything), (&old, false));
+    let run = till.run_after(line, 2, 1 << 20).expect("a run").expect("some");
     assert_eq!((run.origin, run.commits.len() as u64), (old.origin, unsent));
-    till.earlier_acked(old.origin, old.commit, 0).expect("acknowledged");
-    assert!(till.earlier_unsent().is_empty());
-    assert_eq!(till.link_view().unsent, 1);
+    till.note_held(line, old.commit, false).expect("on the server's disk");
+    assert_eq!((till.link_view().unsent, till.link_view().not_central), (1, old.commit + 1));
+    assert_eq!(till.offers().expect("offers").lines.len(), 1, "it is offered until the central database has it");
+    till.note_held(line, 1, false).expect("the server's log went back without saying so");
+    assert_eq!(till.link_view().unsent, old.commit);
+    till.note_held(line, old.commit, true).expect("in the central database");
+    assert!(till.offers().expect("offers").lines.is_empty());
+    assert_eq!((till.link_view().unsent, till.link_view().not_central), (1, 1));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use journal::{Origin, Scope};
 use quinn::Connection;
 use sync_proto::batch::Run;
-use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Checkpoint, Frame, Hello, Offered, Reason, Verdict};
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Checkpoint, Frame, Hello, Offered, Reason, Verdict, Wanted};
 use sync_proto::session::{KnownPosition, ServerEvent, ServerSession, SessionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -14,12 +14,14 @@ use tokio::task::JoinSet;
 use super::stream::{StreamError, pump_in, pump_out};
 use super::{Present, Quic};
 use crate::hub::{Heard, HubError};
-use crate::region::{AdmitError, Admitted, Device, Region, RegionError, Sender};
+use crate::region::{AdmitError, Admitted, Device, Held, Region, RegionError, Sender};
 
 /// Frames that may wait on their way in or out before the peer is slowed down.
 const FRAMES_WAITING_MAX: usize = 4;
 /// How many rows of the log that do not concern a device may pass before it is told that it has them.
 const ROWS_UNTOLD_MAX: u64 = 1_000;
+/// How many offered histories are looked at before others have their turn at the log.
+const OFFERED_AT_ONCE: usize = 16;
 /// How often a connected device counts as heard although it says nothing.
 const HEARD_EVERY: Duration = Duration::from_secs(5);
 
@@ -96,10 +98,6 @@ struct Driver<'a> {
     followed: BTreeSet<Scope>,
     /// Set by the greeting.
     origin: Option<Origin>,
-    /// Whether that is an earlier incarnation, which only brings what it left.
-    is_closed: bool,
-    /// Whether what it brings is another history than the one that acknowledgements of the central database count on.
-    is_fork: bool,
     /// Whose histories it was asked for.
     wanted: BTreeSet<Origin>,
     /// The last commit of its own that the device is known to have.
@@ -148,8 +146,6 @@ impl<'a> Driver<'a> {
             session,
             followed,
             origin: None,
-            is_closed: false,
-            is_fork: false,
             wanted: BTreeSet::new(),
             has: 0,
             sent_to: 0,
@@ -178,16 +174,16 @@ impl<'a> Driver<'a> {
                     self.session.handle_frame(frame)?;
                     self.handle_events().await?;
                 }
-                Ok(known) = central.changed(), if ready && !self.is_fork => {
+                Ok(known) = central.changed(), if ready => {
                     if let Some(commit) = self.origin.and_then(|origin| known.get(&origin).copied()) {
                         self.session.stored(Ack { regional: commit, central: commit });
                     }
                 }
-                Ok(permit) = self.down.clone().reserve_owned(), if ready && !self.is_closed && grown.get() > self.sent_to => {
+                Ok(permit) = self.down.clone().reserve_owned(), if ready && grown.get() > self.sent_to => {
                     drop(permit);
                     self.send_down().await?;
                 }
-                _ = grown.changed(), if ready && !self.is_closed && grown.get() <= self.sent_to => {}
+                _ = grown.changed(), if ready && grown.get() <= self.sent_to => {}
                 _ = heard.tick() => self.note_heard(0, None),
             }
         }
@@ -207,23 +203,19 @@ impl<'a> Driver<'a> {
 
     async fn greet(&mut self, hello: &Hello) -> Result<(), Ended> {
         let origin = Origin { device: *self.device.device.as_bytes(), incarnation: hello.incarnation };
-        let (known, is_fork) = self.known(origin, hello).await?;
+        let known = self.known(origin, hello).await?;
         let region = self.quic.hub.region();
         let now_ms = self.quic.env.unix_ms();
         if let Some(device_ms) = hello.unix_ms {
             self.quic.hub.metrics().clock(self.device.device, device_ms, now_ms);
         }
         let verdict = self.session.welcome(region, known, now_ms);
-        self.is_closed = hello.earlier.is_some();
-        self.is_fork = is_fork;
         // What it has beyond the end of what is here shows with its first run.
         self.has = if hello.commit <= known.regional { hello.commit } else { 0 };
-        if verdict != Verdict::Ok && !self.is_closed {
+        if verdict != Verdict::Ok {
             return Err(Ended::Verdict(verdict));
         }
-        if !self.is_closed {
-            self.present = Some(self.quic.take_over(self.device.device, hello.incarnation, self.connection));
-        }
+        self.present = Some(self.quic.take_over(self.device.device, hello.incarnation, self.connection));
         // Cursors of another incarnation of this server mean nothing here: everything is sent again, and known entries are skipped.
         let same_region = hello.region == Some(region);
         if same_region && !self.has_read_this_log(hello).await? {
@@ -245,28 +237,21 @@ impl<'a> Driver<'a> {
         Ok(self.quic.hub.with(move |region| region.has_been_read(&mark)).await??)
     }
 
-    /// What the log says about an incarnation that greets, and whether its history is another than the one that came first.
-    async fn known(&self, origin: Origin, hello: &Hello) -> Result<(KnownPosition, bool), Ended> {
-        let Hello { commit, digest, earlier, .. } = hello.clone();
-        let central = self.quic.hub.central().get().get(&origin).copied().unwrap_or(0);
-        let is_closed = earlier.is_some();
-        let checkpoints = earlier.unwrap_or_else(|| vec![Checkpoint { commit, digest }]);
+    /// What the log says about an incarnation that greets.
+    async fn known(&self, origin: Origin, hello: &Hello) -> Result<KnownPosition, Ended> {
+        let greeted = Checkpoint { commit: hello.commit, digest: hello.digest };
         let look =
-            move |region: &mut Region| Ok::<_, RegionError>((region.position(origin, &checkpoints)?, region.chain(origin)));
+            move |region: &mut Region| Ok::<_, RegionError>((region.position(origin, &[greeted])?, region.chain(origin).commit));
         let (position, first) = self.quic.hub.with(look).await??;
         if position.is_whole {
-            let central = if position.is_first { central } else { 0 };
+            let central = self.quic.hub.central().get().get(&origin).copied().filter(|_| position.is_first).unwrap_or(0);
             // Two lives of one incarnation: the one whose history came second writes under another from now on.
-            let agrees = position.is_first || is_closed;
-            return Ok((KnownPosition { regional: position.commit, central, agrees: Some(agrees) }, !position.is_first));
-        }
-        if is_closed {
-            return Ok((KnownPosition { regional: position.commit, central: 0, agrees: Some(false) }, true));
+            return Ok(KnownPosition { regional: position.commit, central, agrees: Some(position.is_first) });
         }
         // Beyond the end of what is here, the first run shows whether it goes on from there.
-        let agrees = (commit <= first.commit && commit > 0).then_some(false);
+        let agrees = (hello.commit <= first && hello.commit > 0).then_some(false);
         // Nor is it known before that whether the central database has this history or another.
-        Ok((KnownPosition { regional: first.commit, central: 0, agrees }, false))
+        Ok(KnownPosition { regional: first, central: 0, agrees })
     }
 
     async fn admit(&mut self, run: Run) -> Result<(), Ended> {
@@ -280,7 +265,7 @@ impl<'a> Driver<'a> {
             admitted => admitted?,
         };
         self.quic.hub.metrics().acknowledged(arrived.elapsed());
-        if is_fork && !self.is_closed {
+        if is_fork {
             // What it brought is kept; it goes on under a new incarnation.
             return Err(Ended::Forked);
         }
@@ -290,13 +275,28 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Says what of an offer is lacking here.
+    /// Says what of an offer is lacking here, and what the central database has.
     async fn look_at(&mut self, lines: Vec<Offered>) -> Result<(), Ended> {
         let bearer = self.device.device;
-        let origins: Vec<_> = lines.iter().map(|line| Origin { device: line.device, incarnation: line.incarnation }).collect();
-        let lacking = self.quic.hub.with(move |region| region.lacking(bearer, &lines)).await??;
-        self.wanted = lacking.iter().filter_map(|(line, _)| origins.get(*line as usize).copied()).collect();
-        self.session.want(lacking);
+        let fed = self.quic.hub.fed().get();
+        let mut wanted = Wanted::default();
+        self.wanted.clear();
+        for (piece, lines) in lines.chunks(OFFERED_AT_ONCE).enumerate() {
+            let looked_at = lines.to_vec();
+            let held = self.quic.hub.with(move |region| region.holds(bearer, &looked_at)).await??;
+            for (at, (line, held)) in (piece * OFFERED_AT_ONCE..).zip(lines.iter().zip(held)) {
+                let at = at as u32;
+                match held {
+                    Some(Held::UpTo { commit }) => {
+                        self.wanted.insert(Origin { device: line.device, incarnation: line.incarnation });
+                        wanted.lines.push((at, commit));
+                    }
+                    Some(Held::Whole { ends_at }) if ends_at <= fed => wanted.central.push(at),
+                    Some(Held::Whole { .. }) | None => {}
+                }
+            }
+        }
+        self.session.want(wanted);
         Ok(())
     }
 

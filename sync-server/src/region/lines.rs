@@ -101,6 +101,25 @@ impl Region {
         Ok(found)
     }
 
+    /// The region sequence of the last entry of a line up to a commit; 0 when there is none.
+    pub(super) fn end_of(&self, line: &Line, commit: u64) -> Result<u64, RegionError> {
+        let mut at = self.db.prepare_cached("SELECT region_seq FROM entry WHERE origin = ?1 AND scope = ?2 AND seq = ?3")?;
+        let mut end = 0;
+        for (scope, id) in &self.scope_ids {
+            let Some(head) = self.head_after(line, scope, commit)? else { continue };
+            let mut holder = Some(line);
+            while let Some(line) = holder {
+                let found: Option<u64> = at.query_row(params![line.row, id, head.seq], |row| row.get(0)).optional()?;
+                end = end.max(found.unwrap_or(0));
+                holder = match (found, line.parent) {
+                    (None, Some((parent, _))) => Some(self.line(parent)?),
+                    _ => None,
+                };
+            }
+        }
+        Ok(end)
+    }
+
     /// Where a line stood after a commit.
     pub(super) fn chain_after(&self, line: &Line, commit: u64) -> Result<OriginChain, RegionError> {
         if commit >= line.chain.commit {

@@ -105,7 +105,6 @@ pub fn position(chain: &OriginChain, region: Option<[u8; 16]>, cursors: Vec<sync
         cursors,
         boot: 1,
         unix_ms: None,
-        earlier: None,
         mark: None,
     }
 }

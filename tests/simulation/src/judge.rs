@@ -278,7 +278,8 @@ fn series_of(record: &Record) -> Option<String> {
     }
 }
 
-fn paid_of(order: &Order, is_refund: bool, series: &str) -> Paid {
+/// What the people at the counter saw of an order.
+pub(crate) fn paid_of(order: &Order, is_refund: bool, series: &str) -> Paid {
     Paid {
         order: order.id,
         is_refund,

@@ -49,7 +49,7 @@ use cashier::Cashier;
 use central::Central;
 use clock::MachineEnv;
 use founding::{Founding, REGION_LOG};
-use machine::{Chassis, End, Image, ServerMachine, TillMachine};
+use machine::{Chassis, End, Image, Machine, ServerMachine, TillMachine};
 use net::{Cut, Network, Weather};
 use oracle::Oracle;
 use plan::{Event, Place, Plan, Trouble};
@@ -129,10 +129,9 @@ impl World {
         let (digest, lines) = (world.trace.digest(), world.trace.len());
         // In order: a file that outlives its disk is never given back.
         world.tasks.shutdown().await;
-        for till in &world.tills {
-            till.end(End::Killed).await;
+        for machine in world.machines() {
+            machine.end(End::Killed).await;
         }
-        world.server.end(End::Killed).await;
         Outcome {
             digest,
             lines,
@@ -194,9 +193,9 @@ impl World {
 
     /// The shop is open, and things go wrong.
     async fn day(&mut self) -> Result<()> {
-        self.server.start().await;
+        self.machine(Place::Server).start().await;
         for till in self.tills.clone() {
-            till.start().await;
+            Machine::Till(till).start().await;
         }
         let closes = self.began + Duration::from_millis(self.plan.open_ms);
         for till in self.tills.clone() {
@@ -248,21 +247,27 @@ impl World {
                 self.cut(vec![(ip, SERVER_IP), (SERVER_IP, ip)], Cut::Narrow(1_280), for_ms);
             }
             Trouble::Rebind { till } => self.network.rebind(till_ip(till)),
-            Trouble::Power { of, after_calls, off_ms, seed } => return self.cut_power(of, after_calls, off_ms, seed).await,
-            Trouble::Kill { of, off_ms } => {
-                self.end(of, End::Killed).await;
-                self.start_later(of, off_ms);
+            Trouble::Power { of, after_calls: 0, off_ms, seed } => {
+                let machine = self.machine(of);
+                machine.end(End::Power(seed)).await;
+                self.start_later(machine, off_ms);
             }
-            Trouble::Disk { of, kind, after_calls, for_ms } => self.fail_disk(of, kind, after_calls, for_ms),
+            Trouble::Power { of, after_calls, off_ms, seed } => self.cut_power(self.machine(of), after_calls, off_ms, seed),
+            Trouble::Kill { of, off_ms } => {
+                let machine = self.machine(of);
+                machine.end(End::Killed).await;
+                self.start_later(machine, off_ms);
+            }
+            Trouble::Disk { of, kind, after_calls, for_ms } => self.fail_disk(&self.machine(of), kind, after_calls, for_ms),
             Trouble::BackUp { of: Place::Till(till) } => self.tills[till].back_up(),
             Trouble::BackUp { of: Place::Server } => self.server.back_up(),
             Trouble::Restore { of, whole_folder, off_ms } => return self.restore(of, whole_folder, off_ms).await,
             Trouble::Wipe { off_ms } => {
-                self.end(Place::Server, End::Killed).await;
+                self.server.end(End::Killed).await;
                 let had = self.orders_of_server()?;
                 self.server.wipe();
                 self.note_destroyed(had)?;
-                self.start_later(Place::Server, off_ms);
+                self.start_later(self.machine(Place::Server), off_ms);
             }
             Trouble::Clone { till, for_ms } => return self.clone_till(till, for_ms),
             Trouble::CentralAway { for_ms } => {
@@ -279,18 +284,24 @@ impl World {
                 }
                 self.note_destroyed(had)?;
             }
-            Trouble::Clock { of, by_ms } => self.chassis(of).env.jump(by_ms),
-            Trouble::Drift { of, ppm } => self.chassis(of).env.drift(ppm),
+            Trouble::Clock { of, by_ms } => self.machine(of).chassis().env.jump(by_ms),
+            Trouble::Drift { of, ppm } => self.machine(of).chassis().env.drift(ppm),
             Trouble::Reprice { product } => return self.reprice(product).await,
         }
         Ok(true)
     }
 
-    fn chassis(&self, of: Place) -> &Chassis {
+    fn machine(&self, of: Place) -> Machine {
         match of {
-            Place::Till(till) => &self.tills[till].chassis,
-            Place::Server => &self.server.chassis,
+            Place::Till(till) => Machine::Till(self.tills[till].clone()),
+            Place::Server => Machine::Server(self.server.clone()),
         }
+    }
+
+    /// Every machine, tills first.
+    fn machines(&self) -> impl Iterator<Item = Machine> {
+        let tills = self.tills.iter().cloned().map(Machine::Till);
+        tills.chain([Machine::Server(self.server.clone())])
     }
 
     fn later(&mut self, after_ms: u64, what: impl FnOnce() + Send + 'static) {
@@ -308,88 +319,30 @@ impl World {
         self.later(for_ms, move || ways.iter().for_each(|(from, to)| network.mend(*from, *to)));
     }
 
-    async fn end(&self, of: Place, how: End) {
-        match of {
-            Place::Till(till) => self.tills[till].end(how).await,
-            Place::Server => self.server.end(how).await,
-        }
-    }
-
-    fn start_later(&mut self, of: Place, after_ms: u64) {
-        let (server, till) = (
-            self.server.clone(),
-            match of {
-                Place::Till(till) => Some(self.tills[till].clone()),
-                Place::Server => None,
-            },
-        );
-        self.tasks.spawn(async move {
-            tokio::time::sleep(Duration::from_millis(after_ms)).await;
-            match till {
-                Some(till) => till.start().await,
-                None => server.start().await,
-            }
-        });
+    fn start_later(&mut self, machine: Machine, after_ms: u64) {
+        self.tasks.spawn(async move { machine.start_after(after_ms).await });
     }
 
     /// The power goes at a call of the disk, whenever that comes, and some time after everything else of the machine is gone too.
-    async fn cut_power(&mut self, of: Place, after_calls: u64, off_ms: u64, seed: u64) -> Result<bool> {
-        if after_calls == 0 {
-            self.end(of, End::Power(seed)).await;
-            self.start_later(of, off_ms);
-            return Ok(true);
-        }
-        let death = match of {
-            Place::Till(till) => {
-                self.tills[till].plan_fault(after_calls, FaultKind::PowerCut);
-                self.tills[till].disk().death()
-            }
-            Place::Server => {
-                self.server.plan_fault(after_calls, FaultKind::PowerCut);
-                self.server.disk().death()
-            }
-        };
-        let (server, till) = (
-            self.server.clone(),
-            match of {
-                Place::Till(till) => Some(self.tills[till].clone()),
-                Place::Server => None,
-            },
-        );
+    fn cut_power(&mut self, machine: Machine, after_calls: u64, off_ms: u64, seed: u64) {
+        machine.plan_fault(after_calls, FaultKind::PowerCut);
+        let death = machine.disk().death();
         self.tasks.spawn(async move {
             death.notified().await;
-            match till {
-                Some(till) => {
-                    till.end(End::Power(seed)).await;
-                    tokio::time::sleep(Duration::from_millis(off_ms)).await;
-                    till.start().await;
-                }
-                None => {
-                    server.end(End::Power(seed)).await;
-                    tokio::time::sleep(Duration::from_millis(off_ms)).await;
-                    server.start().await;
-                }
-            }
+            machine.end(End::Power(seed)).await;
+            machine.start_after(off_ms).await;
         });
-        Ok(true)
     }
 
-    fn fail_disk(&mut self, of: Place, kind: FaultKind, after_calls: u64, for_ms: u64) {
-        let disk = match of {
-            Place::Till(till) => {
-                self.tills[till].plan_fault(after_calls, kind);
-                self.tills[till].disk()
-            }
-            Place::Server => {
-                self.server.plan_fault(after_calls, kind);
-                self.server.disk()
-            }
-        };
+    fn fail_disk(&mut self, machine: &Machine, kind: FaultKind, after_calls: u64, for_ms: u64) {
+        machine.plan_fault(after_calls, kind);
+        let disk = machine.disk();
         self.later(for_ms, move || disk.heal());
     }
 
     async fn restore(&mut self, of: Place, whole_folder: bool, off_ms: u64) -> Result<bool> {
-        self.end(of, End::Killed).await;
+        let machine = self.machine(of);
+        machine.end(End::Killed).await;
         let restored = match of {
             Place::Till(till) => {
                 let till = self.tills[till].clone();
@@ -412,7 +365,7 @@ impl World {
                 restored
             }
         };
-        self.start_later(of, off_ms);
+        self.start_later(machine, off_ms);
         Ok(restored)
     }
 
@@ -427,7 +380,7 @@ impl World {
         let copy = Arc::new(copy);
         self.tills.push(copy.clone());
         self.hire(&copy, Instant::now() + Duration::from_millis(for_ms));
-        self.tasks.spawn(async move { copy.start().await });
+        self.start_later(Machine::Till(copy), 0);
         Ok(true)
     }
 
@@ -456,14 +409,12 @@ impl World {
         for till in &self.tills {
             self.network.mend(till.chassis.ip, SERVER_IP);
             self.network.mend(SERVER_IP, till.chassis.ip);
-            till.chassis.env.set_right();
         }
-        self.server.chassis.env.set_right();
         self.central.set_away(false);
-        for till in self.tills.clone() {
-            till.disk().heal();
+        for machine in self.machines() {
+            machine.chassis().env.set_right();
+            machine.disk().heal();
         }
-        self.server.disk().heal();
     }
 
     /// Waits until every entry is everywhere.
@@ -481,27 +432,34 @@ impl World {
         anyhow::bail!("not everything is everywhere after {CONVERGE_MS} ms: {why}{lacking}")
     }
 
-    /// Which entries of central's the tills lack, for whoever looks into a failure.
+    /// Which entries only central has, and which only a till has, for whoever looks into a failure.
     async fn lacking(&self) -> Option<String> {
         let rows = self.central.rows();
+        let at_central: BTreeSet<_> = rows.iter().map(|row| row.hash).collect();
+        let place = |device: &[u8; 16], incarnation: &[u8; 16], commit: u64| {
+            format!("{:02x?} {:02x?}, commit {commit}", &device[15..], &incarnation[..2])
+        };
         let mut out = String::new();
         for till in self.tills.iter() {
             let Some(node) = till.node() else { continue };
-            let look = |till: &mut Till| -> Option<BTreeSet<[u8; 32]>> {
-                let mut select = till.db().ok()?.prepare("SELECT hash FROM entry").ok()?;
-                let hashes = select.query_map([], |row| row.get(0)).ok()?;
+            let look = |till: &mut Till| -> Option<BTreeMap<[u8; 32], ([u8; 16], [u8; 16], u64)>> {
+                let mut select = till
+                    .db()
+                    .ok()?
+                    .prepare("SELECT e.hash, o.device, o.incarnation, e.commit_no FROM entry e JOIN origin o ON o.id = e.origin")
+                    .ok()?;
+                let hashes = select.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?)))).ok()?;
                 hashes.collect::<Result<_, _>>().ok()
             };
             let here = node.with(look).await.ok()??;
-            let unsent = node.with(|till| (till.own_chain().commit, till.earlier_unsent())).await.ok()?;
-            let earlier: Vec<_> = unsent.1.iter().map(|c| (format!("{:02x?}", &c.origin.incarnation[..2]), c.commit)).collect();
-            out += &format!("\n  till {} at commit {}, earlier unsent {earlier:?}", till.index, unsent.0);
-            for row in rows.iter().filter(|row| !here.contains(&row.hash)).take(8) {
-                let (device, incarnation) = (&row.device[15..], &row.incarnation[..2]);
-                let (scope, seq, commit) = (&row.scope[..5], row.seq, row.commit);
-                let (till, at) = (till.index, row.region_seq);
-                out +=
-                    &format!("\n  till {till} lacks {device:02x?} {incarnation:02x?} {scope} {seq}, commit {commit}, place {at}");
+            let commit = node.with(|till| till.own_chain().commit).await.ok()?;
+            out += &format!("\n  till {} at commit {commit}", till.index);
+            for row in rows.iter().filter(|row| !here.contains_key(&row.hash)).take(8) {
+                let (of, at) = (place(&row.device, &row.incarnation, row.commit), row.region_seq);
+                out += &format!("\n  till {} lacks {of}, place {at}", till.index);
+            }
+            for (_, (device, incarnation, commit)) in here.iter().filter(|(hash, _)| !at_central.contains(*hash)).take(8) {
+                out += &format!("\n  only till {} has {}", till.index, place(device, incarnation, *commit));
             }
         }
         Some(out)

@@ -93,6 +93,71 @@ impl Chassis {
     }
 }
 
+/// A machine of either kind.
+#[derive(Debug, Clone)]
+pub enum Machine {
+    /// A till.
+    Till(Arc<TillMachine>),
+    /// The regional server.
+    Server(Arc<ServerMachine>),
+}
+
+impl Machine {
+    /// What every machine has.
+    pub fn chassis(&self) -> &Chassis {
+        match self {
+            Self::Till(till) => &till.chassis,
+            Self::Server(server) => &server.chassis,
+        }
+    }
+
+    /// Its disk.
+    pub fn disk(&self) -> Arc<Disk> {
+        match self {
+            Self::Till(till) => till.disk(),
+            Self::Server(server) => server.disk(),
+        }
+    }
+
+    /// Starts it, and keeps trying while its disk refuses.
+    pub async fn start(&self) {
+        let Chassis { lives, trace, name, .. } = self.chassis();
+        let life = lives.fetch_add(1, Ordering::Relaxed) + 1;
+        while lives.load(Ordering::Relaxed) == life {
+            let started = match self {
+                Self::Till(till) => till.try_start(),
+                Self::Server(server) => server.try_start(),
+            };
+            match started {
+                Ok(()) => return,
+                Err(error) => trace.note(format_args!("{name} does not start: {error:#}")),
+            }
+            tokio::time::sleep(START_AGAIN).await;
+        }
+    }
+
+    /// Ends it, and leaves the disk that is found afterwards.
+    pub async fn end(&self, how: End) {
+        match self {
+            Self::Till(till) => till.end(how).await,
+            Self::Server(server) => server.end(how).await,
+        }
+    }
+
+    /// Starts it again after a while.
+    pub async fn start_after(&self, off_ms: u64) {
+        tokio::time::sleep(Duration::from_millis(off_ms)).await;
+        self.start().await;
+    }
+
+    /// Plans what goes wrong with its disk, after so many more calls.
+    pub fn plan_fault(&self, after: u64, kind: FaultKind) {
+        let disk = self.disk();
+        let at = if kind == FaultKind::ReadError { disk.reads() } else { disk.calls() } + after;
+        disk.plan(Fault { at, kind });
+    }
+}
+
 /// A till.
 #[derive(Debug)]
 pub struct TillMachine {
@@ -159,18 +224,6 @@ impl TillMachine {
     /// Its disk.
     pub fn disk(&self) -> Arc<Disk> {
         self.inner().disk.clone()
-    }
-
-    /// Starts it, and keeps trying while its disk refuses.
-    pub async fn start(&self) {
-        let life = self.chassis.lives.fetch_add(1, Ordering::Relaxed) + 1;
-        while self.chassis.lives.load(Ordering::Relaxed) == life {
-            match self.try_start() {
-                Ok(()) => return,
-                Err(error) => self.chassis.trace.note(format_args!("{} does not start: {error:#}", self.chassis.name)),
-            }
-            tokio::time::sleep(START_AGAIN).await;
-        }
     }
 
     fn try_start(&self) -> Result<()> {
@@ -264,13 +317,6 @@ impl TillMachine {
         true
     }
 
-    /// Plans what goes wrong with its disk, after so many more calls.
-    pub fn plan_fault(&self, after: u64, kind: FaultKind) {
-        let disk = self.disk();
-        let at = if kind == FaultKind::ReadError { disk.reads() } else { disk.calls() } + after;
-        disk.plan(Fault { at, kind });
-    }
-
     fn inner(&self) -> MutexGuard<'_, TillInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -312,18 +358,6 @@ impl ServerMachine {
         self.inner().disk.clone()
     }
 
-    /// Starts it, and keeps trying while its disk refuses.
-    pub async fn start(&self) {
-        let life = self.chassis.lives.fetch_add(1, Ordering::Relaxed) + 1;
-        while self.chassis.lives.load(Ordering::Relaxed) == life {
-            match self.try_start() {
-                Ok(()) => return,
-                Err(error) => self.chassis.trace.note(format_args!("the server does not start: {error:#}")),
-            }
-            tokio::time::sleep(START_AGAIN).await;
-        }
-    }
-
     /// Opens the log that is on its disk, as a process that starts does.
     ///
     /// # Errors
@@ -353,8 +387,7 @@ impl ServerMachine {
         let mut tasks = JoinSet::new();
         tasks.spawn(owner);
         tasks.spawn(quic.run(endpoint, stopping.clone()));
-        let (fed, _) = watch::channel(0);
-        tasks.spawn(feed::run(LogSource::new(hub.clone(), fed), self.central.clone(), stopping.clone()));
+        tasks.spawn(feed::run(LogSource::new(hub.clone()), self.central.clone(), stopping.clone()));
         tasks.spawn(refill::watch(hub.clone(), env, stopping.clone()));
         tasks.spawn(refill::run(hub.clone(), self.central.clone(), stopping));
         self.inner().running = Some((hub, Process { tasks, runtime, socket, _stop: stop }));
@@ -397,13 +430,6 @@ impl ServerMachine {
     pub fn wipe(&self) {
         self.inner().disk = Arc::new(Disk::new());
         self.chassis.trace.note(format_args!("the server has an empty disk"));
-    }
-
-    /// Plans what goes wrong with its disk, after so many more calls.
-    pub fn plan_fault(&self, after: u64, kind: FaultKind) {
-        let disk = self.disk();
-        let at = if kind == FaultKind::ReadError { disk.reads() } else { disk.calls() } + after;
-        disk.plan(Fault { at, kind });
     }
 
     fn inner(&self) -> MutexGuard<'_, ServerInner> {

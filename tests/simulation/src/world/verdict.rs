@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, ensure};
 use domain::fold;
 use domain::ids::{OrderId, ProductId};
-use domain::receipt::receipt_number;
 use domain::record::{Order, Record};
 use journal::{Body, Entry, Hash, Origin, Scope};
 use node::api::{ProductView, Query};
@@ -28,6 +27,7 @@ use sync_server::central::FeedRow;
 
 use super::oracle::{Fate, Paper, Seen};
 use crate::day::Paid;
+use crate::judge::paid_of;
 use crate::shop::Shop;
 
 /// What the central store says, read from outside.
@@ -180,14 +180,4 @@ pub fn stock_is_a_fold(shop: &Shop, log: &CentralLog, till: &Till) -> Result<()>
         ensure!(stock_milli == due, "the stock of {name} is shown as {stock_milli}, the movements come to {due}");
     }
     Ok(())
-}
-
-fn paid_of(order: &Order, is_refund: bool, series: &str) -> Paid {
-    Paid {
-        order: order.id,
-        is_refund,
-        total_minor: order.total_minor,
-        lines: order.lines.iter().map(|l| (l.name.clone(), l.quantity.0, l.amount_minor)).collect(),
-        receipt: Some(receipt_number(series, order.receipt_number)),
-    }
 }

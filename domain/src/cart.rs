@@ -1,9 +1,11 @@
 //! The order being built at the counter, and what it becomes when it is paid.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::document::Product;
-use crate::ids::{OrderId, ProductId, ShiftId};
+use crate::ids::{LineId, OpenOrderId, OrderId, ProductId, ShiftId};
 use crate::money::{self, Currency, MoneyError, Quantity, UnitPrice};
 use crate::record::{LINES_MAX, Order, OrderLine, Payment, PaymentMethod};
 use crate::tax::{self, TaxLine, TaxMode};
@@ -36,6 +38,18 @@ pub struct Cart {
     /// is empty.
     #[serde(default)]
     pub tax_mode: Option<TaxMode>,
+    /// The open order that it was made of; none for a cart that began empty.
+    #[serde(default)]
+    pub recalled: Option<Recalled>,
+}
+
+/// The open order that a cart was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recalled {
+    /// Which.
+    pub order: OpenOrderId,
+    /// How much of which line was left in it when whoever holds the cart saw it last.
+    pub seen: BTreeMap<LineId, Quantity>,
 }
 
 /// One line of the cart, with its own snapshot of the product.
@@ -53,6 +67,9 @@ pub struct CartLine {
     pub unit_price: UnitPrice,
     /// The tax rate in basis points.
     pub tax_rate_bp: u32,
+    /// The line of the recalled open order that it is; none when it was put in since, and in every other cart.
+    #[serde(default)]
+    pub open_line: Option<LineId>,
 }
 
 /// What a cart comes to.
@@ -95,7 +112,7 @@ pub enum CartError {
 impl Cart {
     /// An empty cart of a sale.
     pub fn new(order: OrderId) -> Self {
-        Self { order, kind: CartKind::Sale, lines: Vec::new(), reference: None, tax_mode: None }
+        Self { order, kind: CartKind::Sale, lines: Vec::new(), reference: None, tax_mode: None, recalled: None }
     }
 
     /// Adds a product: to its line, when one with the same name and price is there, else (or when it is to stay `separate`) as a new
@@ -129,6 +146,7 @@ impl Cart {
             quantity,
             unit_price,
             tax_rate_bp: product.tax_rate_bp,
+            open_line: None,
         });
         Ok(self.lines.len() - 1)
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cart::{Cart, CartKind, CartLine};
+use crate::cart::{Cart, CartKind, CartLine, Recalled};
 use crate::ids::{LineId, OpenOrderId, OrderId, StaffId, StoreId};
 use crate::money::Quantity;
 use crate::tax::TaxMode;
@@ -116,6 +116,46 @@ pub enum OpenOrderException {
     },
 }
 
+/// What was done in a cart to the open order that it was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Edits {
+    /// Lines that were taken out.
+    pub voided: Vec<LineId>,
+    /// What was added to a line, or below zero, taken from it.
+    pub added: BTreeMap<LineId, Quantity>,
+    /// Lines that are new.
+    pub new: Vec<CartLine>,
+}
+
+impl Edits {
+    /// What was done in a cart; nothing where it was not made of an open order.
+    pub fn of(cart: &Cart) -> Self {
+        let Some(Recalled { seen, .. }) = &cart.recalled else { return Self::default() };
+        let mut edits = Self::default();
+        let held: BTreeMap<LineId, i64> = cart.lines.iter().filter_map(|l| Some((l.open_line?, l.quantity.0))).collect();
+        for (line, was) in seen {
+            match held.get(line) {
+                None => edits.voided.push(*line),
+                Some(now) if *now != was.0 => drop(edits.added.insert(*line, Quantity(now - was.0))),
+                Some(_) => {}
+            }
+        }
+        edits.new = cart.lines.iter().filter(|line| line.open_line.is_none()).cloned().collect();
+        edits
+    }
+
+    /// Does to a cart that was just made of the order what was done to an older one.
+    pub fn redo(self, cart: &mut Cart) {
+        cart.lines.retain(|line| line.open_line.is_none_or(|id| !self.voided.contains(&id)));
+        for line in &mut cart.lines {
+            let added = line.open_line.and_then(|id| self.added.get(&id)).map_or(0, |added| added.0);
+            line.quantity = Quantity(line.quantity.0.saturating_add(added));
+        }
+        cart.lines.retain(|line| line.quantity.0 > 0);
+        cart.lines.extend(self.new);
+    }
+}
+
 /// Why a cart cannot be parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParkError {
@@ -149,7 +189,7 @@ impl OpenOrder {
             n if n > LINES_MAX => return Err(ParkError::TooManyLines),
             _ => {}
         }
-        let lines = cart.lines.iter().map(|goods| OpenOrderLine { id: line_ids(), goods: goods.clone(), voided: None });
+        let lines = cart.lines.iter().map(|goods| OpenOrderLine::new(line_ids(), goods));
         Ok(Self {
             id,
             store,
@@ -166,8 +206,16 @@ impl OpenOrder {
     /// The cart that it becomes when it is taken up again: what is left of its lines, under the id of the sale to come. That id is a fresh
     /// one, so that two tills which both take the money leave two sales to be seen.
     pub fn to_cart(&self, order: OrderId) -> Cart {
-        let lines = self.lines.iter().filter(|line| line.left().0 > 0).map(|line| line.goods.clone());
-        Cart { order, kind: CartKind::Sale, lines: lines.collect(), reference: self.reference.clone(), tax_mode: self.tax_mode }
+        let lines = self.lines.iter().filter(|line| line.left().0 > 0);
+        let lines = lines.map(|line| CartLine { quantity: line.left(), open_line: Some(line.id), ..line.goods.clone() });
+        Cart {
+            order,
+            kind: CartKind::Sale,
+            lines: lines.collect(),
+            reference: self.reference.clone(),
+            tax_mode: self.tax_mode,
+            recalled: Some(Recalled { order: self.id, seen: self.left() }),
+        }
     }
 
     /// How much of which line is left to pay, before any payment: what a sale of the whole order covers.
@@ -232,6 +280,11 @@ impl OpenOrder {
 }
 
 impl OpenOrderLine {
+    /// A line of what is in a cart.
+    pub fn new(id: LineId, goods: &CartLine) -> Self {
+        Self { id, goods: CartLine { open_line: None, ..goods.clone() }, voided: None }
+    }
+
     /// How much of it is in the order: nothing when it was voided, or taken out.
     pub fn left(&self) -> Quantity {
         match self.voided {

@@ -14,6 +14,6 @@ pub use ask::{AdjustLine, Command, Item, Query, RefundLine};
 pub use error::{ApiError, ApiErrorCode};
 pub use view::{
     CartLineView, CartView, ClosedShiftView, DrawerState, Durability, Event, LedgerRow, LedgerView, LinkState, LinkView,
-    OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PrintJobView, PrintState, ProductView, SettledView, ShiftView,
-    SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
+    OpenOrderView, OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PrintJobView, PrintState, ProductView,
+    RecalledView, SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
 };

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::cart::{Cart, CartKind, CartLine};
+use domain::cart::{Cart, CartKind, CartLine, Recalled};
 use domain::ids::OrderId;
 use domain::tax::TaxMode;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -42,6 +42,8 @@ struct Head {
     touched: Option<usize>,
     #[serde(default)]
     tax_mode: Option<TaxMode>,
+    #[serde(default)]
+    recalled: Option<Recalled>,
 }
 
 impl Draft {
@@ -87,6 +89,7 @@ impl Draft {
             reference: cart.reference.clone(),
             touched,
             tax_mode: cart.tax_mode,
+            recalled: cart.recalled.clone(),
         };
         tx.prepare_cached("INSERT OR REPLACE INTO head (one, json) VALUES (1, ?)")?.execute([json(&head)])?;
         if cart.lines.len() < before.len() {
@@ -117,7 +120,14 @@ impl Draft {
         let lines: Vec<CartLine> = lines.map(|l| parse(&l?)).collect::<Result<_, _>>()?;
         let touched = head.touched.filter(|&at| at < lines.len());
         Ok(Some(Kept {
-            cart: Cart { order: head.order, kind: head.kind, lines, reference: head.reference, tax_mode: head.tax_mode },
+            cart: Cart {
+                order: head.order,
+                kind: head.kind,
+                lines,
+                reference: head.reference,
+                tax_mode: head.tax_mode,
+                recalled: head.recalled,
+            },
             touched,
         }))
     }

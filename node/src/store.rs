@@ -7,14 +7,17 @@
 //! |---|---|
 //! | [`log`] | entries, chains, runs, cursors, acknowledgements: the truth |
 //! | [`project`] | an entry turned into rows; [`sums`] those rows that are written now and then; [`rebuild`] all of them anew |
-//! | [`catalogue`], [`people`], [`orders`] | reading and writing the rows of one subject |
+//! | [`documents`] | changes taken into documents, and what those say turned into rows |
+//! | [`catalogue`], [`people`], [`orders`], [`open_orders`] | reading and writing the rows of one subject |
 //! | [`paper`] | print jobs, attempts and drawer kicks |
 //!
 //! There is one connection, so nothing waits for a lock; whoever owns the [`Replica`] is the only writer and reader.
 
 pub mod catalogue;
+pub mod documents;
 pub mod lines;
 pub mod log;
+pub mod open_orders;
 pub mod orders;
 pub mod paper;
 pub mod people;
@@ -37,6 +40,7 @@ const REPLICA_MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/node/0001_replica.sql"),
     include_str!("../../migrations/node/0002_catalogue.sql"),
     include_str!("../../migrations/node/0003_lines.sql"),
+    include_str!("../../migrations/node/0004_open_orders.sql"),
 ];
 
 /// A raw key of SQLCipher.
@@ -90,6 +94,9 @@ pub enum StoreError {
     /// More than one entry can hold.
     #[error("a record of {0} bytes is too large")]
     TooLarge(usize),
+    /// A change of this device's own that would not count.
+    #[error("the change would not count: {0}")]
+    Refused(String),
     /// The identity could not be kept.
     #[error("the identity of this device could not be kept")]
     Identity(#[from] Box<crate::identity::IdentityError>),

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `cart` | building, settling and refunding orders |
 //! | `desk` | signing in, shifts, corrections, the drawer |
+//! | `parked` | open orders: parked, taken up again, given up |
 //! | `look` | views and queries |
 //! | `paper` | what the printing worker asks and tells |
 //! | [`receive`] | what replication asks and tells |
@@ -18,18 +19,19 @@ mod desk;
 mod from_disk;
 mod look;
 mod paper;
+mod parked;
 pub mod receive;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::cart::Cart;
-use domain::document::{StaffMember, Store};
+use domain::document::{DocumentKind, StaffMember, Store};
 use domain::ids::{OrderId, RecordId, StaffId};
 use domain::record::{DeviceKind, DeviceStart, RECORD_VERSION, Record};
 use domain::staff::Permission;
 use jiff::tz::TimeZone;
-use journal::{Body, NewEntry, Scope, SealedCommit};
+use journal::{Body, Hlc, NewEntry, Scope, SealedCommit};
 use sync_proto::env::{self, Env};
 use sync_proto::scopes;
 
@@ -43,6 +45,7 @@ use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as pape
 use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
 pub use paper::{PaperWork, PrintOutcome};
+use parked::Actor;
 pub use receive::{LinkChange, Offers, Place, ReceiveError, Received};
 
 /// Records folded in memory after which an idle owner should write the sums.
@@ -107,6 +110,8 @@ pub struct Till {
     events: Vec<Event>,
     paper_version: u64,
     doubt: Option<Doubt>,
+    /// What this process writes documents under, in this incarnation; none until it does.
+    actor: Option<Actor>,
 }
 
 /// A command of which nobody knows whether it was recorded, and the entry to look for.
@@ -132,6 +137,15 @@ struct Beside {
     job: Option<NewJob>,
     kick: Option<[u8; 16]>,
     right_pin: Option<StaffId>,
+}
+
+/// What becomes an entry.
+#[derive(Debug)]
+enum Written<'a> {
+    /// Something that happened.
+    Record(&'a Record),
+    /// A change of a document.
+    Change { document: [u8; 16], kind: DocumentKind, bytes: Vec<u8> },
 }
 
 #[derive(Debug)]
@@ -185,6 +199,7 @@ impl Till {
             events: Vec::new(),
             paper_version: 0,
             doubt: None,
+            actor: None,
             replica: Some(replica),
             db_uuid,
             env,
@@ -249,6 +264,9 @@ impl Till {
             Command::ClearCart {} => self.clear_cart(),
             Command::StartRefund { reason } => self.start_refund(reason),
             Command::SetReference { reference } => self.set_reference(reference),
+            Command::Park { order, label, note } => self.park(order, &label, note.as_deref().unwrap_or("")),
+            Command::Recall { open_order } => self.recall(open_order),
+            Command::GiveUp { open_order } => self.give_up(open_order),
             Command::SettleCash { order, tendered_minor } => self.settle_cash(order, tendered_minor),
             Command::RefundSale { refund, original, lines, reason } => self.refund_sale(refund, original, &lines, &reason),
             Command::AdjustStock { lines, reason, reference } => self.adjust_stock(&lines, reason, reference),
@@ -397,40 +415,60 @@ impl Till {
     }
 
     fn begin_to_write(&mut self) -> Result<(), StoreError> {
-        let series = self.identity.series();
+        self.record(None, &self.started(None), Beside::default())
+    }
+
+    /// What this process says of itself before it writes; with an actor, before it writes documents.
+    fn started(&self, actor: Option<[u8; 16]>) -> Record {
         let software = format!("evertill-node {}", env!("CARGO_PKG_VERSION"));
-        self.record(None, &Record::DeviceStarted(DeviceStart { series, actor: None, software }), Beside::default())
+        Record::DeviceStarted(DeviceStart { series: self.identity.series(), actor, software })
     }
 
     /// Writes a record and what it brings, as one commit. Returns once it is on disk, or surely is not.
     fn record(&mut self, staff: Option<StaffId>, record: &Record, beside: Beside) -> Result<(), StoreError> {
-        if self.from_disk.chain.commit == 0 && !matches!(record, Record::DeviceStarted(_)) {
-            // The incarnation was minted, and the disk refused its first record then.
-            self.begin_to_write()?;
+        if !matches!(record, Record::DeviceStarted(_)) {
+            self.begin_if_new()?;
         }
         let at = self.from_disk.hlc.tick(self.env.unix_ms());
-        let body = Body::Record { kind: record.kind(), version: RECORD_VERSION, bytes: record.encode() };
-        let new = vec![NewEntry { scope: self.scope.clone(), body }];
+        self.commit(staff, at, vec![Written::Record(record)], beside)
+    }
+
+    /// When the incarnation was minted, the disk may have refused its first record.
+    fn begin_if_new(&mut self) -> Result<(), StoreError> {
+        if self.from_disk.chain.commit == 0 { self.begin_to_write() } else { Ok(()) }
+    }
+
+    /// Writes entries and what they bring, as one commit. Returns once it is on disk, or surely is not.
+    fn commit(&mut self, staff: Option<StaffId>, at: Hlc, written: Vec<Written<'_>>, beside: Beside) -> Result<(), StoreError> {
+        let body = |written: &Written<'_>| match written {
+            Written::Record(record) => Body::Record { kind: record.kind(), version: RECORD_VERSION, bytes: record.encode() },
+            Written::Change { document, kind, bytes } => {
+                Body::Change { document: *document, kind: *kind as u16, bytes: bytes.clone() }
+            }
+        };
+        let new = written.iter().map(|one| NewEntry { scope: self.scope.clone(), body: body(one) }).collect();
         let mut chain = self.from_disk.chain.clone();
         let commit = chain.append(self.identity.signing_key(), at, staff.map(|s| *s.as_bytes()), new);
         if let Some(e) = commit.entries.iter().find(|e| e.bytes.len() > journal::entry::ENTRY_BYTES_MAX) {
             return Err(StoreError::TooLarge(e.bytes.len()));
         }
         let mut added = Sums::default();
-        match self.write(&commit, record, &beside, &mut added) {
+        match self.write(&commit, &written, &beside, &mut added) {
             Ok(last_entry) => {
                 self.from_disk.chain = chain;
                 self.from_disk.hlc = at;
                 self.from_disk.sums.merge(added);
                 self.from_disk.last_entry = last_entry;
-                if let Record::SaleCompleted(o) | Record::RefundGiven(o) = record {
-                    self.from_disk.receipt = self.from_disk.receipt.max(o.receipt_number);
+                for one in &written {
+                    if let Written::Record(Record::SaleCompleted(o) | Record::RefundGiven(o)) = one {
+                        self.from_disk.receipt = self.from_disk.receipt.max(o.receipt_number);
+                    }
                 }
                 if beside.job.is_some() {
                     self.read_new_jobs().map_err(|_| StoreError::InDoubt)?;
                 }
                 if let Some(replica) = &mut self.replica {
-                    replica.committed(1);
+                    replica.committed(written.len());
                 }
             }
             Err(Failure::Before(error)) => {
@@ -444,13 +482,22 @@ impl Till {
         Ok(())
     }
 
-    fn write(&self, commit: &SealedCommit, record: &Record, beside: &Beside, added: &mut Sums) -> Result<i64, Failure> {
+    fn write(&self, commit: &SealedCommit, written: &[Written<'_>], beside: &Beside, added: &mut Sums) -> Result<i64, Failure> {
         let now = self.env.unix_ms();
         let origin = self.from_disk.origin_row;
         let tx = self.replica()?.begin()?;
         let rows = log::append(&tx, origin, &commit.entries, Some(&log::own_seal(commit)))?;
-        let entry = *rows.last().expect("a commit has an entry");
-        project::record(&tx, entry, origin, commit.entries[0].entry.at.unix_ms(), record, added)?;
+        for ((&row, one), entry) in rows.iter().zip(written).zip(&commit.entries) {
+            match one {
+                Written::Record(record) => drop(project::record(&tx, row, origin, entry.entry.at.unix_ms(), record, added)?),
+                Written::Change { .. } => {
+                    project::entry(&tx, row, origin, &entry.entry, added)?;
+                    if let Some(why) = project::why_unread(&tx, row)? {
+                        return Err(StoreError::Refused(why).into());
+                    }
+                }
+            }
+        }
         if let Some(job) = &beside.job {
             insert_job(&tx, job, now)?;
         }
@@ -461,7 +508,7 @@ impl Till {
             people::set_pin_attempts(&tx, staff, 0, now)?;
         }
         tx.commit().map_err(|error| Failure::AtCommit(error.into()))?;
-        Ok(entry)
+        Ok(*rows.last().expect("a commit has an entry"))
     }
 
     /// After a failed commit: reads from the disk whether the commit is there.
@@ -543,7 +590,12 @@ impl Till {
     /// Takes the cart from the draft. One whose order is settled already (the power went between the two) is done: its order is shown instead.
     fn restore_cart(&mut self) -> Result<(), StoreError> {
         if let Some(kept) = self.draft.kept().cloned() {
-            if orders::order(self.db()?, kept.cart.order)?.is_none() {
+            let settled = orders::order(self.db()?, kept.cart.order)?.is_some();
+            if !settled && self.is_parked(&kept.cart)? {
+                self.new_cart();
+                return Ok(());
+            }
+            if !settled {
                 self.cart = kept.cart;
                 self.touched = kept.touched;
                 return Ok(());

@@ -44,6 +44,16 @@ pub fn may_write(kind: DeviceKind, of: Option<StoreId>, scope: &Scope) -> bool {
     }
 }
 
+/// Who writes into a scope: the kind of device, and the store of one that works for a store. That only such devices do is seen to where entries are
+/// taken in.
+pub fn writers_of(scope: &Scope) -> (DeviceKind, Option<StoreId>) {
+    let store = scope.as_str().strip_prefix("store/").and_then(|store| uuid::Uuid::try_parse(store).ok());
+    match store {
+        Some(store) => (DeviceKind::Till, Some(StoreId(store))),
+        None => (DeviceKind::Server, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +66,9 @@ mod tests {
             assert!(!may_write(DeviceKind::Till, Some(mine), &scope), "{scope}");
         }
         assert!(may_write(DeviceKind::Server, None, &catalogue()) && !may_write(DeviceKind::Server, None, &store(mine)));
+        for scope in [store(mine), staff(mine), directory(), catalogue()] {
+            let (kind, of) = writers_of(&scope);
+            assert!(may_write(kind, of, &scope), "{scope}");
+        }
     }
 }

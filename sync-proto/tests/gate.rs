@@ -11,7 +11,6 @@ use domain::document::{DocumentKind, Product};
 use domain::ids::{ProductId, StoreId};
 use domain::money::{Quantity, UnitPrice};
 use domain::record::DeviceKind;
-use domain::staff::Role;
 use expect_test::expect;
 use journal::Hlc;
 use orders::{ID, STORE, Sent, Till, addition_id, line, line_id, order, parked, sale_id, writer};
@@ -114,7 +113,7 @@ fn a_server_writes_what_servers_write_and_nothing_else() {
     };
     let (at, author, actor) = (Hlc(10), [1; 16], [1; 16]);
     let actors = BTreeSet::from([actor]);
-    let server = Writer { actors: &actors, device: DeviceKind::Server, store: None, role: None, at, author };
+    let server = Writer { actors: &actors, device: DeviceKind::Server, store: None, at, author };
     let mut document = Document::new(DocumentKind::Product, ID);
     let change = document.write(&product("HEART"), at, author, actor).expect("a change");
     let admitted = admit(None, DocumentKind::Product, ID, &change, &server).expect("admitted").document;
@@ -124,7 +123,7 @@ fn a_server_writes_what_servers_write_and_nothing_else() {
     assert_eq!(renamed.value().expect("reads"), product("HEARTS"));
 
     // The same change from a till, for every kind that servers write, and an order from a server and a handheld.
-    let till = Writer { device: DeviceKind::Till, store: Some(STORE), role: Some(Role::Manager), ..server };
+    let till = Writer { device: DeviceKind::Till, store: Some(STORE), ..server };
     for kind in (1..=5).filter_map(DocumentKind::from_number) {
         assert_eq!(admit(None, kind, ID, &change, &till).expect_err("refused").code(), "device");
     }
@@ -433,7 +432,6 @@ fn nobody_writes_for_another_time_person_or_store() {
     assert_eq!(later.code(), "stamp", "a value of the future");
     assert_eq!(refused_with(&bob, &sent, &sent.bytes, |writer| writer.at = Hlc(sent.at.0 + 1)).code(), "stamp");
     assert_eq!(refused_with(&bob, &sent, &sent.bytes, |writer| writer.author = [2; 16]).code(), "stamp");
-    assert_eq!(refused_with(&bob, &sent, &sent.bytes, |writer| writer.role = None).code(), "staff");
     let elsewhere = StoreId(Uuid::from_bytes([2; 16]));
     assert_eq!(refused_with(&bob, &sent, &sent.bytes, |writer| writer.store = Some(elsewhere)).code(), "store");
     assert_eq!(refused_with(&bob, &sent, &sent.bytes, |writer| writer.store = None).code(), "store");

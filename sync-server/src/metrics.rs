@@ -218,7 +218,6 @@ fn reason(error: &AdmitError) -> &'static str {
         AdmitError::UnknownDevice(_) => "unknown_device",
         AdmitError::NotTheSender(_) => "not_the_sender",
         AdmitError::Scope(_) => "scope",
-        AdmitError::Change => "change",
         AdmitError::Gap { .. } => "gap",
         AdmitError::TooManyHistories => "too_many_histories",
         AdmitError::Regressed => "regressed",
@@ -288,7 +287,7 @@ mod tests {
         std::fs::write(folder.path().join("region.db"), "12345").expect("written");
         let metrics = Metrics::default();
         metrics.admitted(3, 7, 5);
-        metrics.refused(&AdmitError::Change, 2);
+        metrics.refused(&AdmitError::TooManyHistories, 2);
         metrics.acknowledged(std::time::Duration::from_millis(3));
         metrics.enrolment(true);
         metrics.enrolment(false);
@@ -301,7 +300,7 @@ mod tests {
         for line in [
             "evertill_entries_admitted_total 7",
             "evertill_commits_admitted_total 5",
-            "evertill_entries_refused_total{reason=\"change\"} 2",
+            "evertill_entries_refused_total{reason=\"too_many_histories\"} 2",
             "evertill_admission_batch_runs_bucket{le=\"4.0\"} 1",
             "evertill_ack_seconds_bucket{le=\"0.005\"} 1",
             "evertill_enrolments_total{outcome=\"denied\"} 1",

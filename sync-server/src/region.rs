@@ -72,9 +72,6 @@ pub enum AdmitError {
     /// A scope that the device may not write into.
     #[error("a device of its kind and store may not write into scope {0}")]
     Scope(Scope),
-    /// A document change from a device that may not make one.
-    #[error("a device of its kind may not change documents")]
-    Change,
     /// The run begins after what is here.
     #[error("the run begins after commit {has}: what is between is missing")]
     Gap {
@@ -508,10 +505,6 @@ impl Region {
         let is_fork = agreement.is_some_and(|found| found.line > 0 || found.leaves_after.is_some());
         if commits.is_empty() {
             return Ok(Admitted { commit: chain.commit, is_fork, is_new: false });
-        }
-        let changes = || commits.iter().flatten().any(|entry| matches!(entry.entry.body, Body::Change { .. }));
-        if kind != DeviceKind::Server && changes() {
-            return Err(AdmitError::Change);
         }
         let row = self.row_for(origin, agreement, &commits[0][0].hash)?;
         for (entries, seal) in commits.iter().zip(&seals) {

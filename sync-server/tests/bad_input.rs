@@ -316,7 +316,6 @@ const ROWS: &[Row] = &[
     ("A price changed by a till", |t, _| Says::Up(encoded(vec![t.next_by(&scopes::catalogue(), &t.key)])), "refused", "a device of its kind and store may not write into scope catalog"),
     ("Someone written into the directory by a till", |t, _| Says::Up(encoded(vec![t.next_by(&scopes::directory(), &t.key)])), "refused", "a device of its kind and store may not write into scope directory"),
     ("A sale in another store", |t, _| Says::Up(encoded(vec![t.next_by(&scopes::store(StoreId(uuid::Uuid::from_bytes([51; 16]))), &t.key)])), "refused", "a device of its kind and store may not write into scope store/…"),
-    ("A document changed by a till", |t, _| Says::Up(encoded(vec![t.change()])), "refused", "a device of its kind may not change documents"),
     ("The neighbour's commit sent as one's own", |_, n| Says::Up(encoded(vec![n.next(1)])), "protocol", "the run is not of the device and incarnation that greeted, nor was it asked for"),
 ];
 
@@ -336,12 +335,6 @@ impl Till {
         let mut commit = sealed(self.chain.clone().append(&self.key, Hlc::new(5, 0), None, vec![entry(), entry()]));
         commit.entries.pop();
         self.run(vec![commit])
-    }
-
-    fn change(&self) -> Run {
-        let body = Body::Change { document: [1; 16], kind: 1, bytes: vec![0xa0] };
-        let new = vec![NewEntry { scope: self.scope.clone(), body }];
-        self.run(vec![sealed(self.chain.clone().append(&self.key, Hlc::new(5, 0), None, new))])
     }
 }
 

@@ -1,6 +1,6 @@
 //! What may be asked of a node.
 
-use domain::ids::{OrderId, ProductId, RecordId, StaffId};
+use domain::ids::{OpenOrderId, OrderId, ProductId, RecordId, StaffId};
 use serde::{Deserialize, Serialize};
 
 /// Something a person asks for. It is refused with an [`ApiError`](super::ApiError), or done, on disk, and answered with the new
@@ -68,6 +68,29 @@ pub enum Command {
     SetReference {
         /// The number.
         reference: String,
+    },
+    /// Put the cart aside as an open order, for any till of the store to go on with. A cart that was made of one goes back into it.
+    Park {
+        /// The cart's order, so that a second tap cannot park the next customer's.
+        #[cfg_attr(test, ts(type = "string"))]
+        order: OrderId,
+        /// What the open order is called by, such as a name or a table; at most 200 bytes, may be empty.
+        label: String,
+        /// What else is to be known; at most 1,000 bytes.
+        #[cfg_attr(test, ts(optional = nullable))]
+        note: Option<String>,
+    },
+    /// Take an open order up again, into the empty cart. It stays open until it is paid.
+    Recall {
+        /// Which.
+        #[cfg_attr(test, ts(type = "string"))]
+        open_order: OpenOrderId,
+    },
+    /// Give an open order up: nobody pays for it.
+    GiveUp {
+        /// Which.
+        #[cfg_attr(test, ts(type = "string"))]
+        open_order: OpenOrderId,
     },
     /// Settle the cart in cash: take the money of a sale, or pay out a refund. Asking again for an order that is settled changes nothing.
     SettleCash {
@@ -197,6 +220,13 @@ pub enum Query {
         /// Which.
         #[cfg_attr(test, ts(type = "string"))]
         order: OrderId,
+    },
+    /// The open orders of this store, the one that was touched last first. Answer: `Vec<`[`OpenOrderView`](super::OpenOrderView)`>`.
+    OpenOrders {
+        /// Part of a label, or empty.
+        text: String,
+        /// At most so many, up to 200.
+        limit: u32,
     },
     /// Line counts and sums of everything this till holds, device by device. Answer: [`LedgerView`](super::LedgerView).
     Ledger {},

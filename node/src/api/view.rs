@@ -1,6 +1,6 @@
 //! What a node answers and announces, ready to draw.
 
-use domain::ids::{OrderId, PictureId, ProductId, RecordId, ShiftId, StaffId};
+use domain::ids::{OpenOrderId, OrderId, PictureId, ProductId, RecordId, ShiftId, StaffId};
 use domain::staff::Role;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,8 @@ pub struct TillView {
     pub last_closed_shift: Option<ClosedShiftView>,
     /// The order being built.
     pub cart: CartView,
+    /// How many open orders the store has.
+    pub open_orders: u64,
     /// The order that was settled last, until the next line is added.
     pub last_order: Option<SettledView>,
     /// How this till is connected.
@@ -165,8 +167,25 @@ pub struct CartView {
     pub taxes: Vec<TaxView>,
     /// What is owed, or in a refund paid out.
     pub total_minor: i64,
+    /// The open order that it was made of.
+    pub recalled: Option<RecalledView>,
     /// Amounts of notes and coins that a customer is likely to hand over, smallest first; the exact amount leads.
     pub quick_cash_minor: Vec<i64>,
+}
+
+/// The open order that a cart was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct RecalledView {
+    /// Which.
+    #[cfg_attr(test, ts(type = "string"))]
+    pub open_order: OpenOrderId,
+    /// What it is called by; may be empty.
+    pub label: String,
+    /// What else is to be known; may be empty.
+    pub note: String,
+    /// Whether it was paid or given up meanwhile, at another till.
+    pub is_closed: bool,
 }
 
 /// One line of the cart.
@@ -352,6 +371,31 @@ pub struct OrderSummary {
     pub till: String,
     /// How safe it is; for a neighbour's order at least `regional`.
     pub durability: Durability,
+}
+
+/// An open order in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct OpenOrderView {
+    /// Its id.
+    #[cfg_attr(test, ts(type = "string"))]
+    pub open_order: OpenOrderId,
+    /// What it is called by; may be empty.
+    pub label: String,
+    /// What else is to be known; may be empty.
+    pub note: String,
+    /// How many lines are left in it.
+    pub lines: u64,
+    /// What they come to.
+    pub total_minor: i64,
+    /// When it was parked, Unix milliseconds.
+    pub opened_at_ms: u64,
+    /// Who parked it.
+    pub opened_by: String,
+    /// When something was done to it last, Unix milliseconds.
+    pub changed_at_ms: u64,
+    /// Who did that.
+    pub changed_by: String,
 }
 
 /// One order with its lines.

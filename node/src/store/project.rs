@@ -8,11 +8,11 @@ use domain::fold;
 use domain::record::Record;
 use journal::{Body, Entry};
 use rusqlite::{Connection, OptionalExtension, params};
-use sync_proto::documents::{Document, DocumentValue};
 use sync_proto::scopes;
 
+use super::documents::{self, Change};
 use super::sums::Sums;
-use super::{StoreError, catalogue, orders, people};
+use super::{StoreError, orders, people};
 
 /// What changed for whoever looks at a screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,12 +39,12 @@ pub fn entry(db: &Connection, id: i64, origin: i64, entry: &Entry, sums: &mut Su
     match &entry.body {
         Body::Record { kind, version, bytes } => match Record::decode(*kind, *version, bytes) {
             Ok(Some(r)) => record(db, id, origin, entry.at.unix_ms(), &r, sums),
-            Ok(None) => unread(db, id, &format!("a record of kind {kind}, version {version}")),
-            Err(why) => unread(db, id, &why.to_string()),
+            Ok(None) => unread(db, id, &format!("a record of kind {kind}, version {version}"), None),
+            Err(why) => unread(db, id, &why.to_string(), None),
         },
         Body::Change { document, kind, bytes } => match DocumentKind::from_number(*kind) {
-            Some(kind) => change(db, id, kind, *document, bytes),
-            None => unread(db, id, &format!("a document of kind {kind}")),
+            Some(kind) => documents::change(db, &Change { id, origin, entry, kind, document: *document, bytes }),
+            None => unread(db, id, &format!("a document of kind {kind}"), None),
         },
     }
 }
@@ -76,9 +76,12 @@ pub fn record(
         Record::DeviceStarted(s) => {
             db.prepare_cached("INSERT OR REPLACE INTO series (origin, series) VALUES (?, ?)")?
                 .execute(params![origin, s.series])?;
+            if let Some(actor) = s.actor {
+                documents::announce(db, origin, actor)?;
+            }
         }
         Record::DeviceEnrolled(d) if is_of_directory(db, id)? => people::put_device(db, d)?,
-        Record::DeviceEnrolled(_) => return unread(db, id, "a device's enrolment that no server wrote"),
+        Record::DeviceEnrolled(_) => return unread(db, id, "a device's enrolment that no server wrote", None),
         Record::StockAdjusted(_) | Record::AccountAdjusted(_) | Record::DrawerOpened(_) | Record::SignedIn(_) => {}
     }
     sums.fold(origin, record);
@@ -93,52 +96,18 @@ fn is_of_directory(db: &Connection, id: i64) -> Result<bool, StoreError> {
     Ok(name == scopes::directory().as_str())
 }
 
-fn change(db: &Connection, id: i64, kind: DocumentKind, document: [u8; 16], bytes: &[u8]) -> Result<Effects, StoreError> {
-    let saved: Option<Vec<u8>> = db
-        .prepare_cached("SELECT saved FROM document WHERE id = ? AND kind = ?")?
-        .query_row(params![document, kind as u16], |r| r.get(0))
-        .optional()?;
-    let loaded = match saved {
-        Some(saved) => Document::load(kind, document, &saved),
-        None => Ok(Document::new(kind, document)),
-    };
-    let applied = loaded.and_then(|mut doc| doc.apply(bytes).map(|_| doc));
-    let doc = match applied {
-        Ok(doc) => doc,
-        Err(why) => return unread(db, id, &why.to_string()),
-    };
-    db.prepare_cached(
-        "INSERT INTO document (id, kind, saved) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET saved = excluded.saved",
-    )?
-    .execute(params![document, kind as u16, doc.save()])?;
-    match doc.value() {
-        Ok(value) => put_value(db, &value),
-        // Some of its changes may be still to come.
-        Err(why) => unread(db, id, &why.to_string()),
-    }
-}
-
-fn put_value(db: &Connection, value: &DocumentValue) -> Result<Effects, StoreError> {
-    match value {
-        DocumentValue::Product(p) => {
-            catalogue::put_product(db, p)?;
-            return Ok(Effects { catalogue: true, till: false });
-        }
-        DocumentValue::TaxClass(c) => {
-            catalogue::put_tax_class(db, c)?;
-            return Ok(Effects { catalogue: true, till: false });
-        }
-        // It is read from its document.
-        DocumentValue::Picture(_) => return Ok(Effects { catalogue: true, till: false }),
-        DocumentValue::OpenOrder(_) => {}
-        DocumentValue::Store(s) => people::put_store(db, s)?,
-        DocumentValue::StaffMember(m) => people::put_staff(db, m)?,
-    }
-    Ok(Effects { catalogue: false, till: true })
-}
-
-fn unread(db: &Connection, id: i64, why: &str) -> Result<Effects, StoreError> {
+/// Notes an entry that is not in the projections. Where it is a change that may pass once more has arrived, `waits_for` is its document.
+pub(super) fn unread(db: &Connection, id: i64, why: &str, waits_for: Option<[u8; 16]>) -> Result<Effects, StoreError> {
     tracing::warn!(entry = id, why, "an entry is kept but not shown");
-    db.prepare_cached("INSERT OR REPLACE INTO unread (entry, why) VALUES (?, ?)")?.execute(params![id, why])?;
+    db.prepare_cached("INSERT OR REPLACE INTO unread (entry, why, waits_for) VALUES (?, ?, ?)")?
+        .execute(params![id, why, waits_for])?;
     Ok(Effects::default())
+}
+
+/// Why an entry is not in the projections; nothing when it is.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn why_unread(db: &Connection, id: i64) -> Result<Option<String>, StoreError> {
+    Ok(db.prepare_cached("SELECT why FROM unread WHERE entry = ?")?.query_row([id], |r| r.get(0)).optional()?)
 }

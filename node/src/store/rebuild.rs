@@ -13,6 +13,7 @@ use super::{Replica, StoreError, log, project};
 const PROJECTIONS: &[(&str, &str)] = &[
     ("unread", "*"),
     ("series", "*"),
+    ("actor", "*"),
     ("device", "*"),
     ("document", "*"),
     ("store", "*"),
@@ -20,6 +21,7 @@ const PROJECTIONS: &[(&str, &str)] = &[
     ("product", "id, code, name, price, tax_rate_bp, active, category, tax_class, picture"),
     ("product_code", "*"),
     ("tax_class", "*"),
+    ("open_order", "*"),
     ("orders", "*"),
     ("refunded", "*"),
     ("shift", "*"),

@@ -78,6 +78,7 @@ impl Till {
 
     pub(super) fn clear_cart(&mut self) -> Result<(), ApiError> {
         self.permitted(Permission::Sell)?;
+        // An order that was taken up stays open, as it was.
         self.new_cart();
         Ok(())
     }
@@ -85,7 +86,7 @@ impl Till {
     pub(super) fn start_refund(&mut self, reason: String) -> Result<(), ApiError> {
         self.permitted(Permission::RefundWithoutSale)?;
         let store = self.store()?;
-        if !self.cart.lines.is_empty() {
+        if !self.cart.lines.is_empty() || self.cart.recalled.is_some() {
             return Err(cart_not_empty());
         }
         bounded(&reason, TEXT_BYTES_MAX, "a reason")?;
@@ -123,6 +124,7 @@ impl Till {
             self.new_cart();
             return Ok(());
         }
+        self.look_again()?;
         let short = |error| match error {
             CartError::TenderShort { short_minor } => tender_short(short_minor, store.currency),
             error => cart_error(error),
@@ -173,9 +175,12 @@ impl Till {
             beside.job = Some(self.receipt_job(store, said, None)?);
             beside.kick = (!order.payments.is_empty()).then(|| *order.id.as_bytes());
         }
-        let id = order.id;
+        let (id, recalled) = (order.id, self.cart.recalled.as_ref().filter(|_| order.id == self.cart.order).map(|r| r.order));
         let record = if is_refund { Record::RefundGiven(order) } else { Record::SaleCompleted(order) };
-        self.record(Some(cashier.id), &record, beside)?;
+        match recalled {
+            Some(open_order) => self.settle_recalled(cashier, open_order, &record, beside)?,
+            None => self.record(Some(cashier.id), &record, beside)?,
+        }
         self.last_order = Some(id);
         Ok(())
     }
@@ -242,7 +247,8 @@ impl Till {
     ) -> Result<(), ApiError> {
         let mut cart = self.cart.clone();
         let touched = change(&mut cart).map_err(cart_error)?;
-        cart.tax_mode = if cart.lines.is_empty() { None } else { cart.tax_mode.or(Some(store.tax_mode)) };
+        cart.tax_mode =
+            if cart.lines.is_empty() && cart.recalled.is_none() { None } else { cart.tax_mode.or(Some(store.tax_mode)) };
         cart.totals(cart.tax_mode.unwrap_or(store.tax_mode)).map_err(|e| cart_error(e.into()))?;
         self.draft.save(&cart, touched)?;
         self.cart = cart;
@@ -275,7 +281,7 @@ pub(super) fn cart_not_empty() -> ApiError {
     ApiError::new(Code::CartNotEmpty, "something is in the cart: settle it or empty it first")
 }
 
-fn stale_order() -> ApiError {
+pub(super) fn stale_order() -> ApiError {
     ApiError::new(Code::StaleOrder, "another order is in the cart by now: look at the screen again")
 }
 

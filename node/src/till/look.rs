@@ -2,8 +2,9 @@
 
 use domain::cart::CartKind;
 use domain::document::{Picture, StaffMember};
-use domain::ids::{DeviceId, OrderId, PictureId, StaffId};
+use domain::ids::{DeviceId, OpenOrderId, OrderId, PictureId, StaffId};
 use domain::money::Currency;
+use domain::open_order::OpenOrderStatus;
 use domain::staff::Permission;
 use domain::tax::{TaxLine, TaxMode};
 use serde::Serialize;
@@ -12,11 +13,12 @@ use uuid::Uuid;
 use super::Till;
 use crate::api::{
     ApiError, ApiErrorCode as Code, CartLineView, CartView, ClosedShiftView, Durability, LedgerRow, LedgerView, LinkView,
-    OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PrintJobView, ProductView, Query, SettledView, ShiftView,
-    SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
+    OpenOrderView, OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PrintJobView, ProductView, Query, RecalledView,
+    SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
 };
+use crate::store::open_orders::OpenOrderRow;
 use crate::store::orders::{OrderRow, ShiftRow};
-use crate::store::{catalogue, log, orders, paper, people};
+use crate::store::{catalogue, log, open_orders, orders, paper, people};
 
 /// Longest text of a search, in bytes.
 const SEARCH_BYTES_MAX: usize = 256;
@@ -35,6 +37,8 @@ pub enum Answer {
     Orders(Vec<OrderSummary>),
     /// To [`Query::Order`].
     Order(Box<OrderView>),
+    /// To [`Query::OpenOrders`].
+    OpenOrders(Vec<OpenOrderView>),
     /// To [`Query::Ledger`].
     Ledger(LedgerView),
 }
@@ -64,6 +68,11 @@ impl Till {
                 Answer::Orders(rows.iter().map(|row| self.summary(row)).collect::<Result<_, _>>()?)
             }
             Query::Order { order } => Answer::Order(Box::new(self.order_view(order)?)),
+            Query::OpenOrders { text, limit } => {
+                text_fits(&text)?;
+                let rows = open_orders::newest(self.db()?, &text, limit as usize)?;
+                Answer::OpenOrders(rows.into_iter().map(|row| self.open_order_view(row)).collect::<Result<_, _>>()?)
+            }
             Query::Ledger {} => Answer::Ledger(self.ledger()?),
         })
     }
@@ -97,6 +106,7 @@ impl Till {
             shift,
             last_closed_shift,
             cart: self.cart_view(store.as_ref().map(|s| (s.tax_mode, s.currency)))?,
+            open_orders: open_orders::count(db)?,
             last_order: self.last_order.map(|id| self.settled_view(id)).transpose()?.flatten(),
             link: self.link_view(),
             print_jobs: self.from_disk.open_jobs.iter().take(PRINT_JOBS_SHOWN_MAX).map(print_job_view).collect(),
@@ -176,7 +186,29 @@ impl Till {
             touched: self.touched,
             taxes: tax_views(&totals.taxes),
             total_minor: totals.total_minor,
+            recalled: cart.recalled.as_ref().map(|recalled| self.recalled_view(recalled.order)).transpose()?,
             quick_cash_minor,
+        })
+    }
+
+    fn recalled_view(&self, id: OpenOrderId) -> Result<RecalledView, ApiError> {
+        let order = self.open_order(id)?;
+        let is_closed = order.status() != OpenOrderStatus::Open;
+        Ok(RecalledView { open_order: id, label: order.label, note: order.note, is_closed })
+    }
+
+    fn open_order_view(&self, row: OpenOrderRow) -> Result<OpenOrderView, ApiError> {
+        let name = |by| Ok::<_, ApiError>(people::staff_member(self.db()?, by)?.map(|member| member.name).unwrap_or_default());
+        Ok(OpenOrderView {
+            open_order: row.id,
+            label: row.label,
+            note: row.note,
+            lines: row.lines,
+            total_minor: row.total_minor,
+            opened_at_ms: row.opened.at_unix_ms,
+            opened_by: name(row.opened.by)?,
+            changed_at_ms: row.changed.at_unix_ms,
+            changed_by: name(row.changed.by)?,
         })
     }
 

@@ -376,6 +376,7 @@ impl Till {
     pub fn renew_incarnation(&mut self) -> Result<(), StoreError> {
         paper::doubt(self.db()?)?;
         self.identity.mint(&*self.env).map_err(Box::new)?;
+        self.actor = None;
         tracing::warn!(series = self.identity.series(), "this till goes on under a new incarnation");
         self.from_disk = FromDisk::read(self.replica()?, &self.identity, &self.followed, &self.scope)?;
         self.rename_cart()?;

@@ -259,7 +259,7 @@ impl Document {
             let Some(key) = Key::of(&name) else { continue };
             let register = if key.is_written_once() { self.first(&name) } else { self.last(&name) };
             let register = register.ok_or(key.broken())?;
-            let stamp = Stamp { by: StaffId(Uuid::from_bytes(register.author)), at_unix_ms: register.at.unix_ms() };
+            let stamp = register.stamp();
             match (key, Value::of(key, &register.value).ok_or(key.broken())?) {
                 (Key::Line(id), Value::Line(line)) => drop(lines.insert((register.at, line.place, id), line)),
                 (Key::Addition(line, _), Value::Quantity(quantity)) => {
@@ -276,6 +276,27 @@ impl Document {
         }
         order.lines = lines.into_iter().map(|((.., id), line)| line.read(id, &added, &voided)).collect();
         Ok(order)
+    }
+
+    /// Whether a line of that id was ever put into the order.
+    pub fn has_line(&self, line: LineId) -> bool {
+        self.first(&Key::Line(line).to_string()).is_some()
+    }
+
+    /// Whether an addition of that id was ever made to a line.
+    pub fn has_addition(&self, line: LineId, addition: AdditionId) -> bool {
+        self.first(&Key::Addition(line, addition).to_string()).is_some()
+    }
+
+    /// Who parked the order and when, and who did something to it last; none of a document that nobody has parked an order in.
+    ///
+    /// # Panics
+    /// When the document is of another kind: a caller's mistake.
+    pub fn open_order_stamps(&self) -> Option<(Stamp, Stamp)> {
+        assert!(self.kind == DocumentKind::OpenOrder, "only an open order reads as one");
+        let last =
+            self.doc.keys(ROOT).flat_map(|key| self.registers(&key)).max_by_key(|(register, change)| (register.at, *change));
+        Some((self.first(&Key::Opened.to_string())?.stamp(), last?.0.stamp()))
     }
 
     /// How the order was parked.
@@ -473,6 +494,7 @@ impl Line {
             quantity: Quantity(quantity),
             unit_price: self.unit_price,
             tax_rate_bp: self.tax_rate_bp,
+            open_line: None,
         };
         OpenOrderLine { id, goods, voided: voided.get(&id).copied() }
     }
@@ -543,6 +565,12 @@ impl Value {
             Self::Nothing => Ok(vec![0xf6]),
         };
         written.expect("writing to a Vec cannot fail")
+    }
+}
+
+impl Register {
+    fn stamp(&self) -> Stamp {
+        Stamp { by: StaffId(Uuid::from_bytes(self.author)), at_unix_ms: self.at.unix_ms() }
     }
 }
 

@@ -9,7 +9,6 @@ use domain::ids::{AdditionId, LineId, OpenOrderId, OrderId, ProductId, StaffId, 
 use domain::money::{Quantity, UnitPrice};
 use domain::open_order::{OpenOrder, OpenOrderLine};
 use domain::record::DeviceKind;
-use domain::staff::Role;
 use domain::tax::TaxMode;
 use journal::Hlc;
 use sync_proto::documents::gate::{Refusal, Writer, admit};
@@ -40,8 +39,9 @@ pub(crate) fn line(n: u8, pieces: i64) -> OpenOrderLine {
         quantity: Quantity(1_000 * pieces),
         unit_price: UnitPrice(25_500),
         tax_rate_bp: 2_000,
+        open_line: None,
     };
-    OpenOrderLine { id: line_id(n), goods, voided: None }
+    OpenOrderLine::new(line_id(n), &goods)
 }
 
 /// An order with lines of so many pieces, numbered from 1.
@@ -53,6 +53,7 @@ pub(crate) fn order(pieces: &[i64]) -> OpenOrder {
         lines: lines.iter().map(|l| l.goods.clone()).collect(),
         reference: None,
         tax_mode: Some(TaxMode::Inclusive),
+        recalled: None,
     };
     let mut ids = lines.iter().map(|l| l.id);
     let order = OpenOrder::of_cart(OpenOrderId(Uuid::from_bytes(ID)), STORE, &cart, || ids.next().expect("an id a line"));
@@ -125,7 +126,7 @@ pub(crate) fn parked(pieces: &[i64]) -> (Till, Sent) {
 }
 
 pub(crate) fn writer<'a>(sent: &Sent, actors: &'a BTreeSet<[u8; 16]>) -> Writer<'a> {
-    Writer { actors, device: DeviceKind::Till, store: Some(STORE), role: Some(Role::Cashier), at: sent.at, author: sent.author }
+    Writer { actors, device: DeviceKind::Till, store: Some(STORE), at: sent.at, author: sent.author }
 }
 
 pub(crate) fn staff(who: u8) -> StaffId {

@@ -16,9 +16,6 @@ pub enum Refusal {
         /// The device's.
         device: DeviceKind,
     },
-    /// Nobody is named who may sell.
-    #[error("the entry names nobody who may sell")]
-    NotForStaff,
     /// The document belongs to another store than the device.
     #[error("the document belongs to another store")]
     OtherStore,
@@ -140,11 +137,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it may pass once more has arrived: what it builds on, or the announcement of its actor.
+    pub fn may_pass_later(&self) -> bool {
+        match self {
+            Self::Actor | Self::Dependency => true,
+            Self::Sequence { seq, expected } => seq > expected,
+            _ => false,
+        }
+    }
+
     /// A short word for the reason, which never changes its meaning: what is stored beside a refused entry.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotForDevice { .. } => "device",
-            Self::NotForStaff => "staff",
             Self::OtherStore => "store",
             Self::TooLarge { .. } => "too_large",
             Self::TooMany { .. } => "too_many",

@@ -1,6 +1,6 @@
 // Generated from node/src/api. Do not edit.
 
-export type Command = { "type": "sign_in", staff: string, pin: string, } | { "type": "sign_out", } | { "type": "open_shift", float_minor: number, business_day: string | null, } | { "type": "close_shift", counted_minor: number, } | { "type": "add_line", item: Item, quantity_milli: number | null, unit_price: number | null, name: string | null, separate?: boolean | null, } | { "type": "set_quantity", line: number, quantity_milli: number, } | { "type": "remove_line", line: number, } | { "type": "clear_cart", } | { "type": "start_refund", reason: string, } | { "type": "set_reference", reference: string, } | { "type": "settle_cash", order: string, tendered_minor: number, } | { "type": "refund_sale", refund: string, original: string, lines: Array<RefundLine>, reason: string, } | { "type": "adjust_stock", lines: Array<AdjustLine>, reason: string, reference: string | null, } | { "type": "adjust_account", description: string, quantity_milli: number, unit_price: number, reference: string | null, } | { "type": "open_drawer", reason: string, } | { "type": "reprint", order: string, } | { "type": "resolve_print", job: string, came_out: boolean, };
+export type Command = { "type": "sign_in", staff: string, pin: string, } | { "type": "sign_out", } | { "type": "open_shift", float_minor: number, business_day: string | null, } | { "type": "close_shift", counted_minor: number, } | { "type": "add_line", item: Item, quantity_milli: number | null, unit_price: number | null, name: string | null, separate?: boolean | null, } | { "type": "set_quantity", line: number, quantity_milli: number, } | { "type": "remove_line", line: number, } | { "type": "clear_cart", } | { "type": "start_refund", reason: string, } | { "type": "set_reference", reference: string, } | { "type": "park", order: string, label: string, note?: string | null, } | { "type": "recall", open_order: string, } | { "type": "give_up", open_order: string, } | { "type": "settle_cash", order: string, tendered_minor: number, } | { "type": "refund_sale", refund: string, original: string, lines: Array<RefundLine>, reason: string, } | { "type": "adjust_stock", lines: Array<AdjustLine>, reason: string, reference: string | null, } | { "type": "adjust_account", description: string, quantity_milli: number, unit_price: number, reference: string | null, } | { "type": "open_drawer", reason: string, } | { "type": "reprint", order: string, } | { "type": "resolve_print", job: string, came_out: boolean, };
 
 export type Item = { "by": "code", code: string, } | { "by": "product", product: string, };
 
@@ -8,11 +8,11 @@ export type RefundLine = { line: number, quantity_milli: number, };
 
 export type AdjustLine = { code: string, quantity_milli: number, unit_price: number, };
 
-export type Query = { "type": "till", } | { "type": "search", text: string, limit: number, } | { "type": "orders", text: string, limit: number, } | { "type": "order", order: string, } | { "type": "ledger", };
+export type Query = { "type": "till", } | { "type": "search", text: string, limit: number, } | { "type": "orders", text: string, limit: number, } | { "type": "order", order: string, } | { "type": "open_orders", text: string, limit: number, } | { "type": "ledger", };
 
 export type Event = { "type": "till_changed", } | { "type": "link_changed", link: LinkView, } | { "type": "catalogue_changed", };
 
-export type TillView = { store: StoreView | null, till: TillIdentity, staff: Array<StaffView>, signed_in: SignedInView | null, shift: ShiftView | null, last_closed_shift: ClosedShiftView | null, cart: CartView, last_order: SettledView | null, link: LinkView, print_jobs: Array<PrintJobView>, print_jobs_more: number, };
+export type TillView = { store: StoreView | null, till: TillIdentity, staff: Array<StaffView>, signed_in: SignedInView | null, shift: ShiftView | null, last_closed_shift: ClosedShiftView | null, cart: CartView, open_orders: number, last_order: SettledView | null, link: LinkView, print_jobs: Array<PrintJobView>, print_jobs_more: number, };
 
 export type StoreView = { code: string, name: string, currency: string, exponent: number, tax_included: boolean, languages: Array<string>, };
 
@@ -26,7 +26,9 @@ export type ShiftView = { id: string, business_day: string, opened_at_ms: number
 
 export type ClosedShiftView = { shift: ShiftView, counted_minor: number, difference_minor: number, };
 
-export type CartView = { order: string, is_refund: boolean, reason: string | null, lines: Array<CartLineView>, touched: number | null, taxes: Array<TaxView>, total_minor: number, quick_cash_minor: Array<number>, };
+export type CartView = { order: string, is_refund: boolean, reason: string | null, lines: Array<CartLineView>, touched: number | null, taxes: Array<TaxView>, total_minor: number, recalled: RecalledView | null, quick_cash_minor: Array<number>, };
+
+export type RecalledView = { open_order: string, label: string, note: string, is_closed: boolean, };
 
 export type CartLineView = { code: string, name: string, quantity_milli: number, unit_price: number, tax_rate_bp: number, amount_minor: number, };
 
@@ -47,6 +49,8 @@ export type PrintJobView = { id: string, title: string, state: PrintState, probl
 export type PrintState = "queued" | "sending" | "confirmed" | "sent_unconfirmed" | "uncertain" | "reprinted" | "accepted";
 
 export type ProductView = { id: string, code: string, name: string, unit_price: number, stock_milli: number, picture: string | null, };
+
+export type OpenOrderView = { open_order: string, label: string, note: string, lines: number, total_minor: number, opened_at_ms: number, opened_by: string, changed_at_ms: number, changed_by: string, };
 
 export type OrderSummary = { order: string, receipt: string, is_refund: boolean, at_ms: number, total_minor: number, lines: number, till: string, durability: Durability, };
 

@@ -1,0 +1,172 @@
+//! Changes taken into documents, and what those then say turned into rows.
+//!
+//! The log has every change that was signed. A document has those that [pass](sync_proto::documents::gate): each replica finds the same ones, in
+//! whatever order they arrive. One that does not pass is noted in `unread` with the reason and holds up nothing; one that only came too early
+//! is looked at again when its document goes on.
+
+use std::collections::BTreeSet;
+
+use domain::document::DocumentKind;
+use journal::{Body, Entry, Scope};
+use rusqlite::{Connection, OptionalExtension, params};
+use sync_proto::documents::gate::{Refusal, Writer};
+use sync_proto::documents::{Document, DocumentValue};
+use sync_proto::scopes;
+
+use super::project::{Effects, unread};
+use super::{StoreError, catalogue, lines, open_orders, people};
+
+/// A change, with the entry that it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// The entry's row.
+    pub id: i64,
+    /// The row of its origin, or of a line of that.
+    pub origin: i64,
+    /// The entry.
+    pub entry: &'a Entry,
+    /// What kind of document it is of.
+    pub kind: DocumentKind,
+    /// Which document.
+    pub document: [u8; 16],
+    /// The change itself.
+    pub bytes: &'a [u8],
+}
+
+/// A document as it is here; an empty one when nobody has written it yet.
+///
+/// # Errors
+/// A failure of SQLite, or a document that does not load.
+pub fn load(db: &Connection, kind: DocumentKind, id: [u8; 16]) -> Result<Document, StoreError> {
+    match saved(db, id)? {
+        Some((of, saved)) if of == kind as u16 => Document::load(kind, id, &saved).map_err(|_| StoreError::Damaged("a document")),
+        Some(_) => Err(StoreError::Damaged("the kind of a document")),
+        None => Ok(Document::new(kind, id)),
+    }
+}
+
+fn saved(db: &Connection, id: [u8; 16]) -> Result<Option<(u16, Vec<u8>)>, StoreError> {
+    let mut select = db.prepare_cached("SELECT kind, saved FROM document WHERE id = ?")?;
+    Ok(select.query_row([id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+}
+
+/// Takes a change into its document, and those that waited for it.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn change(db: &Connection, change: &Change<'_>) -> Result<Effects, StoreError> {
+    let Change { id, kind, document, .. } = *change;
+    let mut into = match saved(db, document)? {
+        Some((of, _)) if of != kind as u16 => return unread(db, id, "the document is of another kind", None),
+        Some((_, saved)) => match Document::load(kind, document, &saved) {
+            Ok(loaded) => loaded,
+            Err(why) => return unread(db, id, &why.to_string(), None),
+        },
+        None => Document::new(kind, document),
+    };
+    if let Err(why) = take(db, &mut into, change)? {
+        return unread(db, id, &why.to_string(), why.may_pass_later().then_some(document));
+    }
+    take_waiting(db, &mut into, document)?;
+    put(db, &into, kind, document, Some(id))
+}
+
+/// Notes that an origin writes documents under an actor, and takes in what waited for that.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn announce(db: &Connection, origin: i64, actor: [u8; 16]) -> Result<(), StoreError> {
+    let root = lines::root(db, origin)?;
+    db.prepare_cached("INSERT OR IGNORE INTO actor (origin, actor) VALUES (?, ?)")?.execute(params![root, actor])?;
+    let mut select = db.prepare_cached("SELECT DISTINCT waits_for FROM unread WHERE waits_for IS NOT NULL ORDER BY 1")?;
+    let waiting: Vec<[u8; 16]> = select.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+    for document in waiting {
+        // Only open orders are written by others than servers.
+        let kind = DocumentKind::OpenOrder;
+        let mut into = load(db, kind, document)?;
+        if take_waiting(db, &mut into, document)? {
+            put(db, &into, kind, document, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a change, if it passes.
+fn take(db: &Connection, into: &mut Document, change: &Change<'_>) -> Result<Result<(), Refusal>, StoreError> {
+    let scope: String = db
+        .prepare_cached("SELECT s.name FROM entry e JOIN scope s ON s.id = e.scope WHERE e.id = ?")?
+        .query_row([change.id], |r| r.get(0))?;
+    let scope = Scope::new(scope).map_err(|_| StoreError::Damaged("a scope name"))?;
+    let (device, store) = scopes::writers_of(&scope);
+    let root = lines::root(db, change.origin)?;
+    let mut select = db.prepare_cached("SELECT actor FROM actor WHERE origin = ?")?;
+    let actors: BTreeSet<[u8; 16]> = select.query_map([root], |r| r.get(0))?.collect::<Result<_, _>>()?;
+    let author = change.entry.staff.unwrap_or_default();
+    let writer = Writer { actors: &actors, device, store, at: change.entry.at, author };
+    Ok(into.take(change.bytes, &writer).map(drop))
+}
+
+/// Takes what waited for a document that has gone on, and what waited for that. Answers whether there was anything.
+fn take_waiting(db: &Connection, into: &mut Document, document: [u8; 16]) -> Result<bool, StoreError> {
+    let mut taken = false;
+    loop {
+        let mut select = db.prepare_cached(
+            "SELECT e.id, e.origin, e.bytes FROM unread u JOIN entry e ON e.id = u.entry WHERE u.waits_for = ? ORDER BY e.id",
+        )?;
+        let waiting = select.query_map([document], |r| Ok((r.get(0)?, r.get(1)?, r.get::<_, Vec<u8>>(2)?)))?;
+        let waiting: Vec<(i64, i64, Vec<u8>)> = waiting.collect::<Result<_, _>>()?;
+        let mut progress = false;
+        for (id, origin, entry) in waiting {
+            let entry = Entry::decode(&entry).map_err(|_| StoreError::Damaged("an entry"))?;
+            let Body::Change { kind, bytes, .. } = &entry.body else { continue };
+            let Some(kind) = DocumentKind::from_number(*kind) else { continue };
+            if take(db, into, &Change { id, origin, entry: &entry, kind, document, bytes })?.is_ok() {
+                db.prepare_cached("DELETE FROM unread WHERE entry = ?")?.execute([id])?;
+                progress = true;
+            }
+        }
+        if !progress {
+            return Ok(taken);
+        }
+        taken = true;
+    }
+}
+
+/// Keeps a document and writes what it says. Where it makes no sense, the entry that changed it last is noted.
+fn put(
+    db: &Connection,
+    document: &Document,
+    kind: DocumentKind,
+    id: [u8; 16],
+    entry: Option<i64>,
+) -> Result<Effects, StoreError> {
+    db.prepare_cached(
+        "INSERT INTO document (id, kind, saved) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET saved = excluded.saved",
+    )?
+    .execute(params![id, kind as u16, document.save()])?;
+    match (document.value(), entry) {
+        (Ok(value), _) => put_value(db, document, &value),
+        // Some of its changes may be still to come.
+        (Err(why), Some(entry)) => unread(db, entry, &why.to_string(), None),
+        (Err(_), None) => Ok(Effects::default()),
+    }
+}
+
+fn put_value(db: &Connection, document: &Document, value: &DocumentValue) -> Result<Effects, StoreError> {
+    match value {
+        DocumentValue::Product(p) => {
+            catalogue::put_product(db, p)?;
+            return Ok(Effects { catalogue: true, till: false });
+        }
+        DocumentValue::TaxClass(c) => {
+            catalogue::put_tax_class(db, c)?;
+            return Ok(Effects { catalogue: true, till: false });
+        }
+        // It is read from its document.
+        DocumentValue::Picture(_) => return Ok(Effects { catalogue: true, till: false }),
+        DocumentValue::OpenOrder(order) => open_orders::put(db, document, order)?,
+        DocumentValue::Store(s) => people::put_store(db, s)?,
+        DocumentValue::StaffMember(m) => people::put_staff(db, m)?,
+    }
+    Ok(Effects { catalogue: false, till: true })
+}

@@ -1,0 +1,95 @@
+//! Parked orders and tables that nobody has paid or given up.
+
+use domain::ids::{OpenOrderId, OrderId, StaffId};
+use domain::open_order::{OpenOrder, OpenOrderStatus, Stamp};
+use domain::tax::TaxMode;
+use rusqlite::{Connection, params};
+use sync_proto::documents::Document;
+use uuid::Uuid;
+
+use super::StoreError;
+
+/// Most open orders of a list.
+pub const OPEN_ORDERS_MAX: usize = 200;
+
+/// An open order in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOrderRow {
+    /// Its id.
+    pub id: OpenOrderId,
+    /// What it is called by; may be empty.
+    pub label: String,
+    /// What else is to be known; may be empty.
+    pub note: String,
+    /// How many lines are left in it.
+    pub lines: u64,
+    /// What they come to, in minor units.
+    pub total_minor: i64,
+    /// Who parked it, and when.
+    pub opened: Stamp,
+    /// Who did something to it last, and when.
+    pub changed: Stamp,
+}
+
+/// Writes the row of an open order, or takes it away when that is paid or given up.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn put(db: &Connection, document: &Document, order: &OpenOrder) -> Result<(), StoreError> {
+    let stamps = document.open_order_stamps().filter(|_| order.status() == OpenOrderStatus::Open);
+    let Some((opened, changed)) = stamps else {
+        db.prepare_cached("DELETE FROM open_order WHERE id = ?")?.execute([order.id.as_bytes()])?;
+        return Ok(());
+    };
+    let cart = order.to_cart(OrderId(Uuid::nil()));
+    // Many people together may bring it beyond what an order can come to: it is shown as that, and cannot be paid at once.
+    let total = cart.totals(order.tax_mode.unwrap_or(TaxMode::Inclusive)).map_or(i64::MAX, |totals| totals.total_minor);
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO open_order (id, label, note, lines, total_minor, opened_ms, opened_by, changed_ms, changed_by)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        order.id.as_bytes(),
+        order.label,
+        order.note,
+        cart.lines.len(),
+        total,
+        opened.at_unix_ms,
+        opened.by.as_bytes(),
+        changed.at_unix_ms,
+        changed.by.as_bytes(),
+    ])?;
+    Ok(())
+}
+
+/// The open orders whose label contains a text, the one that was touched last first, at most so many.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn newest(db: &Connection, text: &str, limit: usize) -> Result<Vec<OpenOrderRow>, StoreError> {
+    let mut select = db.prepare_cached(
+        "SELECT id, label, note, lines, total_minor, opened_ms, opened_by, changed_ms, changed_by FROM open_order
+         WHERE instr(lower(label), lower(?1)) > 0 OR ?1 = '' ORDER BY changed_ms DESC, id LIMIT ?2",
+    )?;
+    let stamp = |at_unix_ms: u64, by: [u8; 16]| Stamp { by: StaffId(Uuid::from_bytes(by)), at_unix_ms };
+    let rows = select.query_map(params![text, limit.min(OPEN_ORDERS_MAX)], |r| {
+        Ok(OpenOrderRow {
+            id: OpenOrderId(Uuid::from_bytes(r.get(0)?)),
+            label: r.get(1)?,
+            note: r.get(2)?,
+            lines: r.get(3)?,
+            total_minor: r.get(4)?,
+            opened: stamp(r.get(5)?, r.get(6)?),
+            changed: stamp(r.get(7)?, r.get(8)?),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How many there are.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn count(db: &Connection) -> Result<u64, StoreError> {
+    Ok(db.prepare_cached("SELECT count(*) FROM open_order")?.query_row([], |r| r.get(0))?)
+}

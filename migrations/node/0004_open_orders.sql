@@ -8,9 +8,11 @@ CREATE TABLE actor (
     PRIMARY KEY (origin, actor)
 ) STRICT, WITHOUT ROWID;
 
--- Those that nobody has paid or given up, as their documents say.
+-- Those that nobody has paid or given up, as their documents say; and what was added to one while it was paid elsewhere.
 CREATE TABLE open_order (
     id          BLOB PRIMARY KEY,
+    -- The paid order that it is the rest of, while it has no document of its own.
+    rest_of     BLOB,
     label       TEXT NOT NULL,
     note        TEXT NOT NULL,
     -- what is left in it

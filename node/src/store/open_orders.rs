@@ -3,7 +3,8 @@
 use domain::ids::{OpenOrderId, OrderId, StaffId};
 use domain::open_order::{OpenOrder, OpenOrderStatus, Stamp};
 use domain::tax::TaxMode;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
 use sync_proto::documents::Document;
 use uuid::Uuid;
 
@@ -31,25 +32,67 @@ pub struct OpenOrderRow {
     pub changed: Stamp,
 }
 
-/// Writes the row of an open order, or takes it away when that is paid or given up.
+/// Writes the row of an open order, or takes it away when that is paid or given up. What is left of a paid one, because its payment did not see it,
+/// is shown as an order of its own ([`rest_id`]).
 ///
 /// # Errors
 /// A failure of SQLite.
 pub fn put(db: &Connection, document: &Document, order: &OpenOrder) -> Result<(), StoreError> {
-    let stamps = document.open_order_stamps().filter(|_| order.status() == OpenOrderStatus::Open);
-    let Some((opened, changed)) = stamps else {
-        db.prepare_cached("DELETE FROM open_order WHERE id = ?")?.execute([order.id.as_bytes()])?;
-        return Ok(());
-    };
+    let Some(stamps) = document.open_order_stamps() else { return Ok(()) };
+    match order.status() {
+        OpenOrderStatus::Open => put_row(db, order, None, stamps),
+        OpenOrderStatus::Paid { .. } | OpenOrderStatus::Cancelled => {
+            take_away(db, order.id)?;
+            let rest = rest_id(order.id);
+            // Once somebody has taken it up it has a document, and that says where it stands.
+            let has_document = db.prepare_cached("SELECT 1 FROM document WHERE id = ?")?.exists([rest.as_bytes()])?;
+            match order.remainder(rest).filter(|_| !has_document) {
+                Some(rest) => put_row(db, &rest, Some(order.id), stamps),
+                None if has_document => Ok(()),
+                None => take_away(db, rest),
+            }
+        }
+    }
+}
+
+/// The id of the open order of what was added to one while it was paid elsewhere.
+pub fn rest_id(paid: OpenOrderId) -> OpenOrderId {
+    let hash: [u8; 32] = Sha256::new().chain_update(b"evertill/rest/1").chain_update(paid.as_bytes()).finalize().into();
+    OpenOrderId(Uuid::from_bytes(*hash.first_chunk().expect("a hash has 32 bytes")))
+}
+
+/// The paid order that a row is the rest of, while that has no document of its own.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn rest_of(db: &Connection, id: OpenOrderId) -> Result<Option<OpenOrderId>, StoreError> {
+    let mut select = db.prepare_cached("SELECT rest_of FROM open_order WHERE id = ? AND rest_of IS NOT NULL")?;
+    let found: Option<[u8; 16]> = select.query_row([id.as_bytes()], |r| r.get(0)).optional()?;
+    Ok(found.map(|id| OpenOrderId(Uuid::from_bytes(id))))
+}
+
+fn take_away(db: &Connection, id: OpenOrderId) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM open_order WHERE id = ?")?.execute([id.as_bytes()])?;
+    Ok(())
+}
+
+fn put_row(
+    db: &Connection,
+    order: &OpenOrder,
+    rest_of: Option<OpenOrderId>,
+    (opened, changed): (Stamp, Stamp),
+) -> Result<(), StoreError> {
     let cart = order.to_cart(OrderId(Uuid::nil()));
     // Many people together may bring it beyond what an order can come to: it is shown as that, and cannot be paid at once.
     let total = cart.totals(order.tax_mode.unwrap_or(TaxMode::Inclusive)).map_or(i64::MAX, |totals| totals.total_minor);
     db.prepare_cached(
-        "INSERT OR REPLACE INTO open_order (id, label, note, lines, total_minor, opened_ms, opened_by, changed_ms, changed_by)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO open_order
+             (id, rest_of, label, note, lines, total_minor, opened_ms, opened_by, changed_ms, changed_by)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         order.id.as_bytes(),
+        rest_of.map(|id| id.as_bytes().to_vec()),
         order.label,
         order.note,
         cart.lines.len(),

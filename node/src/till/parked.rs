@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::cart::{bounded, cart_not_empty, stale_order};
 use super::{Beside, Till, Written};
 use crate::api::{ApiError, ApiErrorCode as Code};
-use crate::store::{StoreError, documents};
+use crate::store::{StoreError, documents, open_orders};
 
 /// What a process writes documents under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,14 @@ impl Pen {
         let change = one(&mut self.document, self.at, self.author, self.actor).map_err(open_order_error)?;
         self.changes.push(change);
         Ok(())
+    }
+
+    /// Parks an order.
+    fn park(&mut self, parked: &OpenOrder) -> Result<(), ApiError> {
+        let parts = changes_of(&parked.lines);
+        let first = OpenOrder { lines: parts[0].to_vec(), ..parked.clone() };
+        self.write(|order, at, author, actor| order.park(&first, at, author, actor))?;
+        parts[1..].iter().try_for_each(|part| self.write(|order, at, author, actor| order.add_lines(part, at, author, actor)))
     }
 
     /// Writes what was done in a cart to the order that it was made of. Answers the ids that its new lines have now.
@@ -91,12 +99,7 @@ impl Till {
                 let parked = parked.map_err(|why| ApiError::new(park_code(why), why.to_string()))?;
                 let parked = OpenOrder { label: label.to_owned(), note: note.to_owned(), ..parked };
                 let mut pen = self.pen(id, &member)?;
-                let parts = changes_of(&parked.lines);
-                let first = OpenOrder { lines: parts[0].to_vec(), ..parked.clone() };
-                pen.write(|order, at, author, actor| order.park(&first, at, author, actor))?;
-                for part in &parts[1..] {
-                    pen.write(|order, at, author, actor| order.add_lines(part, at, author, actor))?;
-                }
+                pen.park(&parked)?;
                 (id, pen)
             }
             Some(id) => {
@@ -123,10 +126,11 @@ impl Till {
 
     /// Takes an open order up again, into the empty cart. It stays open until it is paid.
     pub(super) fn recall(&mut self, id: OpenOrderId) -> Result<(), ApiError> {
-        self.permitted(Permission::Sell)?;
+        let member = self.permitted(Permission::Sell)?;
         if !self.cart.lines.is_empty() {
             return Err(cart_not_empty());
         }
+        self.separate_rest(&member, id)?;
         let order = self.open_order(id)?;
         is_open(&order)?;
         let cart = order.to_cart(self.new_order_id());
@@ -140,6 +144,7 @@ impl Till {
     /// Gives an open order up: nobody pays for it.
     pub(super) fn give_up(&mut self, id: OpenOrderId) -> Result<(), ApiError> {
         let member = self.permitted(Permission::Sell)?;
+        self.separate_rest(&member, id)?;
         is_open(&self.open_order(id)?)?;
         let mut pen = self.pen(id, &member)?;
         pen.write(|order, at, author, actor| order.cancel(at, author, actor))?;
@@ -148,6 +153,16 @@ impl Till {
             self.new_cart();
         }
         Ok(())
+    }
+
+    /// Makes an order of what was added to another one while that was paid elsewhere, where that is what the list shows under this id. Tills that do
+    /// so at once write the same order.
+    fn separate_rest(&mut self, member: &StaffMember, id: OpenOrderId) -> Result<(), ApiError> {
+        let Some(paid) = open_orders::rest_of(self.db()?, id)? else { return Ok(()) };
+        let Some(rest) = self.open_order(paid)?.remainder(id) else { return Ok(()) };
+        let mut pen = self.pen(id, member)?;
+        pen.park(&rest)?;
+        self.write_open_order(member, id, pen, None, Beside::default())
     }
 
     /// Records a sale of the cart, and of the open order that it was made of, that it is paid.

@@ -309,6 +309,16 @@ const AGREED: &[(&str, &str)] = &[
          FROM ledger l JOIN origin g ON g.id = l.origin GROUP BY g.device ORDER BY 1",
     ),
     ("stock", "SELECT hex(product) || ' ' || quantity || ' ' || sold FROM stock_level WHERE quantity <> 0 OR sold <> 0 ORDER BY 1"),
+    (
+        "open order",
+        "SELECT hex(id) || ' ' || label || ' ' || note || ' ' || lines || ' ' || total_minor || ' ' || opened_ms || ' ' || changed_ms || ' '
+             || hex(opened_by) || ' ' || hex(changed_by) || ' ' || coalesce(hex(rest_of), '')
+         FROM open_order ORDER BY 1",
+    ),
+    (
+        "unread",
+        "SELECT hex(e.hash) || ' ' || u.why FROM unread u JOIN entry e ON e.id = u.entry ORDER BY 1",
+    ),
     ("refunded", "SELECT hex(order_id) || ' ' || line || ' ' || quantity FROM refunded ORDER BY 1"),
     (
         "shift",

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use domain::ids::OrderId;
+use domain::document::DocumentKind;
 use domain::money::UnitPrice;
 use domain::record::Record;
 use jiff::tz::TimeZone;
@@ -436,30 +436,26 @@ impl World {
     async fn lacking(&self) -> Option<String> {
         let rows = self.central.rows();
         let at_central: BTreeSet<_> = rows.iter().map(|row| row.hash).collect();
-        let place = |device: &[u8; 16], incarnation: &[u8; 16], commit: u64| {
-            format!("{:02x?} {:02x?}, commit {commit}", &device[15..], &incarnation[..2])
-        };
         let mut out = String::new();
         for till in self.tills.iter() {
             let Some(node) = till.node() else { continue };
-            let look = |till: &mut Till| -> Option<BTreeMap<[u8; 32], ([u8; 16], [u8; 16], u64)>> {
-                let mut select = till
-                    .db()
-                    .ok()?
-                    .prepare("SELECT e.hash, o.device, o.incarnation, e.commit_no FROM entry e JOIN origin o ON o.id = e.origin")
-                    .ok()?;
-                let hashes = select.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?)))).ok()?;
-                hashes.collect::<Result<_, _>>().ok()
+            let look = |till: &mut Till| -> Option<BTreeMap<[u8; 32], String>> {
+                let sql = "SELECT e.hash, hex(o.device) || ' ' || hex(o.incarnation) || ', commit ' || e.commit_no
+                           FROM entry e JOIN origin o ON o.id = e.origin";
+                let mut select = till.db().ok()?.prepare(sql).ok()?;
+                let entries = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
+                entries.collect::<Result<_, _>>().ok()
             };
             let here = node.with(look).await.ok()??;
             let commit = node.with(|till| till.own_chain().commit).await.ok()?;
             out += &format!("\n  till {} at commit {commit}", till.index);
             for row in rows.iter().filter(|row| !here.contains_key(&row.hash)).take(8) {
-                let (of, at) = (place(&row.device, &row.incarnation, row.commit), row.region_seq);
-                out += &format!("\n  till {} lacks {of}, place {at}", till.index);
+                let (device, incarnation) = (uuid::Uuid::from_bytes(row.device), uuid::Uuid::from_bytes(row.incarnation));
+                let (at, commit) = (row.region_seq, row.commit);
+                out += &format!("\n  till {} lacks {device} {incarnation}, commit {commit}, place {at}", till.index);
             }
-            for (_, (device, incarnation, commit)) in here.iter().filter(|(hash, _)| !at_central.contains(*hash)).take(8) {
-                out += &format!("\n  only till {} has {}", till.index, place(device, incarnation, *commit));
+            for (_, of) in here.iter().filter(|(hash, _)| !at_central.contains(*hash)).take(8) {
+                out += &format!("\n  only till {} has {of}", till.index);
             }
         }
         Some(out)
@@ -499,6 +495,7 @@ impl World {
         let shop = &Founding::of_process().shop;
         let log = verdict::CentralLog::read(self.central.rows())?;
         verdict::nothing_shown_is_lost(&log, &self.oracle.orders()).context("I1")?;
+        verdict::nothing_parked_is_lost(&log, &self.oracle.parked_orders()).context("I1")?;
         verdict::chains_hold(&log).context("I3")?;
         verdict::nobody_wrote_elsewhere(shop, &log).context("I8")?;
         verdict::paper_is_honest(&self.oracle.papers()).context("I10")?;
@@ -524,28 +521,31 @@ impl World {
                 node.with(move |till| verdict::stock_is_a_fold(&shop, &log, till)).await?
             };
             stock.context("I6")?;
+            let unread = node.with(|till| verdict::everything_is_read(till)).await?;
+            unread.with_context(|| format!("till {}", till.index))?;
         }
         Ok(())
     }
 
     /// Orders that were on a medium and are now on none.
-    fn note_destroyed(&mut self, had: BTreeSet<OrderId>) -> Result<()> {
+    fn note_destroyed(&mut self, had: BTreeSet<[u8; 16]>) -> Result<()> {
         let mut held = self.orders_of_central()?;
         held.extend(self.orders_of_server()?);
         for till in self.tills.iter() {
             held.extend(self.orders_of_till(till)?);
         }
-        let gone: Vec<OrderId> = had.difference(&held).copied().collect();
+        let gone: Vec<[u8; 16]> = had.difference(&held).copied().collect();
         self.trace.note(format_args!("{} orders are gone with a disk", gone.len()));
         self.oracle.destroyed(gone);
         Ok(())
     }
 
-    fn orders_of_central(&self) -> Result<BTreeSet<OrderId>> {
-        Ok(verdict::CentralLog::read(self.central.rows())?.orders().map(|(_, order, _)| order.id).collect())
+    fn orders_of_central(&self) -> Result<BTreeSet<[u8; 16]>> {
+        let found = self.central.rows().iter().map(|row| order_of(&row.bytes)).collect::<Result<Vec<_>>>()?;
+        Ok(found.into_iter().flatten().collect())
     }
 
-    fn orders_of_server(&self) -> Result<BTreeSet<OrderId>> {
+    fn orders_of_server(&self) -> Result<BTreeSet<[u8; 16]>> {
         // What it has synced: a commit that failed may still be readable, and was never acknowledged.
         let copy = self.server.disk().after_power_cut(0);
         let writer = Founding::of_process().writer([0; 16], [0; 16]);
@@ -561,9 +561,8 @@ impl World {
         }
     }
 
-    fn orders_of_till(&self, till: &TillMachine) -> Result<BTreeSet<OrderId>> {
-        let orders = read_image(till.image(), "SELECT id FROM orders")?;
-        orders.into_iter().map(|id| Ok(OrderId::from_slice(&id)?)).collect()
+    fn orders_of_till(&self, till: &TillMachine) -> Result<BTreeSet<[u8; 16]>> {
+        Ok(read_image(till.image(), "SELECT id FROM orders UNION SELECT id FROM document WHERE kind = 6")?.into_iter().collect())
     }
 
     fn count_network(&mut self) {
@@ -585,6 +584,8 @@ impl World {
             ("printer off", load(&self.printers.unreachable)),
             ("orders shown", self.oracle.orders().values().filter(|seen| seen.fate == oracle::Fate::Shown).count() as u64),
             ("orders unknown", self.oracle.orders().values().filter(|seen| seen.fate == oracle::Fate::Unknown).count() as u64),
+            ("carts parked", self.oracle.open_order_counts().0),
+            ("open orders taken up", self.oracle.open_order_counts().1),
             ("orders gone with a disk", self.oracle.orders().values().filter(|seen| seen.is_gone).count() as u64),
         ] {
             *self.seen.entry(name).or_default() += count;
@@ -613,11 +614,14 @@ fn read_image(image: Image, sql: &str) -> Result<Vec<[u8; 16]>> {
 /// Print jobs that may still come out. What was being printed when the copy was made is uncertain in it, and not printed by itself.
 const QUEUED: &str = "SELECT id FROM print_job WHERE state = 'queued'";
 
-fn order_of(bytes: &[u8]) -> Result<Option<OrderId>> {
-    let Body::Record { kind, version, bytes } = Entry::decode(bytes)?.body else { return Ok(None) };
-    Ok(match Record::decode(kind, version, &bytes)? {
-        Some(Record::SaleCompleted(order) | Record::RefundGiven(order)) => Some(order.id),
-        _ => None,
+/// The order, or the open order, that an entry is of.
+fn order_of(bytes: &[u8]) -> Result<Option<[u8; 16]>> {
+    Ok(match Entry::decode(bytes)?.body {
+        Body::Record { kind, version, bytes } => match Record::decode(kind, version, &bytes)? {
+            Some(Record::SaleCompleted(order) | Record::RefundGiven(order)) => Some(*order.id.as_bytes()),
+            _ => None,
+        },
+        Body::Change { document, kind, .. } => (kind == DocumentKind::OpenOrder as u16).then_some(document),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::ids::OpenOrderId;
 use node::api::{ApiErrorCode, Command, Item, OrderSummary, Query, RefundLine, TillView};
 use node::handle::Node;
 use node::till::Answer;
@@ -61,6 +62,11 @@ impl Cashier {
                 let _ = node.command(Command::CloseShift { counted_minor: expected }).await;
             }
             2 => drop(node.command(Command::OpenDrawer { reason: "change".to_owned() }).await),
+            4 if lines > 0 && !view.cart.is_refund => self.park(node, &view).await,
+            5 | 6 if lines == 0 && view.open_orders > 0 => self.recall(node).await,
+            7 if view.cart.recalled.as_ref().is_some_and(|recalled| recalled.is_closed) => {
+                let _ = node.command(Command::ClearCart {}).await;
+            }
             3 if lines > 0 => {
                 let line = self.dice.below(lines) as usize;
                 let _ = node.command(Command::RemoveLine { line }).await;
@@ -77,6 +83,30 @@ impl Cashier {
         let item = Item::Code { code };
         let line = Command::AddLine { item, quantity_milli, unit_price: None, name: None, separate: None };
         let _ = node.command(line).await;
+    }
+
+    async fn park(&mut self, node: &Node, view: &TillView) {
+        let label = ["Bar", "Table 4", ""][self.dice.below(3) as usize].to_owned();
+        let parked = view.cart.recalled.as_ref().map_or(OpenOrderId(view.cart.order.0), |recalled| recalled.open_order);
+        if node.command(Command::Park { order: view.cart.order, label, note: None }).await.is_ok() && self.till.is_on() {
+            self.oracle.parked(parked);
+        }
+    }
+
+    /// Takes up one of the first few: the same one, now and then, as the till next to it.
+    async fn recall(&mut self, node: &Node) {
+        let open = match node.query(Query::OpenOrders { text: String::new(), limit: 3 }).await {
+            Ok(Answer::OpenOrders(open)) if !open.is_empty() => open,
+            _ => return,
+        };
+        let open_order = open[self.dice.below(open.len() as u64) as usize].open_order;
+        let command = match self.dice.below(8) {
+            0 => Command::GiveUp { open_order },
+            _ => Command::Recall { open_order },
+        };
+        if node.command(command).await.is_ok() {
+            self.oracle.recalled();
+        }
     }
 
     async fn settle(&mut self, view: &TillView) {

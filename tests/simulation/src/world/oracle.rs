@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::ids::OrderId;
+use domain::ids::{OpenOrderId, OrderId};
+use uuid::Uuid;
 
 use crate::day::Paid;
 
@@ -59,6 +60,9 @@ struct State {
     /// Print jobs that two machines had before them, because one was copied from the other: no software of one sees what the other's printer does.
     doubled: std::collections::BTreeSet<[u8; 16]>,
     kicks: u64,
+    /// Carts that were shown as parked, by the id of their open order, and whether every disk that held it has been destroyed since.
+    parked: BTreeMap<OpenOrderId, bool>,
+    recalled: u64,
 }
 
 impl Oracle {
@@ -90,6 +94,27 @@ impl Oracle {
         self.state().kicks += 1;
     }
 
+    /// A cart was shown as parked, as that open order.
+    pub fn parked(&self, id: OpenOrderId) {
+        self.state().parked.entry(id).or_insert(false);
+    }
+
+    /// An open order was taken up again, or given up.
+    pub fn recalled(&self) {
+        self.state().recalled += 1;
+    }
+
+    /// The open orders that somebody can still have.
+    pub fn parked_orders(&self) -> Vec<OpenOrderId> {
+        self.state().parked.iter().filter(|(_, is_gone)| !**is_gone).map(|(id, _)| *id).collect()
+    }
+
+    /// How many carts were parked, and how often an open order was taken up again.
+    pub fn open_order_counts(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.parked.len() as u64, state.recalled)
+    }
+
     /// Every order that was seen.
     pub fn orders(&self) -> BTreeMap<OrderId, Seen> {
         self.state().orders.clone()
@@ -106,12 +131,16 @@ impl Oracle {
         state.papers.iter().filter(|paper| !state.doubled.contains(&paper.job)).cloned().collect()
     }
 
-    /// A disk was destroyed that alone held these orders.
-    pub fn destroyed(&self, orders: impl IntoIterator<Item = OrderId>) {
+    /// A disk was destroyed that alone held these orders and open orders.
+    pub fn destroyed(&self, ids: impl IntoIterator<Item = [u8; 16]>) {
         let mut state = self.state();
-        for order in orders {
-            if let Some(seen) = state.orders.get_mut(&order) {
+        for id in ids {
+            let id = Uuid::from_bytes(id);
+            if let Some(seen) = state.orders.get_mut(&OrderId(id)) {
                 seen.is_gone = true;
+            }
+            if let Some(is_gone) = state.parked.get_mut(&OpenOrderId(id)) {
+                *is_gone = true;
             }
         }
     }

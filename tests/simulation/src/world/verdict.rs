@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use domain::fold;
-use domain::ids::{OrderId, ProductId};
+use domain::ids::{OpenOrderId, OrderId, ProductId};
 use domain::record::{Order, Record};
 use journal::{Body, Entry, Hash, Origin, Scope};
 use node::api::{ProductView, Query};
@@ -35,6 +35,8 @@ use crate::shop::Shop;
 pub struct CentralLog {
     rows: Vec<FeedRow>,
     records: Vec<(Origin, Hash, Record)>,
+    /// Documents that somebody has changed.
+    documents: BTreeSet<[u8; 16]>,
 }
 
 impl CentralLog {
@@ -43,16 +45,18 @@ impl CentralLog {
     /// # Errors
     /// Bytes that are no entry or record.
     pub fn read(rows: Vec<FeedRow>) -> Result<Self> {
-        let mut records = Vec::new();
+        let (mut records, mut documents) = (Vec::new(), BTreeSet::new());
         for row in &rows {
-            let entry = Entry::decode(&row.bytes).context("an entry in central")?;
-            if let Body::Record { kind, version, bytes } = &entry.body {
-                let record = Record::decode(*kind, *version, bytes)?.context("a record of an unknown kind")?;
-                let origin = Origin { device: row.device, incarnation: row.incarnation };
-                records.push((origin, row.hash, record));
+            match Entry::decode(&row.bytes).context("an entry in central")?.body {
+                Body::Record { kind, version, bytes } => {
+                    let record = Record::decode(kind, version, &bytes)?.context("a record of an unknown kind")?;
+                    let origin = Origin { device: row.device, incarnation: row.incarnation };
+                    records.push((origin, row.hash, record));
+                }
+                Body::Change { document, .. } => drop(documents.insert(document)),
             }
         }
-        Ok(Self { rows, records })
+        Ok(Self { rows, records, documents })
     }
 
     /// The orders, each with who wrote it.
@@ -71,6 +75,28 @@ impl CentralLog {
         });
         started.collect()
     }
+}
+
+/// I1: every cart that was shown as parked is an open order in central.
+///
+/// # Errors
+/// The first that is not there.
+pub fn nothing_parked_is_lost(log: &CentralLog, parked: &[OpenOrderId]) -> Result<()> {
+    for id in parked {
+        ensure!(log.documents.contains(id.as_bytes()), "open order {id} was shown as parked and is lost");
+    }
+    Ok(())
+}
+
+/// Nothing that honest tills wrote is left out of what a till shows.
+///
+/// # Errors
+/// The first entry that is, with the reason.
+pub fn everything_is_read(till: &mut Till) -> Result<()> {
+    let mut select = till.db()?.prepare("SELECT why FROM unread ORDER BY entry")?;
+    let why: Vec<String> = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    ensure!(why.is_empty(), "entries are kept but not shown: {why:?}");
+    Ok(())
 }
 
 /// I1 and I2: what was shown is in central, once, as it was shown; nothing else is.

@@ -92,6 +92,9 @@ pub enum DocumentError {
     /// Automerge does not take it.
     #[error("the change is refused: {0}")]
     Refused(String),
+    /// What the change builds on is not here.
+    #[error("it builds on a change that is not here")]
+    Dependency,
     /// A state that this document has never had.
     #[error("the document has never been in that state")]
     UnknownHeads,
@@ -136,7 +139,7 @@ impl Document {
         if saved.len() > SAVED_BYTES_MAX {
             return Err(DocumentError::TooLarge { what: "a document", bytes: saved.len() });
         }
-        let doc = contained(|| Automerge::load(saved).map_err(|e| e.to_string()))?;
+        let doc = contained(|| Automerge::load(saved).map_err(refused))?;
         Ok(Self { id, kind, doc, saved: None })
     }
 
@@ -173,9 +176,9 @@ impl Document {
             return Err(DocumentError::TooLarge { what: "a change", bytes: change.len() });
         }
         let (tried, hash) = contained(|| {
-            let parsed = Change::from_bytes(change.to_vec()).map_err(|e| e.to_string())?;
+            let parsed = Change::from_bytes(change.to_vec()).map_err(refused)?;
             if parsed.raw_bytes() != change {
-                return Err("it is not in its raw form".to_owned());
+                return Err(refused("it is not in its raw form"));
             }
             let hash = parsed.hash().0;
             Ok((self.tried(parsed)?, hash))
@@ -185,19 +188,19 @@ impl Document {
     }
 
     /// The document with a change, tried on a copy, as it loads from what it saves. May panic wherever Automerge does.
-    fn tried(&self, change: Change) -> Result<Self, String> {
+    fn tried(&self, change: Change) -> Result<Self, DocumentError> {
         let mut copy = self.doc.clone();
-        copy.apply_changes([change]).map_err(|e| e.to_string())?;
+        copy.apply_changes([change]).map_err(refused)?;
         if !copy.get_missing_deps(&[]).is_empty() {
-            return Err("it builds on changes that are not here".to_owned());
+            return Err(DocumentError::Dependency);
         }
         let saved = copy.save();
         if saved.len() > SAVED_BYTES_MAX {
-            return Err("the document would grow too large".to_owned());
+            return Err(DocumentError::TooLarge { what: "a document", bytes: saved.len() });
         }
-        let doc = Automerge::load(&saved).map_err(|e| e.to_string())?;
+        let doc = Automerge::load(&saved).map_err(refused)?;
         if doc.get_heads() != copy.get_heads() {
-            return Err("the document would not load as it was saved".to_owned());
+            return Err(refused("the document would not load as it was saved"));
         }
         Ok(Self { id: self.id, kind: self.kind, doc, saved: Some(saved) })
     }
@@ -271,6 +274,10 @@ impl Document {
 }
 
 /// Runs what Automerge may panic in; the caller drops whatever it was working on.
-fn contained<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, DocumentError> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err("Automerge broke on it".to_owned())).map_err(DocumentError::Refused)
+fn contained<T>(f: impl FnOnce() -> Result<T, DocumentError>) -> Result<T, DocumentError> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(refused("Automerge broke on it")))
+}
+
+fn refused(why: impl ToString) -> DocumentError {
+    DocumentError::Refused(why.to_string())
 }

@@ -39,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/region/0002_catalogue.sql"),
     include_str!("../../migrations/region/0003_imports.sql"),
     include_str!("../../migrations/region/0004_lines.sql"),
+    include_str!("../../migrations/region/0005_waiting.sql"),
 ];
 
 /// Why the region's log did not do something. Nothing was half done.
@@ -562,7 +563,7 @@ impl Region {
             if origin.device == self.own.device {
                 self.note_device(entry)?;
                 if origin != self.own {
-                    self.note_document(entry)?;
+                    self.note_document(entry, self.last_seq)?;
                 }
             }
             self.note_for_watchers(origin, entry);

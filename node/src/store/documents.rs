@@ -67,7 +67,7 @@ pub fn change(db: &Connection, change: &Change<'_>) -> Result<Effects, StoreErro
     if let Err(why) = take(db, &mut into, change)? {
         return unread(db, id, &why.to_string(), why.may_pass_later().then_some(document));
     }
-    take_waiting(db, &mut into, document)?;
+    take_waiting(db, &mut into, kind, document)?;
     put(db, &into, kind, document, Some(id))
 }
 
@@ -81,10 +81,13 @@ pub fn announce(db: &Connection, origin: i64, actor: [u8; 16]) -> Result<(), Sto
     let mut select = db.prepare_cached("SELECT DISTINCT waits_for FROM unread WHERE waits_for IS NOT NULL ORDER BY 1")?;
     let waiting: Vec<[u8; 16]> = select.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
     for document in waiting {
-        // Only open orders are written by others than servers.
+        // Servers announce theirs with their first words; only open orders ask for it.
         let kind = DocumentKind::OpenOrder;
+        if saved(db, document)?.is_some_and(|(of, _)| of != kind as u16) {
+            continue;
+        }
         let mut into = load(db, kind, document)?;
-        if take_waiting(db, &mut into, document)? {
+        if take_waiting(db, &mut into, kind, document)? {
             put(db, &into, kind, document, None)?;
         }
     }
@@ -107,7 +110,7 @@ fn take(db: &Connection, into: &mut Document, change: &Change<'_>) -> Result<Res
 }
 
 /// Takes what waited for a document that has gone on, and what waited for that. Answers whether there was anything.
-fn take_waiting(db: &Connection, into: &mut Document, document: [u8; 16]) -> Result<bool, StoreError> {
+fn take_waiting(db: &Connection, into: &mut Document, kind: DocumentKind, document: [u8; 16]) -> Result<bool, StoreError> {
     let mut taken = false;
     loop {
         let mut select = db.prepare_cached(
@@ -118,9 +121,8 @@ fn take_waiting(db: &Connection, into: &mut Document, document: [u8; 16]) -> Res
         let mut progress = false;
         for (id, origin, entry) in waiting {
             let entry = Entry::decode(&entry).map_err(|_| StoreError::Damaged("an entry"))?;
-            let Body::Change { kind, bytes, .. } = &entry.body else { continue };
-            let Some(kind) = DocumentKind::from_number(*kind) else { continue };
-            if take(db, into, &Change { id, origin, entry: &entry, kind, document, bytes })?.is_ok() {
+            let Body::Change { kind: of, bytes, .. } = &entry.body else { continue };
+            if *of == kind as u16 && take(db, into, &Change { id, origin, entry: &entry, kind, document, bytes })?.is_ok() {
                 db.prepare_cached("DELETE FROM unread WHERE entry = ?")?.execute([id])?;
                 progress = true;
             }

@@ -9,6 +9,7 @@ mod face;
 mod identity;
 mod measure;
 mod paper;
+mod parked;
 mod people;
 mod program;
 mod receiving;

@@ -33,7 +33,7 @@ use domain::record::DeviceKind;
 use journal::Hlc;
 
 use super::register::Register;
-use super::{ChangeHash, Document, DocumentValue, fields, open_order};
+use super::{ChangeHash, Document, DocumentError, DocumentValue, fields, open_order};
 pub use preflight::{DEPENDENCIES_MAX, KEY_BYTES_MAX, OTHER_ACTORS_MAX, ROWS_MAX, preflight};
 pub use refusal::Refusal;
 
@@ -113,7 +113,10 @@ impl Document {
     /// Why it is not taken; the document is then as it was.
     pub fn take(&mut self, bytes: &[u8], writer: &Writer<'_>) -> Result<ChangeHash, Refusal> {
         if writer.device == DeviceKind::Server && self.kind != DocumentKind::OpenOrder {
-            return self.apply(bytes).map_err(|why| Refusal::NotTaken(why.to_string()));
+            return self.apply(bytes).map_err(|why| match why {
+                DocumentError::Dependency => Refusal::Dependency,
+                why => Refusal::NotTaken(why.to_string()),
+            });
         }
         let Admitted { document, change } = admit(Some(self), self.kind, self.id, bytes, writer)?;
         *self = document;
@@ -153,7 +156,7 @@ impl Gate<'_> {
             let claimed = self.document.doc.stats().num_ops.saturating_add(puts.len() as u64);
             at_most("operations of one document", claimed, OPERATIONS_MAX)?;
         }
-        let document = self.document.tried(change).map_err(Refusal::NotTaken)?;
+        let document = self.document.tried(change).map_err(|why| Refusal::NotTaken(why.to_string()))?;
         self.result(&document)?;
         Ok(Admitted { document, change: hash })
     }

@@ -122,29 +122,73 @@ impl Region {
         self.commit_own(Vec::new(), None, now_ms)
     }
 
-    /// Applies a change of a former incarnation of this server, as it comes back from the central store.
-    pub(super) fn note_document(&mut self, entry: &journal::ChainedEntry) -> Result<(), RegionError> {
-        let Body::Change { document: id, kind, bytes } = &entry.entry.body else { return Ok(()) };
+    /// Applies a change of a former incarnation of this server, as it comes back from outside at a place of the log, and those that waited for it.
+    pub(super) fn note_document(&mut self, entry: &journal::ChainedEntry, region_seq: u64) -> Result<(), RegionError> {
+        let Body::Change { document, kind, bytes } = &entry.entry.body else { return Ok(()) };
         let Some(kind) = DocumentKind::from_number(*kind) else { return Ok(()) };
-        let noted = (|| {
-            let mut document = self.document(kind, *id)?;
-            let before = self.existing(kind, *id)?.map(|known| known.value()).transpose()?;
-            document.apply(bytes)?;
+        if !self.take_in(&entry.scope, kind, *document, bytes, region_seq)? {
+            return Ok(());
+        }
+        while self.take_in_waiting(&entry.scope, kind, *document)? {}
+        Ok(())
+    }
+
+    /// Applies a change that came back. Answers whether it is in; one that came before what it builds on waits.
+    fn take_in(
+        &mut self,
+        scope: &Scope,
+        kind: DocumentKind,
+        id: [u8; 16],
+        change: &[u8],
+        region_seq: u64,
+    ) -> Result<bool, RegionError> {
+        let taken = (|| {
+            let mut document = self.document(kind, id)?;
+            let before = self.existing(kind, id)?.map(|known| known.value()).transpose()?;
+            document.apply(change)?;
             let after = document.value()?;
-            self.keep(Prepared { scope: entry.scope.clone(), document, change: bytes.clone(), before, after })?;
+            self.keep(Prepared { scope: scope.clone(), document, change: change.to_vec(), before, after })?;
             Ok::<_, AuthorError>(())
         })();
-        match noted {
-            Err(AuthorError::Region(error)) => Err(error),
-            Err(error) => {
-                tracing::error!(%error, "a change of the central database cannot be applied");
-                Ok(())
-            }
+        match taken {
             Ok(()) => {
                 self.document_changes += 1;
-                Ok(())
+                Ok(true)
+            }
+            Err(AuthorError::Region(error)) => Err(error),
+            Err(AuthorError::Document(DocumentError::Dependency)) => {
+                self.db
+                    .prepare_cached("INSERT OR IGNORE INTO waiting (document, region_seq) VALUES (?1, ?2)")?
+                    .execute(params![id, region_seq])?;
+                Ok(false)
+            }
+            Err(error) => {
+                tracing::error!(%error, "a change that came back cannot be applied");
+                Ok(false)
             }
         }
+    }
+
+    /// Applies what waited for a document to go on. Answers whether anything did.
+    fn take_in_waiting(&mut self, scope: &Scope, kind: DocumentKind, id: [u8; 16]) -> Result<bool, RegionError> {
+        let mut select = self.db.prepare_cached(
+            "SELECT w.region_seq, e.bytes FROM waiting w JOIN entry e USING (region_seq) WHERE w.document = ?1 ORDER BY w.region_seq",
+        )?;
+        let waiting = select.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<Vec<_>, _>>()?;
+        drop(select);
+        let mut progress = false;
+        for (region_seq, bytes) in waiting {
+            let (region_seq, bytes): (u64, Vec<u8>) = (region_seq, bytes);
+            let entry = journal::Entry::decode(&bytes).map_err(|_| RegionError::Damaged("an entry"))?;
+            let Body::Change { bytes, .. } = &entry.body else { continue };
+            if self.take_in(scope, kind, id, bytes, region_seq)? {
+                self.db
+                    .prepare_cached("DELETE FROM waiting WHERE document = ?1 AND region_seq = ?2")?
+                    .execute(params![id, region_seq])?;
+                progress = true;
+            }
+        }
+        Ok(progress)
     }
 
     /// Writes records into the directory as one commit.

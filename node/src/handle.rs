@@ -49,6 +49,8 @@ struct Channels {
     events: broadcast::Sender<Event>,
     commits: watch::Sender<u64>,
     paper: watch::Sender<u64>,
+    entries: watch::Sender<i64>,
+    brought: watch::Sender<u64>,
 }
 
 impl Node {
@@ -111,6 +113,16 @@ impl Node {
     /// The last own commit, whenever it rises.
     pub fn log_grew(&self) -> watch::Receiver<u64> {
         self.channels.commits.subscribe()
+    }
+
+    /// The last entry of the log, own or others', whenever it rises.
+    pub fn entries_grew(&self) -> watch::Receiver<i64> {
+        self.channels.entries.subscribe()
+    }
+
+    /// Rises whenever another till has brought something.
+    pub fn was_brought(&self) -> watch::Receiver<u64> {
+        self.channels.brought.subscribe()
     }
 
     /// Rises whenever there is something to print or a drawer to open.
@@ -200,11 +212,13 @@ impl Owned {
         for event in self.till.take_events() {
             let _ = self.channels.events.send(event);
         }
-        let tell = |channel: &watch::Sender<u64>, value: u64| {
-            channel.send_if_modified(|known| std::mem::replace(known, value) != value);
-        };
+        fn tell<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
+            channel.send_if_modified(|known| if *known == value { false } else { *known = value; true });
+        }
         tell(&self.channels.commits, self.till.own_chain().commit);
         tell(&self.channels.paper, self.till.paper_version());
+        tell(&self.channels.entries, self.till.last_entry());
+        tell(&self.channels.brought, self.till.brought());
     }
 
     fn tidy(&mut self) {
@@ -222,6 +236,8 @@ impl Channels {
             events: broadcast::Sender::new(EVENTS_MAX),
             commits: watch::Sender::new(till.own_chain().commit),
             paper: watch::Sender::new(till.paper_version()),
+            entries: watch::Sender::new(till.last_entry()),
+            brought: watch::Sender::new(till.brought()),
         })
     }
 }

@@ -9,6 +9,7 @@
 //! | [`identity`] | who this device is, outside the replica; the data folder |
 //! | [`handle`] | the till on a thread of its own, and the handle that everything else holds |
 //! | [`replication`] | the link to the regional server, beside the command path |
+//! | [`peers`] | the other tills of the store, over the shop's own network |
 //! | [`enrol`] | how a device is admitted |
 //! | [`ticket`], [`print_queue`] | receipts on their way to paper, and the drawer |
 //! | [`running`] | all of that at work in one program, until it is stopped |
@@ -31,6 +32,7 @@ pub mod face;
 pub mod handle;
 pub mod identity;
 pub mod metrics;
+pub mod peers;
 pub mod print_queue;
 pub mod replication;
 pub mod running;

@@ -30,6 +30,8 @@ use tls::TlsError;
 
 /// Frames that may wait on their way in or out before the other side is slowed down.
 const FRAMES_WAITING_MAX: usize = 4;
+/// How soon it offers what a neighbour has brought: that one most likely brings it itself.
+const OFFER_BROUGHT_AFTER: Duration = Duration::from_secs(3);
 /// Histories in one offer: the till looks up where each has been, and a cashier does not wait for many.
 const OFFERED_AT_ONCE: usize = 32;
 /// The first wait after a link that broke; it doubles up to [`WAIT_MAX_MS`].
@@ -203,6 +205,8 @@ struct Driver<'a> {
     node: &'a Node,
     env: &'a dyn Env,
     session: DeviceSession,
+    /// The incarnation that greeted.
+    incarnation: [u8; 16],
     inbox: mpsc::Receiver<Result<Frame, StreamError>>,
     frames: mpsc::Sender<Result<Frame, StreamError>>,
     control: mpsc::Sender<Frame>,
@@ -237,11 +241,13 @@ impl<'a> Driver<'a> {
         let (up, up_frames) = mpsc::channel(FRAMES_WAITING_MAX);
         let up_stream = connection.open_uni().await?;
         tasks.spawn(net::pump_out(up_stream, up_frames));
+        let incarnation = position.incarnation;
         let session = DeviceSession::new(DevicePosition { unix_ms: Some(env.unix_ms()), ..position });
         Ok(Self {
             node,
             env,
             session,
+            incarnation,
             inbox,
             frames,
             control,
@@ -256,6 +262,7 @@ impl<'a> Driver<'a> {
 
     async fn run(&mut self, connection: &Connection, tasks: &mut JoinSet<()>, welcomed: &mut bool) -> Result<Infallible, Broken> {
         let mut grown = self.node.log_grew();
+        let mut brought = self.node.was_brought();
         let mut again = tokio::time::interval_at(tokio::time::Instant::now() + OFFER_EVERY, OFFER_EVERY);
         loop {
             self.flush().await?;
@@ -291,6 +298,11 @@ impl<'a> Driver<'a> {
                 error = connection.closed() => return Err(error.into()),
                 // What is not safe yet is offered again, to bring it or to hear that it is.
                 _ = again.tick(), if self.ready => self.offer().await?,
+                // A neighbour may have no way to the server: what it sold goes this way, too.
+                changed = brought.changed() => {
+                    changed.map_err(|_| Broken::Stopping)?;
+                    again.reset_after(OFFER_BROUGHT_AFTER);
+                }
             }
         }
     }
@@ -378,8 +390,10 @@ impl<'a> Driver<'a> {
         let offered = self.offered.clone();
         let note = move |till: &mut Till| {
             for (at, line) in (0..).zip(&offered) {
-                let held = lacking.get(&at).copied().unwrap_or(line.chain.commit);
-                till.note_held(line, held, wanted.central.contains(&at))?;
+                let whole = wanted.whole.contains(&at).then_some(line.chain.commit);
+                if let Some(held) = lacking.get(&at).copied().or(whole) {
+                    till.note_held(line, held, wanted.central.contains(&at))?;
+                }
             }
             Ok::<_, StoreError>(())
         };
@@ -420,6 +434,10 @@ impl<'a> Driver<'a> {
     async fn send_after(&mut self, after: u64) -> Result<(), Broken> {
         let run = self.node.with(move |till| till.own_runs_after(after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX)).await??;
         if let Some(run) = run {
+            if run.origin.incarnation != self.incarnation {
+                // A neighbour knew more of this till than its own disk.
+                return Err(Broken::Renewed);
+            }
             let last = after + run.commits.len() as u64;
             self.session.send(run, last);
         }

@@ -11,6 +11,7 @@
 //! | `desk` | signing in, shifts, corrections, the drawer |
 //! | `parked` | open orders: parked, taken up again, given up |
 //! | `look` | views and queries |
+//! | `offering` | what this till has and others lack |
 //! | `paper` | what the printing worker asks and tells |
 //! | [`receive`] | what replication asks and tells |
 
@@ -18,16 +19,17 @@ mod cart;
 mod desk;
 mod from_disk;
 mod look;
+mod offering;
 mod paper;
 mod parked;
 pub mod receive;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::cart::Cart;
 use domain::document::{DocumentKind, StaffMember, Store};
-use domain::ids::{OrderId, RecordId, StaffId};
+use domain::ids::{DeviceId, OrderId, RecordId, StaffId};
 use domain::record::{DeviceKind, DeviceStart, RECORD_VERSION, Record};
 use domain::staff::Permission;
 use jiff::tz::TimeZone;
@@ -46,7 +48,8 @@ use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
 pub use paper::{PaperWork, PrintOutcome};
 use parked::Actor;
-pub use receive::{LinkChange, Offers, Place, ReceiveError, Received};
+pub use offering::Offers;
+pub use receive::{LinkChange, Place, ReceiveError, Received};
 
 /// Records folded in memory after which an idle owner should write the sums.
 const RECORDS_PER_FLUSH: u64 = 200;
@@ -112,6 +115,10 @@ pub struct Till {
     doubt: Option<Doubt>,
     /// What this process writes documents under, in this incarnation; none until it does.
     actor: Option<Actor>,
+    /// How far which neighbour has which incarnation of this till on its disk.
+    neighbours: BTreeMap<([u8; 16], DeviceId), u64>,
+    neighbours_connected: u64,
+    brought: u64,
 }
 
 /// A command of which nobody knows whether it was recorded, and the entry to look for.
@@ -200,6 +207,9 @@ impl Till {
             paper_version: 0,
             doubt: None,
             actor: None,
+            neighbours: BTreeMap::new(),
+            neighbours_connected: 0,
+            brought: 0,
             replica: Some(replica),
             db_uuid,
             env,

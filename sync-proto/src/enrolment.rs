@@ -16,6 +16,8 @@ use minicbor::{Decode, Encode};
 pub const ALPN: &[u8] = b"evertill-enrol/1";
 /// The TLS protocol name of replication.
 pub const REPLICATION_ALPN: &[u8] = b"evertill/1";
+/// The TLS protocol name of replication between the tills of a store.
+pub const PEER_ALPN: &[u8] = b"evertill-peer/1";
 /// The name in a server's certificate.
 pub const SERVER_NAME: &str = "evertill-sync-server";
 /// How many letters and digits a code has.
@@ -29,6 +31,37 @@ pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
 /// Crockford's alphabet: no I, L, O, U, which people misread.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// What an authority says of a device in its certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certified {
+    /// Its id.
+    pub device: DeviceId,
+    /// The store that it works for.
+    pub store: StoreId,
+    /// Its Ed25519 public key.
+    pub public_key: [u8; 32],
+}
+
+impl Certified {
+    /// The URI that says it.
+    pub fn uri(device: DeviceId, store: StoreId) -> String {
+        format!("spiffe://evertill/store/{store}/device/{device}")
+    }
+
+    /// What a certificate says, in DER, whose signature TLS has verified; none when it is no device's.
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let names = parsed.subject_alternative_name().ok()??;
+        let (store, device) = names.value.general_names.iter().find_map(|name| match name {
+            GeneralName::URI(uri) => uri.strip_prefix("spiffe://evertill/store/")?.split_once("/device/"),
+            _ => None,
+        })?;
+        let public_key = parsed.public_key().subject_public_key.data.as_ref().try_into().ok()?;
+        Some(Self { device: device.parse().ok()?, store: store.parse().ok()?, public_key })
+    }
+}
 
 /// A one-time code from random bytes: 50 bits.
 pub fn code(random: [u8; CODE_LETTERS]) -> String {

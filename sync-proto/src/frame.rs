@@ -85,15 +85,18 @@ pub struct Offered {
     pub checkpoints: Vec<Checkpoint>,
 }
 
-/// What a server lacks of an offer.
+/// What of an offer is lacking at the other end.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Wanted {
     /// The place of each history in the offer, and the commit after which it is lacking.
     #[n(0)]
     pub lines: Vec<(u32, u64)>,
-    /// The places of those that the central database has whole.
+    /// The places of those that are whole on its disk. One that is neither here nor among the former it does not take.
     #[n(1)]
+    pub whole: Vec<u32>,
+    /// The places of those that the central database has whole.
+    #[n(2)]
     pub central: Vec<u32>,
 }
 
@@ -416,7 +419,7 @@ impl Frame {
             Self::Offer(offer) if offer.lines.iter().any(|line| line.checkpoints.len() > CHECKPOINTS_MAX) => {
                 Err(FrameError::Bounds("too many checkpoints"))
             }
-            Self::Wanted(Wanted { lines, central }) if lines.len().max(central.len()) > OFFERED_MAX => {
+            Self::Wanted(Wanted { lines, whole, central }) if lines.len().max(whole.len()).max(central.len()) > OFFERED_MAX => {
                 Err(FrameError::Bounds("too many histories"))
             }
             Self::Goodbye(bye) if bye.message.len() > MESSAGE_BYTES_MAX => Err(FrameError::Bounds("too long a message")),

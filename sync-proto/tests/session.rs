@@ -230,9 +230,9 @@ fn a_server_that_is_one_version_behind_is_offered_nothing() {
     assert!(device.takes_offers());
     let checkpoints = vec![Checkpoint { commit: 3, digest: chain.digest() }];
     device.offer(vec![Offered { device: [4; 16], incarnation: [5; 16], checkpoints }]);
-    device.handle_frame(over_the_wire(Frame::Wanted(Wanted { lines: vec![(0, 1)], central: Vec::new() }))).expect("taken");
+    device.handle_frame(over_the_wire(Frame::Wanted(Wanted { lines: vec![(0, 1)], ..Wanted::default() }))).expect("taken");
     let asked = std::iter::from_fn(|| device.poll_event()).find(|event| matches!(event, DeviceEvent::Wanted(_)));
-    assert_eq!(asked, Some(DeviceEvent::Wanted(Wanted { lines: vec![(0, 1)], central: Vec::new() })));
+    assert_eq!(asked, Some(DeviceEvent::Wanted(Wanted { lines: vec![(0, 1)], ..Wanted::default() })));
     device.bring(run_of(&commits, 1));
     let sent: Vec<_> = std::iter::from_fn(|| device.poll_frame()).map(over_the_wire).collect();
     assert!(matches!(sent[..], [Frame::Hello(_), Frame::Offer(_), Frame::Commits(_)]), "{sent:?}");

@@ -22,6 +22,7 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+use sync_proto::enrolment::Certified;
 use sync_proto::enrolment::SERVER_NAME;
 
 /// Why there is no authority.
@@ -173,30 +174,12 @@ impl Authority {
     pub fn sign_device(&self, request: &[u8], device: DeviceId, store: StoreId) -> Result<String, RequestError> {
         let mut request = parse(request)?;
         let mut params = params("Evertill device");
-        let uri = device_uri(device, store).try_into().map_err(|_| RequestError::Malformed)?;
+        let uri = Certified::uri(device, store).try_into().map_err(|_| RequestError::Malformed)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         request.params = params;
         request.signed_by(&self.issuer).map(|c| c.pem()).map_err(|_| RequestError::Malformed)
     }
-}
-
-/// The URI in a device's certificate.
-fn device_uri(device: DeviceId, store: StoreId) -> String {
-    format!("spiffe://evertill/store/{store}/device/{device}")
-}
-
-/// The device id and Ed25519 public key in a certificate that TLS has verified.
-pub fn device_of(certificate: &CertificateDer<'_>) -> Option<(DeviceId, [u8; 32])> {
-    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
-    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    let names = parsed.subject_alternative_name().ok()??;
-    let device = names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::URI(uri) => uri.strip_prefix("spiffe://evertill/store/")?.split_once("/device/")?.1.parse().ok(),
-        _ => None,
-    })?;
-    let key = parsed.public_key().subject_public_key.data.as_ref().try_into().ok()?;
-    Some((device, key))
 }
 
 fn parse(request: &[u8]) -> Result<CertificateSigningRequestParams, RequestError> {

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use domain::ids::DeviceId;
 use quinn::{AsyncUdpSocket, Connection, Endpoint, Incoming, Runtime, VarInt};
-use sync_proto::enrolment::{ALPN, REPLICATION_ALPN};
+use sync_proto::enrolment::{ALPN, Certified, REPLICATION_ALPN};
 use sync_proto::env::{Env, random};
 use sync_proto::probe::PROBE_ALPN;
 use sync_proto::session::CLOSED_REPLACED;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::authority::{Authority, device_of};
+use crate::authority::Authority;
 use crate::hub::Hub;
 use crate::region::Device;
 
@@ -277,7 +277,8 @@ async fn accept(incoming: Incoming) -> Option<Connection> {
 
 fn peer(connection: &Connection) -> Option<(DeviceId, [u8; 32])> {
     let chain = connection.peer_identity()?.downcast::<Vec<rustls_pki_types::CertificateDer<'static>>>().ok()?;
-    device_of(chain.first()?)
+    let Certified { device, public_key, .. } = Certified::of(chain.first()?)?;
+    Some((device, public_key))
 }
 
 fn transport() -> Result<quinn::TransportConfig, quinn::VarIntBoundsExceeded> {

@@ -250,6 +250,8 @@ pub struct SettledView {
 pub enum Durability {
     /// On this till's disk.
     Device,
+    /// On the disk of another till of the store too.
+    Neighbour,
     /// On the regional server's disk too.
     Regional,
     /// In the central database too.
@@ -277,6 +279,8 @@ pub struct LinkView {
     pub unsent: u64,
     /// Commits that the central database does not have yet.
     pub not_central: u64,
+    /// How many other tills of the store are connected to this one.
+    pub neighbours: u64,
     /// When the server was last heard, Unix milliseconds.
     pub last_contact_ms: Option<u64>,
     /// Why there is no link, in a sentence.
@@ -369,7 +373,7 @@ pub struct OrderSummary {
     pub lines: u64,
     /// The till that took it.
     pub till: String,
-    /// How safe it is; for a neighbour's order at least `regional`.
+    /// How safe it is; for another till's order at least `neighbour`.
     pub durability: Durability,
 }
 

@@ -90,6 +90,19 @@ impl Net {
         Self::on(socket, runtime, None)
     }
 
+    /// An endpoint where other tills find this one: on an address of the machine, or on any port of it when that is taken.
+    ///
+    /// # Errors
+    /// When the machine gives none.
+    pub fn listening(listen: SocketAddr) -> Result<Self, NetError> {
+        let socket = std::net::UdpSocket::bind(listen)
+            .or_else(|_| std::net::UdpSocket::bind(SocketAddr::new(listen.ip(), 0)))
+            .map_err(NetError::Socket)?;
+        let runtime: Arc<dyn Runtime> = Arc::new(quinn::TokioRuntime);
+        let socket = runtime.wrap_udp_socket(socket).map_err(NetError::Socket)?;
+        Self::on(socket, runtime, None)
+    }
+
     /// An endpoint on any socket and runtime, with quinn's own chance from a seed if there is one: the simulator brings all three.
     ///
     /// # Errors
@@ -142,6 +155,24 @@ impl Net {
 pub fn client_config(mut tls: rustls::ClientConfig, alpn: &[u8]) -> Result<quinn::ClientConfig, TlsError> {
     tls.alpn_protocols = vec![alpn.to_vec()];
     tls.enable_early_data = false;
+    let mut config = quinn::ClientConfig::new(Arc::new(quinn::crypto::rustls::QuicClientConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport()));
+    Ok(config)
+}
+
+/// What [`client_config`] does, for a device that others connect to.
+///
+/// # Errors
+/// When TLS does not suit QUIC.
+pub fn server_config(mut tls: rustls::ServerConfig, alpn: &[u8]) -> Result<quinn::ServerConfig, TlsError> {
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    tls.max_early_data_size = 0;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(quinn::crypto::rustls::QuicServerConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport()));
+    Ok(config)
+}
+
+fn transport() -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_MAX.as_millis() as u32).into()))
@@ -152,9 +183,7 @@ pub fn client_config(mut tls: rustls::ClientConfig, alpn: &[u8]) -> Result<quinn
         .receive_window(VarInt::from_u32(2 << 20))
         .send_window(2 << 20)
         .datagram_receive_buffer_size(None);
-    let mut config = quinn::ClientConfig::new(Arc::new(quinn::crypto::rustls::QuicClientConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport));
-    Ok(config)
+    transport
 }
 
 /// Why a stream gives no more frames.
@@ -182,16 +211,20 @@ pub(super) async fn pump_in(mut stream: RecvStream, to: mpsc::Sender<Result<Fram
 /// Carries frames from a channel to a stream until either ends.
 pub(super) async fn pump_out(mut stream: SendStream, mut from: mpsc::Receiver<Frame>) {
     while let Some(frame) = from.recv().await {
-        let Ok(bytes) = frame.encode() else { return };
-        if stream.write_all(&bytes).await.is_err() {
+        if write_frame(&mut stream, &frame).await.is_err() {
             return;
         }
     }
     let _ = stream.finish();
 }
 
+/// Writes a frame.
+pub(crate) async fn write_frame(stream: &mut SendStream, frame: &Frame) -> Result<(), StreamError> {
+    stream.write_all(&frame.encode()?).await.map_err(|_| StreamError::Ended)
+}
+
 /// Reads the next frame that this build knows.
-async fn read_frame(stream: &mut RecvStream) -> Result<Frame, StreamError> {
+pub(crate) async fn read_frame(stream: &mut RecvStream) -> Result<Frame, StreamError> {
     loop {
         let mut prefix = [0; 4];
         stream.read_exact(&mut prefix).await.map_err(|_| StreamError::Ended)?;

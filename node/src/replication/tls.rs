@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
@@ -50,15 +51,99 @@ pub fn pinned(authority: [u8; 32]) -> Result<ClientConfig, TlsError> {
 /// # Errors
 /// Certificates or a key that do not read or fit.
 pub fn mutual(authority_pem: &str, certificate_pem: &str, key_pem: &str) -> Result<ClientConfig, TlsError> {
+    let (roots, certificate, key) = of_device(authority_pem, certificate_pem, key_pem)?;
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], key)?)
+}
+
+/// Trusts every device of the region's authority, whatever its address, and shows the device's own certificate: to connect to a peer, of whom the
+/// caller then asks which device it is.
+///
+/// # Errors
+/// Certificates or a key that do not read or fit.
+pub fn to_peer(authority_pem: &str, certificate_pem: &str, key_pem: &str) -> Result<ClientConfig, TlsError> {
+    let (roots, certificate, key) = of_device(authority_pem, certificate_pem, key_pem)?;
+    let verifier = Arc::new(OfAuthority { roots, provider: provider() });
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_auth_cert(vec![certificate], key)?)
+}
+
+/// What [`to_peer`] does, for the peer that is connected to.
+///
+/// # Errors
+/// Certificates or a key that do not read or fit.
+pub fn from_peer(authority_pem: &str, certificate_pem: &str, key_pem: &str) -> Result<ServerConfig, TlsError> {
+    let (roots, certificate, key) = of_device(authority_pem, certificate_pem, key_pem)?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
+    Ok(ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![certificate], key)?)
+}
+
+type OfDevice = (RootCertStore, CertificateDer<'static>, PrivateKeyDer<'static>);
+
+fn of_device(authority_pem: &str, certificate_pem: &str, key_pem: &str) -> Result<OfDevice, TlsError> {
     let authority = CertificateDer::from_pem_slice(authority_pem.as_bytes()).map_err(TlsError::Pem)?;
     let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(TlsError::Pem)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(TlsError::Pem)?;
     let mut roots = RootCertStore::empty();
     roots.add(authority)?;
-    Ok(ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate], key)?)
+    Ok((roots, certificate, key))
+}
+
+/// Accepts whatever the authority has signed for a server, under any name.
+#[derive(Debug)]
+struct OfAuthority {
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for OfAuthority {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn no_tls12() -> Error {
+    Error::General("TLS 1.2 is not spoken here".to_owned())
 }
 
 /// Accepts a server whose chain ends in the authority of a fingerprint.
@@ -101,7 +186,7 @@ impl ServerCertVerifier for PinnedAuthority {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken here".to_owned()))
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(

@@ -43,7 +43,21 @@ pub fn of(db: &Connection, origin: Origin) -> Result<Vec<Line>, StoreError> {
 /// A failure of SQLite, or a row that makes no sense.
 pub fn all(db: &Connection) -> Result<Vec<Line>, StoreError> {
     let mut select = db.prepare_cached("SELECT id FROM origin ORDER BY id")?;
-    let rows: Vec<i64> = select.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+    let rows = select.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+    of_rows(db, rows)
+}
+
+/// The lines that entries after one belong to.
+///
+/// # Errors
+/// A failure of SQLite, or a row that makes no sense.
+pub fn of_entries_after(db: &Connection, entry: i64) -> Result<Vec<Line>, StoreError> {
+    let mut select = db.prepare_cached("SELECT DISTINCT origin FROM entry WHERE id > ? ORDER BY origin")?;
+    let rows = select.query_map([entry], |r| r.get(0))?.collect::<Result<_, _>>()?;
+    of_rows(db, rows)
+}
+
+fn of_rows(db: &Connection, rows: Vec<i64>) -> Result<Vec<Line>, StoreError> {
     rows.into_iter().map(|row| Ok(Line { row, parent: parent(db, row)?, chain: log::load_chain(db, row)? })).collect()
 }
 

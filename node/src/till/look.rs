@@ -132,6 +132,7 @@ impl Till {
             state: self.link.state,
             unsent: commit.saturating_sub(regional) + earlier().map(super::Earlier::unsent).sum::<u64>(),
             not_central: commit.saturating_sub(central) + earlier().map(super::Earlier::not_central).sum::<u64>(),
+            neighbours: self.neighbours_connected,
             last_contact_ms: self.link.last_contact_ms,
             problem: self.link.problem.clone(),
         }
@@ -235,17 +236,18 @@ impl Till {
     }
 
     fn durability(&self, origin: i64, device: [u8; 16], commit: u64) -> Result<Durability, ApiError> {
-        let own = device == *self.identity.device().as_bytes();
-        let (regional, central) = match origin == self.from_disk.origin_row {
+        let is_present = origin == self.from_disk.origin_row;
+        let (regional, central) = match is_present {
             true => self.from_disk.acks,
             false => log::acks(self.db()?, origin)?,
         };
-        Ok(if commit <= central {
-            Durability::Central
-        } else if commit <= regional || !own {
-            Durability::Regional
-        } else {
-            Durability::Device
+        // Another till's order is on its disk and on this one's.
+        let is_copied = device != *self.identity.device().as_bytes() || is_present && self.is_with_a_neighbour(commit);
+        Ok(match () {
+            () if commit <= central => Durability::Central,
+            () if commit <= regional => Durability::Regional,
+            () if is_copied => Durability::Neighbour,
+            () => Durability::Device,
         })
     }
 

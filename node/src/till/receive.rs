@@ -1,17 +1,15 @@
 //! What replication asks and tells. Everything received is verified before anything of it is kept.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use domain::ids::DeviceId;
 use domain::record::DeviceKind;
-use journal::{Body, ChainError, ChainedEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
+use journal::{Body, ChainError, ChainedEntry, Entry, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
 use rusqlite::Connection;
 use sync_proto::batch::Run;
-use sync_proto::frame::{Checkpoint, Mark, Offered, ProvenHash};
+use sync_proto::frame::{Mark, ProvenHash};
 use sync_proto::lines::{self, LINES_MAX, LinesError};
 use sync_proto::scopes;
-use sync_proto::session::checkpoints as checkpoints_of;
 use uuid::Uuid;
 
 use super::{Earlier, FromDisk, LEAD_MS_MAX, Link, Till};
@@ -49,15 +47,6 @@ impl From<u64> for Place {
     fn from(region_seq: u64) -> Self {
         Self { region_seq, mark: None }
     }
-}
-
-/// Histories for the regional server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offers {
-    /// The histories, in the order in which they are to be offered.
-    pub lines: Vec<Line>,
-    /// Whether that is all that this device has: then [`Till::note_offered`] when the server has it.
-    pub is_everything: bool,
 }
 
 /// What was received.
@@ -127,6 +116,11 @@ impl Till {
         &self.from_disk.chain
     }
 
+    /// The last entry that is here, own or others'.
+    pub fn last_entry(&self) -> i64 {
+        self.from_disk.last_entry
+    }
+
     /// Own commits after `commit`, as many as fit: at least one if there is any, its last one sealed.
     ///
     /// # Errors
@@ -134,79 +128,6 @@ impl Till {
     pub fn own_runs_after(&self, commit: u64, bytes_max: usize, commits_max: usize) -> Result<Option<Run>, StoreError> {
         let FromDisk { chain, origin_row, .. } = &self.from_disk;
         log::own_run(self.db()?, chain, *origin_row, &self.scope, commit, bytes_max, commits_max)
-    }
-
-    /// What this device has and the server may lack, besides what it writes now: what its earlier incarnations wrote, until the central database has
-    /// it, and the first time that a server's log is met, everything else.
-    ///
-    /// # Errors
-    /// A failure of SQLite.
-    pub fn offers(&self) -> Result<Offers, StoreError> {
-        let db = self.db()?;
-        let own = self.identity.origin();
-        let mut lines = store::lines::all(db)?;
-        let is_everything = self.from_disk.region.is_none() || log::offered(db)? != self.from_disk.region;
-        lines.retain(|line| {
-            let mut earlier = self.from_disk.earlier.iter();
-            let is_of_own = line.parent.is_none() && line.chain.origin == own;
-            let is_wanted = is_everything || earlier.any(|e| e.row == line.row && e.acks.1 < e.chain.commit);
-            line.chain.commit > 0 && !is_of_own && is_wanted
-        });
-        // What this device wrote first, and of that and of the rest the newest.
-        lines.sort_by_key(|line| (line.chain.origin.device != own.device, Reverse(line.row)));
-        Ok(Offers { lines, is_everything })
-    }
-
-    /// A history as it is offered.
-    ///
-    /// # Errors
-    /// A failure of SQLite.
-    pub fn offered(&self, line: &Line) -> Result<Offered, StoreError> {
-        let db = self.db()?;
-        let at =
-            |commit| Ok::<_, StoreError>(Checkpoint { commit, digest: store::lines::chain_after(db, line, commit)?.digest() });
-        let mut checkpoints = vec![Checkpoint { commit: line.chain.commit, digest: line.chain.digest() }];
-        for commit in checkpoints_of(line.chain.commit).skip(1) {
-            checkpoints.push(at(commit)?);
-        }
-        let Origin { device, incarnation } = line.chain.origin;
-        Ok(Offered { device, incarnation, checkpoints })
-    }
-
-    /// Commits of a history after `after`, to bring them where they are lacking.
-    ///
-    /// # Errors
-    /// A failure of SQLite.
-    pub fn run_after(&self, line: &Line, after: u64, bytes_max: usize) -> Result<Option<Run>, StoreError> {
-        store::lines::run_after(self.db()?, line, after, bytes_max)
-    }
-
-    /// Notes that the server has all that this device had when it was offered.
-    ///
-    /// # Errors
-    /// A failure of SQLite.
-    pub fn note_offered(&mut self) -> Result<(), StoreError> {
-        let Some(region) = self.from_disk.region else { return Ok(()) };
-        let written = self.replica()?.unsynced(|db| log::set_offered(db, region));
-        if written.is_err() {
-            self.reopen()?;
-        }
-        written
-    }
-
-    /// Notes how far a history that was offered is on the server's disk, and whether the central database has all of it. Of another device's it
-    /// says nothing here.
-    ///
-    /// # Errors
-    /// A failure of SQLite.
-    pub fn note_held(&mut self, line: &Line, regional: u64, is_central: bool) -> Result<(), StoreError> {
-        let Some(e) = self.from_disk.earlier.iter_mut().find(|e| e.row == line.row) else { return Ok(()) };
-        let acks = (regional, if is_central { line.chain.commit } else { 0 });
-        if std::mem::replace(&mut e.acks, acks) != acks {
-            self.write_acks(line.row, acks)?;
-            self.announce(Event::LinkChanged { link: self.link_view() });
-        }
-        Ok(())
     }
 
     fn read_earlier(&mut self) -> Result<(), StoreError> {
@@ -225,14 +146,35 @@ impl Till {
         self.from_disk.mark.clone()
     }
 
-    /// Verifies runs, stores what is new in them, and moves every followed scope's cursor to `up_to`, in one transaction.
+    /// Verifies runs of the server, stores what is new in them, and moves every followed scope's cursor to `up_to`, in one transaction.
     ///
     /// # Errors
     /// The first run that does not hold; nothing was kept.
     pub fn receive(&mut self, runs: Vec<Run>, up_to: impl Into<Place>) -> Result<Received, ReceiveError> {
-        let Place { region_seq: up_to, mark } = up_to.into();
-        let mark = mark.map(|proven| Mark { region_seq: up_to, proven });
+        self.take_in(runs, Some(up_to.into()))
+    }
+
+    /// Verifies a run that another till brought and stores what is new in it. Answers the last commit of its history that is here then, on disk: the
+    /// other may count on this copy.
+    ///
+    /// # Errors
+    /// A run that does not hold; nothing was kept.
+    pub fn receive_brought(&mut self, run: Run) -> Result<u64, ReceiveError> {
+        let last = last_commit_of(&run);
+        let received = self.take_in(vec![run], None)?;
+        self.brought += u64::from(received.entries > 0);
+        Ok(last.unwrap_or(0))
+    }
+
+    /// Rises whenever another till brought something that was new here.
+    pub fn brought(&self) -> u64 {
+        self.brought
+    }
+
+    fn take_in(&mut self, runs: Vec<Run>, place: Option<Place>) -> Result<Received, ReceiveError> {
+        let mark = place.and_then(|place| place.mark.map(|proven| Mark { region_seq: place.region_seq, proven }));
         let mut batch = Batch {
+            is_of_server: place.is_some(),
             till: self,
             lines: BTreeMap::new(),
             sums: Sums::default(),
@@ -247,12 +189,14 @@ impl Till {
             for run in runs {
                 batch.take(db, run)?;
             }
-            batch.till.followed.iter().try_for_each(|scope| log::move_cursor(db, scope, up_to))?;
-            log::set_mark(db, mark.as_ref())?;
+            if let Some(Place { region_seq, .. }) = place {
+                batch.till.followed.iter().try_for_each(|scope| log::move_cursor(db, scope, region_seq))?;
+                log::set_mark(db, mark.as_ref())?;
+            }
             Ok::<_, ReceiveError>(())
         });
         let done = match done {
-            Ok(()) if batch.documents => batch.till.replica()?.sync().map_err(ReceiveError::from),
+            Ok(()) if batch.documents || place.is_none() => batch.till.replica()?.sync().map_err(ReceiveError::from),
             done => done,
         };
         let Batch { lines, sums, effects, last_entry, latest, received, .. } = batch;
@@ -269,10 +213,12 @@ impl Till {
         self.from_disk.sums.merge(sums);
         self.from_disk.last_entry = last_entry;
         self.from_disk.hlc = self.from_disk.hlc.observe(latest, now, LEAD_MS_MAX);
-        for at in self.from_disk.cursors.values_mut() {
-            *at = (*at).max(up_to);
+        if let Some(Place { region_seq, .. }) = place {
+            for at in self.from_disk.cursors.values_mut() {
+                *at = (*at).max(region_seq);
+            }
+            self.from_disk.mark = mark;
         }
-        self.from_disk.mark = mark;
         if let Some(replica) = &mut self.replica {
             replica.committed(received.entries);
         }
@@ -305,7 +251,7 @@ impl Till {
     }
 
     /// The server says them again at the next greeting: nothing waits for the disk.
-    fn write_acks(&mut self, origin_row: i64, (regional, central): (u64, u64)) -> Result<(), StoreError> {
+    pub(super) fn write_acks(&mut self, origin_row: i64, (regional, central): (u64, u64)) -> Result<(), StoreError> {
         let written = self.replica()?.unsynced(|db| log::set_acks(db, origin_row, regional, central));
         if written.is_err() {
             self.reopen()?;
@@ -399,8 +345,10 @@ impl Till {
     }
 }
 
-/// One call of [`Till::receive`]: what it would change, until it is committed.
+/// One call of [`Till::receive`] or [`Till::receive_brought`]: what it would change, until it is committed.
 struct Batch<'a> {
+    /// Whether the server sent it, so that it has it.
+    is_of_server: bool,
     till: &'a Till,
     lines: BTreeMap<Origin, Vec<Line>>,
     sums: Sums,
@@ -417,6 +365,7 @@ impl Batch<'_> {
         let origin = run.origin;
         let device = origin.device;
         self.check_scopes(db, &run)?;
+        let run_end = last_commit_of(&run);
         let mut lines = self.lines(db, origin)?;
         // A server names the heads of all scopes that are followed here, so that no two lines have as much of its run.
         let agreed = lines::agree(&LinesOf { db, lines: &lines }, &run).map_err(|error| match error {
@@ -429,6 +378,11 @@ impl Batch<'_> {
         self.received.skipped += known;
         let new: Vec<ReceivedCommit> = run.commits.into_iter().skip(known).collect();
         if new.is_empty() {
+            if let (true, Some(found)) = (self.is_of_server, agreement) {
+                let line = &lines[found.line];
+                let last = run_end.unwrap_or(line.chain.commit).min(line.chain.commit);
+                self.server_has(db, line.row, last)?;
+            }
             return Ok(());
         }
         if origin == self.till.identity.origin() {
@@ -465,12 +419,20 @@ impl Batch<'_> {
         for (commit, seal) in verified.iter().zip(&seals) {
             self.store(db, row, commit, seal.as_ref())?;
         }
-        if device == *self.till.identity.device().as_bytes() {
-            // Of an earlier incarnation: whoever sent it has it.
-            log::set_acks(db, row, chain.commit, log::acks(db, row)?.1)?;
+        if self.is_of_server {
+            self.server_has(db, row, chain.commit)?;
         }
         lines[at].chain = chain;
         self.lines.insert(origin, lines);
+        Ok(())
+    }
+
+    /// Notes that the server has a history up to a commit.
+    fn server_has(&self, db: &Connection, row: i64, commit: u64) -> Result<(), ReceiveError> {
+        let (regional, central) = log::acks(db, row)?;
+        if regional < commit && row != self.till.from_disk.origin_row {
+            log::set_acks(db, row, commit, central)?;
+        }
         Ok(())
     }
 
@@ -534,4 +496,10 @@ impl Batch<'_> {
         self.received.entries += commit.len();
         Ok(())
     }
+}
+
+/// The number of a run's last commit; none of a run without one, or of one that does not read, which does not verify either.
+fn last_commit_of(run: &Run) -> Option<u64> {
+    let (_, bytes) = run.commits.last()?.entries.first()?;
+    Entry::decode(bytes).ok().map(|entry| entry.commit)
 }

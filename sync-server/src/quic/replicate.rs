@@ -291,8 +291,13 @@ impl<'a> Driver<'a> {
                         self.wanted.insert(Origin { device: line.device, incarnation: line.incarnation });
                         wanted.lines.push((at, commit));
                     }
-                    Some(Held::Whole { ends_at }) if ends_at <= fed => wanted.central.push(at),
-                    Some(Held::Whole { .. }) | None => {}
+                    Some(Held::Whole { ends_at }) => {
+                        wanted.whole.push(at);
+                        if ends_at <= fed {
+                            wanted.central.push(at);
+                        }
+                    }
+                    None => {}
                 }
             }
         }

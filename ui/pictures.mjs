@@ -49,6 +49,7 @@ function tillAnswer(scene) {
       till: scene.view,
       search: body.text === '' ? [] : (scene.products ?? f.products),
       orders: scene.orders ?? f.orders,
+      open_orders: scene.openOrders ?? f.openOrders,
       order: f.order,
     };
     return [200, answers[body.type]];

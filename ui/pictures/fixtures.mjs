@@ -48,6 +48,7 @@ const emptyCart = {
   touched: null,
   taxes: [],
   total_minor: 0,
+  recalled: null,
   quick_cash_minor: [],
 };
 
@@ -134,6 +135,7 @@ export const till = (more = {}) => ({
   shift,
   last_closed_shift: null,
   cart: emptyCart,
+  open_orders: 0,
   last_order: null,
   link: online,
   print_jobs: [],
@@ -166,6 +168,36 @@ export const products = [
     product(20 + i, `23${100 + i}`, `Ceramic cake bowl no. ${i + 1}`, 350 + i * 15, i * 3),
   ),
 ];
+
+const parked = (n, label, minutes, more = {}) => ({
+  open_order: `01890000-0000-7000-8000-00000000${2000 + n}`,
+  label,
+  note: '',
+  lines: (n % 5) + 1,
+  total_minor: 1_275 + n * 811,
+  opened_at_ms: NOW - (minutes + 20) * MINUTE,
+  opened_by: staff[1].name,
+  changed_at_ms: NOW - minutes * MINUTE,
+  changed_by: staff[n % 4].name,
+  ...more,
+});
+export const openOrders = [
+  parked(0, 'Table 4', 0, { note: 'Two more coffees to come' }),
+  parked(1, 'Mrs Adeyemi', 4),
+  parked(2, '', 11, { note: 'Fetches her purse from the car', lines: 1 }),
+  parked(3, 'الطاولة رقم ٧', 38),
+  parked(4, 'The choir of the harbour church, together with everybody who came along afterwards', 95, {
+    note: 'They pay together, by the rector, who comes at six; the two at the window pay for themselves and are not in this.',
+    total_minor: 12_345_678,
+  }),
+  ...Array.from({ length: 12 }, (_, n) => parked(5 + n, `Table ${10 + n}`, 130 + n * 150)),
+];
+export const recalled = {
+  open_order: openOrders[0].open_order,
+  label: 'Table 4',
+  note: 'Two more coffees to come',
+  is_closed: false,
+};
 
 const summary = (n, more = {}) => ({
   order: `01890000-0000-7000-8000-00000000${1000 + n}`,

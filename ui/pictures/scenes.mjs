@@ -1,6 +1,6 @@
 /**
  * What the pictures of the till show: a view and, where needed, the steps to get there.
- * Scenes have `view`, `orders`, `refuse` (an error for every command), `silent` (the node is gone after loading).
+ * Scenes have `view`, `orders`, `openOrders`, `refuse` (an error for every command), `silent` (the node is gone after loading).
  */
 import * as f from './fixtures.mjs';
 
@@ -18,6 +18,12 @@ const waiting = {
   problem: 'The printer has no paper.',
 };
 const small = { width: 1024, height: 768 };
+const phone = { width: 360, height: 740 };
+const recalled = f.till({ cart: f.cartOf(f.someLines, { recalled: f.recalled }), open_orders: 17 });
+const closed = f.till({
+  cart: f.cartOf(f.someLines, { recalled: { ...f.recalled, is_closed: true } }),
+  open_orders: 16,
+});
 
 export const tillScenes = [
   { name: 'token', view: f.till(), token: false },
@@ -147,6 +153,54 @@ export const tillScenes = [
     }),
     steps: (page) => page.keyboard.press('F9'),
   },
+  { name: 'park', view: f.till({ cart, open_orders: 2 }), steps: (page) => page.keyboard.press('F10') },
+  {
+    name: 'park-phone',
+    view: f.till({ cart, open_orders: 2 }),
+    size: phone,
+    async steps(page) {
+      await id(page, 'park').click();
+      await id(page, 'park-label').fill('Table 4');
+      await id(page, 'park-note').fill('x'.repeat(1_001));
+    },
+  },
+  { name: 'park-again', view: recalled, steps: (page) => page.keyboard.press('F10') },
+  { name: 'parked', view: f.till({ open_orders: 17 }), steps: (page) => page.keyboard.press('F3') },
+  {
+    name: 'parked-phone',
+    view: f.till({ open_orders: 17 }),
+    size: phone,
+    steps: (page) => page.keyboard.press('F3'),
+  },
+  {
+    name: 'parked-none',
+    view: f.till(),
+    openOrders: [],
+    steps: (page) => page.keyboard.press('F3'),
+  },
+  { name: 'parked-cart-full', view: recalled, steps: (page) => page.keyboard.press('F3') },
+  {
+    name: 'parked-give-up',
+    view: f.till({ open_orders: 17 }),
+    async steps(page) {
+      await page.keyboard.press('F3');
+      await id(page, 'give-up').first().click();
+    },
+  },
+  { name: 'recalled', view: recalled, steps: (page) => id(page, 'clear-cart').click() },
+  {
+    name: 'recalled-1024',
+    view: recalled,
+    size: small,
+    steps: (page) => page.keyboard.type('6*', { delay: 60 }),
+  },
+  { name: 'recalled-phone', view: recalled, size: phone },
+  {
+    name: 'recalled-nothing-left',
+    view: f.till({ cart: { ...f.till().cart, recalled: { ...f.recalled, label: '' } }, open_orders: 17 }),
+  },
+  { name: 'recalled-closed', view: closed },
+  { name: 'recalled-closed-phone', view: closed, size: phone },
   { name: 'history', view: f.till({ cart }), steps: (page) => page.keyboard.press('F4') },
   { name: 'history-empty', view: f.till(), orders: [], steps: (page) => page.keyboard.press('F4') },
   {

@@ -26,7 +26,7 @@ const SAID: Record<ApiErrorCode, string> = {
   bad_quantity: OWN,
   bad_amount: OWN,
   tender_short: OWN,
-  stale_order: 'That order is not in the cart any more. Look at the screen.',
+  stale_order: OWN,
   no_such_order: 'This till does not know that order. Look it up again.',
   nothing_to_refund: OWN,
   no_such_print_job: 'That receipt needs no answer any more.',

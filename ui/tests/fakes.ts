@@ -5,6 +5,7 @@ import type {
   CartLineView,
   Command,
   Event as NodeEvent,
+  OpenOrderView,
   ProductView,
   Query,
   TillView,
@@ -58,8 +59,10 @@ export function tillView(lines: CartLineView[] = [], more: Partial<TillView> = {
       touched: lines.length ? lines.length - 1 : null,
       taxes: [{ rate_bp: 2000, net_minor: total_minor - 100, tax_minor: 100 }],
       total_minor,
+      recalled: null,
       quick_cash_minor: [total_minor, 5_000],
     },
+    open_orders: 0,
     last_order: null,
     link: { state: 'online', unsent: 0, not_central: 0, last_contact_ms: 0, problem: null },
     print_jobs: [],
@@ -79,6 +82,7 @@ export class FakeNode implements TillBackend {
   commands: Command[] = [];
   queries: Query[] = [];
   products: ProductView[] = [];
+  openOrders: OpenOrderView[] = [];
   isSlow = false;
   isGone = false;
   reply: (command: Command, view: TillView) => Reply = (_, view) => view;
@@ -104,7 +108,14 @@ export class FakeNode implements TillBackend {
   async query<Q extends Query>(query: Q): Promise<Answer<Q>> {
     this.queries.push(query);
     if (this.isGone) throw lost();
-    const answers = { till: this.view, search: this.products, orders: [], order: null, ledger: null };
+    const answers = {
+      till: this.view,
+      search: this.products,
+      orders: [],
+      order: null,
+      open_orders: this.openOrders,
+      ledger: null,
+    };
     return answers[query.type] as unknown as Answer<Q>;
   }
 

@@ -14,7 +14,10 @@ export class StartRefundJob implements Job {
     this.#onDone = onDone;
   }
 
-  isCartEmpty = $derived.by(() => this.#till.view?.cart.lines.length === 0);
+  isCartEmpty = $derived.by(() => {
+    const cart = this.#till.view?.cart;
+    return cart?.lines.length === 0 && !cart.recalled;
+  });
   primary: PrimaryAction = $derived.by(() => ({
     label: t('refund.start'),
     testid: 'start-refund',

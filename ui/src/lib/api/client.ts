@@ -2,7 +2,16 @@
  * Hand-written types that sit beside the generated ones: which answer each query has, and how a call can fail.
  * The generated files are replaced whole whenever the Rust types change; nothing here is.
  */
-import type { ApiError, LedgerView, OrderSummary, OrderView, ProductView, Query, TillView } from './node.gen';
+import type {
+  ApiError,
+  LedgerView,
+  OpenOrderView,
+  OrderSummary,
+  OrderView,
+  ProductView,
+  Query,
+  TillView,
+} from './node.gen';
 
 /** What the node answers to each kind of query. */
 export interface Answers {
@@ -10,6 +19,7 @@ export interface Answers {
   search: ProductView[];
   orders: OrderSummary[];
   order: OrderView;
+  open_orders: OpenOrderView[];
   ledger: LedgerView;
 }
 

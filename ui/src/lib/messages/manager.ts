@@ -43,7 +43,6 @@ const en = {
   'live.lost': 'Not live since {time}',
 
   'state.stale': 'This is from {time}. {reason}',
-  'time.just_now': 'just now',
   'table.none': 'Nothing to show.',
   'more.of': '{shown} of {total}',
   'more.first_one': 'The first {count}',

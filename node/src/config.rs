@@ -1,5 +1,6 @@
 //! How a till is configured: a TOML file, environment variables, command-line arguments, the later over the earlier.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,15 +12,20 @@ use serde::Deserialize;
 
 /// Where the face listens when nothing is said.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8421";
+/// Where the other tills of the store find this one when nothing is said.
+pub const LAN_LISTEN_DEFAULT: &str = "0.0.0.0:8422";
 /// The printer profile when nothing is said.
 const PROFILE_DEFAULT: &str = "epson-80";
 
 /// Every key that the file may hold.
-pub const KEYS: [Key; 6] = [
+pub const KEYS: [Key; 9] = [
     Key { name: "listen", kind: Kind::Listen("127.0.0.1:8421"), required: false },
     Key { name: "server", kind: Kind::HostAndPort("sync.example.com:4433"), required: false },
     Key { name: "printer.address", kind: Kind::Text("an address such as \"tcp://192.168.1.50:9100\""), required: false },
     Key { name: "printer.profile", kind: Kind::Text("a profile such as \"epson-80\""), required: false },
+    Key { name: "lan.listen", kind: Kind::Listen("0.0.0.0:8422"), required: false },
+    Key { name: "lan.peers", kind: Kind::Text("addresses such as \"192.168.1.21:8422, till2:8422\""), required: false },
+    Key { name: "lan.discover", kind: Kind::Choice(&["on", "off"]), required: false },
     LOG_KEYS[0],
     LOG_KEYS[1],
 ];
@@ -33,8 +39,21 @@ pub struct Config {
     pub server: Option<String>,
     /// The receipt printer.
     pub printer: Option<Printer>,
+    /// The other tills of the store.
+    pub lan: Lan,
     /// The log on standard error.
     pub log: LogConfig,
+}
+
+/// How the tills of a store find one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lan {
+    /// Where this one listens.
+    pub listen: SocketAddr,
+    /// Others, `host:port`, beside those that are found.
+    pub peers: BTreeSet<String>,
+    /// Whether they are looked for by multicast DNS, and this one announced.
+    pub discover: bool,
 }
 
 /// A receipt printer.
@@ -57,14 +76,28 @@ pub struct Overrides {
     pub printer: Option<String>,
     /// The printer's profile.
     pub printer_profile: Option<String>,
+    /// Where the other tills find this one.
+    pub lan_listen: Option<String>,
+    /// The other tills.
+    pub lan_peers: Option<String>,
+    /// Whether they are looked for.
+    pub lan_discover: Option<String>,
 }
 
 impl Overrides {
     /// Only what was said: an empty variable of the environment says nothing.
     pub fn said(self) -> Self {
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let Self { listen, server, printer, printer_profile } = self;
-        Self { listen: said(listen), server: said(server), printer: said(printer), printer_profile: said(printer_profile) }
+        let Self { listen, server, printer, printer_profile, lan_listen, lan_peers, lan_discover } = self;
+        Self {
+            listen: said(listen),
+            server: said(server),
+            printer: said(printer),
+            printer_profile: said(printer_profile),
+            lan_listen: said(lan_listen),
+            lan_peers: said(lan_peers),
+            lan_discover: said(lan_discover),
+        }
     }
 }
 
@@ -93,7 +126,17 @@ struct FileConfig {
     server: Option<String>,
     printer: Option<FilePrinter>,
     #[serde(default)]
+    lan: FileLan,
+    #[serde(default)]
     log: LogConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLan {
+    listen: Option<String>,
+    peers: Option<String>,
+    discover: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,7 +181,32 @@ impl Config {
         };
         let profile = over.printer_profile.or(profile);
         let printer = over.printer.or(address).map(|address| Printer::of(&address, profile.as_deref())).transpose()?;
-        Ok(Self { listen, server, printer, log: base.log })
+        let lan = Lan::of(
+            over.lan_listen.or(base.lan.listen),
+            over.lan_peers.or(base.lan.peers),
+            over.lan_discover.or(base.lan.discover).as_deref(),
+        )?;
+        Ok(Self { listen, server, printer, lan, log: base.log })
+    }
+}
+
+impl Lan {
+    fn of(listen: Option<String>, peers: Option<String>, discover: Option<&str>) -> Result<Self, ConfigError> {
+        let listen = listen.unwrap_or_else(|| LAN_LISTEN_DEFAULT.to_owned());
+        let listen = SocketAddr::from_str(&listen)
+            .map_err(|_| wrong("lan.listen", &listen, "an IP address and port such as 0.0.0.0:8422"))?;
+        let peers = peers.unwrap_or_default();
+        let peers: BTreeSet<String> =
+            peers.split(',').map(str::trim).filter(|peer| !peer.is_empty()).map(str::to_owned).collect();
+        if let Some(peer) = peers.iter().find(|peer| !is_host_and_port(peer)) {
+            return Err(wrong("lan.peers", peer, "hosts and ports such as 192.168.1.21:8422, till2:8422"));
+        }
+        let discover = match discover.unwrap_or("on") {
+            "on" => true,
+            "off" => false,
+            other => return Err(wrong("lan.discover", other, "on or off")),
+        };
+        Ok(Self { listen, peers, discover })
     }
 }
 
@@ -175,6 +243,7 @@ mod tests {
     fn nothing_said_is_a_till_without_a_printer() {
         let config = of("").expect("a configuration");
         assert_eq!((config.listen.to_string().as_str(), config.server, config.printer), (LISTEN_DEFAULT, None, None));
+        assert_eq!((config.lan.listen.to_string().as_str(), config.lan.discover), (LAN_LISTEN_DEFAULT, true));
     }
 
     #[test]
@@ -212,6 +281,10 @@ mod tests {
                 "[printer]\naddress = 'usb:1'",
                 "printer is \"usb:1\", but should be an address such as tcp://192.168.1.50:9100".into(),
             ),
+            (
+                "[lan]\npeers = 'till2:8422, till3'",
+                "lan.peers is \"till3\", but should be hosts and ports such as 192.168.1.21:8422, till2:8422".into(),
+            ),
             ("[printer]\nprofile = 'epson-80'", format!("{wrong}line 1: missing field `address`")),
             (
                 "[printer]\nadress = 'tcp://a:1'",
@@ -243,7 +316,7 @@ mod tests {
             assert!(docs.contains(&format!("`{name}`")), "docs/till-node.md does not list {name}");
         }
         // serde names the fields that it knows, and complains about the one that it does not.
-        for section in ["", "printer", "log"] {
+        for section in ["", "printer", "lan", "log"] {
             let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
             let complaint = toml::from_str::<FileConfig>(&format!("{head}zzz = 1")).expect_err("unknown").message().to_owned();
             let known: Vec<&str> = complaint.split('`').skip(3).step_by(2).collect();

@@ -213,7 +213,14 @@ impl Owned {
             let _ = self.channels.events.send(event);
         }
         fn tell<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
-            channel.send_if_modified(|known| if *known == value { false } else { *known = value; true });
+            channel.send_if_modified(|known| {
+                if *known == value {
+                    false
+                } else {
+                    *known = value;
+                    true
+                }
+            });
         }
         tell(&self.channels.commits, self.till.own_chain().commit);
         tell(&self.channels.paper, self.till.paper_version());

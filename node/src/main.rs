@@ -71,6 +71,15 @@ struct RunArguments {
     /// Another address of the sync server than the one in the enrolment link.
     #[arg(long, env = "EVERTILL_NODE_SERVER", value_name = "HOST:PORT")]
     server: Option<String>,
+    /// Where the other tills of the store find this one.
+    #[arg(long, env = "EVERTILL_NODE_LAN_LISTEN", value_name = "IP:PORT")]
+    lan_listen: Option<String>,
+    /// Other tills of the store, separated by commas, beside those that are found.
+    #[arg(long, env = "EVERTILL_NODE_LAN_PEERS", value_name = "HOST:PORT,…")]
+    lan_peers: Option<String>,
+    /// Whether other tills are looked for by multicast DNS: on or off.
+    #[arg(long, env = "EVERTILL_NODE_LAN_DISCOVER", value_name = "on|off")]
+    lan_discover: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -96,6 +105,9 @@ fn check(data: &Path, config: Option<&Path>) -> anyhow::Result<ExitCode> {
         server: over("EVERTILL_NODE_SERVER"),
         printer: over("EVERTILL_NODE_PRINTER"),
         printer_profile: over("EVERTILL_NODE_PRINTER_PROFILE"),
+        lan_listen: over("EVERTILL_NODE_LAN_LISTEN"),
+        lan_peers: over("EVERTILL_NODE_LAN_PEERS"),
+        lan_discover: over("EVERTILL_NODE_LAN_DISCOVER"),
     };
     let report = runtime()?.block_on(node::doctor::check_config(data, config, over.said()));
     print!("{report}");
@@ -114,8 +126,8 @@ fn doctor(data: &Path, config: Option<&Path>, run: RunArguments, json: bool) -> 
 
 impl RunArguments {
     fn overrides(self) -> Overrides {
-        let Self { listen, printer, printer_profile, server } = self;
-        Overrides { listen, server, printer, printer_profile }.said()
+        let Self { listen, printer, printer_profile, server, lan_listen, lan_peers, lan_discover } = self;
+        Overrides { listen, server, printer, printer_profile, lan_listen, lan_peers, lan_discover }.said()
     }
 }
 

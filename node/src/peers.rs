@@ -7,7 +7,6 @@
 //! What is taken is verified like everything that is received, and on disk before it is answered: a sale counts as held by a neighbour then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -96,7 +95,7 @@ pub async fn run(
     net: Net,
     link: &Link,
     (own, store): (DeviceId, StoreId),
-    mut known: watch::Receiver<BTreeSet<SocketAddr>>,
+    mut known: watch::Receiver<BTreeSet<String>>,
     env: Arc<dyn Env>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), TlsError> {
@@ -114,7 +113,7 @@ pub async fn run(
     loop {
         if std::mem::take(&mut look) {
             let now = known.borrow_and_update().clone();
-            dialling.retain(|address, task: &mut tokio::task::AbortHandle| {
+            dialling.retain(|address: &String, task: &mut tokio::task::AbortHandle| {
                 let stays = now.contains(address);
                 if !stays {
                     task.abort();
@@ -122,7 +121,9 @@ pub async fn run(
                 stays
             });
             for address in now {
-                dialling.entry(address).or_insert_with(|| tasks.spawn(peers.clone().dial(address)));
+                if !dialling.contains_key(&address) {
+                    dialling.insert(address.clone(), tasks.spawn(peers.clone().dial(address)));
+                }
             }
         }
         tokio::select! {
@@ -192,10 +193,10 @@ impl Peers {
     }
 
     /// Dials an address, and again whenever the connection ends, unless it is this till's own.
-    async fn dial(self, address: SocketAddr) {
+    async fn dial(self, address: String) {
         let mut wait = DIAL_AGAIN_MIN;
         loop {
-            let broken = match self.net.connect(&address.to_string(), "till", self.client.clone()).await {
+            let broken = match self.net.connect(&address, "till", self.client.clone()).await {
                 Ok(connection) => {
                     let peer = certified(&connection);
                     if peer.is_some_and(|peer| peer.device == self.own) {
@@ -215,7 +216,7 @@ impl Peers {
             if matches!(broken, Broken::Stopping(_)) {
                 return;
             }
-            tracing::debug!(%address, problem = crate::errors::chain_of(&broken), "no link to a neighbour");
+            tracing::debug!(address, problem = crate::errors::chain_of(&broken), "no link to a neighbour");
             let jitter = u64::from(u16::from_be_bytes(random(&*self.env))) % (wait.as_millis() as u64 / 2 + 1);
             tokio::time::sleep(wait / 2 + Duration::from_millis(jitter)).await;
             wait = (wait * 2).min(DIAL_AGAIN_MAX);
@@ -225,9 +226,15 @@ impl Peers {
     /// Offers all there is to a peer, and what grows, until the connection ends.
     async fn offer_to(&self, peer: DeviceId, connection: &Connection) -> Broken {
         tracing::info!(event = "neighbour_up", device = %peer, "connected to another till of the store");
-        self.note_connected(|connected| drop(connected.insert(peer))).await;
+        self.note_connected(|connected| {
+            connected.insert(peer);
+        })
+        .await;
         let Err(broken) = self.offer_until_broken(peer, connection).await;
-        self.note_connected(|connected| drop(connected.remove(&peer))).await;
+        self.note_connected(|connected| {
+            connected.remove(&peer);
+        })
+        .await;
         tracing::info!(event = "neighbour_down", device = %peer, problem = crate::errors::chain_of(&broken), "another till of the store is gone");
         broken
     }
@@ -261,7 +268,11 @@ impl Peers {
                     biased;
                     error = connection.closed() => return Err(error.into()),
                     () = &mut grown => {}
-                    _ = again.tick() => std::mem::take(&mut refused).iter().for_each(|row| drop(told.remove(row))),
+                    _ = again.tick() => {
+                        for row in std::mem::take(&mut refused) {
+                            told.remove(&row);
+                        }
+                    }
                 }
                 continue;
             }

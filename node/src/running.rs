@@ -5,17 +5,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::ids::{DeviceId, StoreId};
 use hardware::{NetworkPrinter, Timeouts};
 use sync_proto::env::Env;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::config::Config;
+use crate::config::{Config, Lan};
 use crate::env::SystemEnv;
 use crate::errors::chain_of;
 use crate::face::Face;
 use crate::handle::Node;
 use crate::identity::{Identity, IdentityError};
+use crate::peers::{self, discover};
 use crate::print_queue;
 use crate::replication::net::Net;
 use crate::replication::{self, Link};
@@ -68,12 +70,14 @@ impl Running {
         let address = config.server.clone().unwrap_or_else(|| identity.region_address().to_owned());
         let link = link(&identity, address)?;
         let env: Arc<dyn Env> = Arc::new(SystemEnv);
+        let (own, lan) = ((identity.device(), identity.store()), config.lan.clone());
         let options = TillOptions { printing: config.printer.is_some(), ..TillOptions::default() };
         let till = Till::open(identity, env.clone(), options)?;
         let (node, thread) = Node::start(till).map_err(StartError::Thread)?;
         let (stop, stopping) = watch::channel(false);
 
         let mut tasks = JoinSet::new();
+        tasks.spawn(with_neighbours(node.clone(), link.clone(), own, lan, env.clone(), stopping.clone()));
         tasks.spawn(replicate(node.clone(), link, env, stopping.clone()));
         if let Some(printer) = &config.printer {
             let printer = NetworkPrinter::new(printer.address.clone(), printer.profile, Timeouts::default());
@@ -151,5 +155,33 @@ async fn replicate(node: Node, link: Link, env: Arc<dyn Env>, stop: watch::Recei
     };
     if let Err(error) = replication::run(node, net, link, env, stop).await {
         tracing::error!(error = %chain_of(&error), "this till cannot replicate: its certificate or key is unusable");
+    }
+}
+
+/// A till whose neighbours cannot be reached sells on, too.
+async fn with_neighbours(
+    node: Node,
+    link: Link,
+    own: (DeviceId, StoreId),
+    lan: Lan,
+    env: Arc<dyn Env>,
+    stop: watch::Receiver<bool>,
+) {
+    let net = match Net::listening(lan.listen) {
+        Ok(net) => net,
+        Err(error) => return tracing::error!(error = %chain_of(&error), "this till has no neighbours: no socket"),
+    };
+    let port = net.endpoint.local_addr().map_or(lan.listen.port(), |address| address.port());
+    let (known, seen) = watch::channel(lan.peers.clone());
+    let finding = async {
+        match lan.discover {
+            true => discover::run(own, port, lan.peers, known, stop.clone()).await,
+            // Nobody else is known until the end.
+            false => drop((known, stop.clone().wait_for(|stop| *stop).await)),
+        }
+    };
+    let replicating = peers::run(node, net, &link, own, seen, env, stop.clone());
+    if let (Err(error), ()) = tokio::join!(replicating, finding) {
+        tracing::error!(error = %chain_of(&error), "this till has no neighbours: its certificate or key is unusable");
     }
 }

@@ -46,9 +46,9 @@ use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as pape
 
 use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
+pub use offering::Offers;
 pub use paper::{PaperWork, PrintOutcome};
 use parked::Actor;
-pub use offering::Offers;
 pub use receive::{LinkChange, Place, ReceiveError, Received};
 
 /// Records folded in memory after which an idle owner should write the sums.
@@ -188,6 +188,10 @@ impl Till {
         };
         if let Some(why) = identity.settle(db_uuid, commit, options.machine.clone(), &*env)? {
             tracing::warn!(why, series = identity.series(), "this till goes on under a new incarnation");
+            paper_rows::doubt(replica.db())?;
+        } else if commit > 1 && identity.high_water().commit == 0 {
+            // With the mark went what would tell whether this replica is of yesterday, and what waits in it has come out since.
+            tracing::warn!("the high-water mark is lost: a person looks whether receipts that wait have come out");
             paper_rows::doubt(replica.db())?;
         }
         paper_rows::interrupt(replica.db(), env.unix_ms())?;

@@ -17,8 +17,8 @@ const FOUND_MAX: usize = 64;
 pub async fn run(
     (device, store): (DeviceId, StoreId),
     port: u16,
-    fixed: BTreeSet<SocketAddr>,
-    known: watch::Sender<BTreeSet<SocketAddr>>,
+    fixed: BTreeSet<String>,
+    known: watch::Sender<BTreeSet<String>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let (daemon, found) = match begin(device, store, port) {
@@ -30,7 +30,7 @@ pub async fn run(
         }
     };
     let own = device.to_string();
-    let mut tills = BTreeMap::<String, SocketAddr>::new();
+    let mut tills = BTreeMap::<String, String>::new();
     loop {
         let event = tokio::select! {
             biased;
@@ -43,14 +43,14 @@ pub async fn run(
                 let address = service.get_addresses().iter().map(|address| address.to_ip_addr()).min_by_key(preference);
                 let is_other = said("store") == store.to_string() && said("device") != own;
                 if let Some(ip) = address.filter(|_| is_other && tills.len() < FOUND_MAX) {
-                    tills.insert(service.get_fullname().to_owned(), SocketAddr::new(ip, service.get_port()));
+                    tills.insert(service.get_fullname().to_owned(), SocketAddr::new(ip, service.get_port()).to_string());
                 }
             }
             Ok(ServiceEvent::ServiceRemoved(_, name)) => drop(tills.remove(&name)),
             Ok(_) => continue,
             Err(_) => break,
         }
-        let now: BTreeSet<SocketAddr> = fixed.iter().copied().chain(tills.values().copied()).collect();
+        let now: BTreeSet<String> = fixed.iter().chain(tills.values()).cloned().collect();
         known.send_if_modified(|known| {
             let is_news = *known != now;
             *known = now;
@@ -60,7 +60,11 @@ pub async fn run(
     let _ = daemon.shutdown();
 }
 
-fn begin(device: DeviceId, store: StoreId, port: u16) -> Result<(ServiceDaemon, mdns_sd::Receiver<ServiceEvent>), mdns_sd::Error> {
+fn begin(
+    device: DeviceId,
+    store: StoreId,
+    port: u16,
+) -> Result<(ServiceDaemon, mdns_sd::Receiver<ServiceEvent>), mdns_sd::Error> {
     let daemon = ServiceDaemon::new()?;
     let (name, says) = (device.to_string(), [("device", device.to_string()), ("store", store.to_string())]);
     let service = ServiceInfo::new(SERVICE, &name, &format!("{name}.local."), "", port, &says[..])?.enable_addr_auto();

@@ -25,6 +25,7 @@ pub mod process;
 pub mod server;
 pub mod till;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,7 @@ const WEB_PORT: u16 = 4711;
 const TILL_PORT: u16 = 7001;
 const PRINTER_PORT: u16 = 9101;
 const PAPER_PORT: u16 = 9181;
+const LAN_PORT: u16 = 8431;
 
 /// The folder in a stack's folder that belongs to [`central`].
 const CENTRAL_FOLDER: &str = "central";
@@ -83,6 +85,8 @@ pub struct Plan {
     pub printers: bool,
     /// Whether each till's cable to the server can be cut.
     pub links: bool,
+    /// Whether the tills reach one another without the server.
+    pub neighbours: bool,
     /// The products to load: `code,name,price,tax_rate_bp`.
     pub catalogue: Option<PathBuf>,
     /// Where the built programs are.
@@ -128,6 +132,7 @@ impl Plan {
             tills: 2,
             printers: true,
             links: true,
+            neighbours: false,
             catalogue: Some(sample_catalogue()),
             binaries: Binaries::find()?,
         })
@@ -164,9 +169,13 @@ impl Plan {
 
         let printers = if self.printers { self.start_printers(folder.path(), &logs, tell)? } else { Vec::new() };
         let mut stack = Stack { tills: Vec::new(), server, printers, central, folder };
+        let lan = match self.neighbours {
+            true => self.lan_addresses(tell)?,
+            false => Vec::new(),
+        };
         for number in 1..=self.tills {
             tell(&format!("Starting {}", till_name(number)));
-            let till = self.start_till(&stack, number, enrolment.get(number - 1).map(String::as_str), tell)?;
+            let till = self.start_till(&stack, number, enrolment.get(number - 1).map(String::as_str), &lan, tell)?;
             stack.tills.push(till);
         }
         stack.folder.finish()?;
@@ -202,7 +211,20 @@ impl Plan {
         Ok(printers)
     }
 
-    fn start_till(&self, stack: &Stack, number: usize, enrolment: Option<&str>, tell: &mut dyn FnMut(&str)) -> Result<Till> {
+    /// Where each till listens for the others.
+    fn lan_addresses(&self, tell: &mut dyn FnMut(&str)) -> Result<Vec<SocketAddr>> {
+        let address = |number| self.ports.choose(&till_name(number), Protocol::Udp, LAN_PORT + offset(number)?, tell);
+        (1..=self.tills).map(address).collect()
+    }
+
+    fn start_till(
+        &self,
+        stack: &Stack,
+        number: usize,
+        enrolment: Option<&str>,
+        lan: &[SocketAddr],
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Till> {
         let name = till_name(number);
         let listen = self.ports.choose(&name, Protocol::Tcp, TILL_PORT + offset(number)?, tell)?;
         let mut till = Till::prepare(
@@ -218,6 +240,9 @@ impl Plan {
         }
         if self.links {
             till.put_link()?;
+        }
+        if let Some(own) = lan.get(number - 1) {
+            till.set_neighbours(*own, lan);
         }
         if let Some(link) = enrolment {
             till.enrol(link)?;

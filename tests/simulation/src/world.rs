@@ -60,6 +60,8 @@ use trace::Trace;
 pub const SERVER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// Where the server listens.
 pub const SERVER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(SERVER_IP, 4_710));
+/// Where tills listen for one another.
+pub const LAN_PORT: u16 = 8_422;
 /// Within how long everything must be everywhere once everything is mended, in milliseconds of the world's time.
 pub const CONVERGE_MS: u64 = 120_000;
 /// How often it is looked whether everything is everywhere.
@@ -176,17 +178,22 @@ impl World {
         for number in 1..=world.plan.tills as u32 {
             let index = world.tills.len();
             let (chassis, printer) = world.parts(index);
-            let till = TillMachine::enrolled(index, number, chassis, printer).expect("room for a folder");
+            let till = TillMachine::enrolled(index, number, chassis, printer, world.neighbours()).expect("room for a folder");
             world.tills.push(Arc::new(till));
         }
         world
     }
 
+    /// Where the tills of the shop are found by one another, if its network carries anything between them.
+    fn neighbours(&self) -> BTreeSet<String> {
+        let tills = if self.plan.lan { self.plan.tills } else { 0 };
+        (0..tills).map(|till| SocketAddr::from((till_ip(till), LAN_PORT)).to_string()).collect()
+    }
+
     fn parts(&self, index: usize) -> (Chassis, Printer) {
         let seed = self.plan.seed ^ ((index as u64 + 1) << 32);
         let env = Arc::new(MachineEnv::new(self.began, seed));
-        let ip = Ipv4Addr::new(10, 0, 1, index as u8 + 1);
-        let chassis = Chassis::new(format!("till {index}"), ip, env, self.network.clone(), self.trace.clone());
+        let chassis = Chassis::new(format!("till {index}"), till_ip(index), env, self.network.clone(), self.trace.clone());
         let printer = Printer::new(index, self.oracle.clone(), self.printers.clone(), self.plan.printer_faults, seed ^ 0xFA);
         (chassis, printer)
     }
@@ -230,7 +237,6 @@ impl World {
 
     /// Answers whether there was anything to go wrong.
     async fn try_bring(&mut self, trouble: Trouble) -> Result<bool> {
-        let till_ip = |till: usize| self.tills[till].chassis.ip;
         match trouble {
             Trouble::Partition { till, up_open, down_open, for_ms } => {
                 let ip = till_ip(till);
@@ -245,6 +251,11 @@ impl World {
             Trouble::Narrow { till, for_ms } => {
                 let ip = till_ip(till);
                 self.cut(vec![(ip, SERVER_IP), (SERVER_IP, ip)], Cut::Narrow(1_280), for_ms);
+            }
+            Trouble::Apart { till, other, for_ms } => {
+                let (one, two) = (till_ip(till), till_ip(other));
+                self.cut(vec![(one, two), (two, one)], Cut::Closed, for_ms);
+                return Ok(self.plan.lan && till != other);
             }
             Trouble::Rebind { till } => self.network.rebind(till_ip(till)),
             Trouble::Power { of, after_calls: 0, off_ms, seed } => {
@@ -376,7 +387,8 @@ impl World {
         let (chassis, printer) = self.parts(index);
         let image = original.image();
         self.oracle.doubled(read_image(original.image(), QUEUED)?);
-        let copy = TillMachine::of_image(index, original.number, format!("machine {till}"), chassis, printer, image)?;
+        let of = format!("machine {till}");
+        let copy = TillMachine::of_image(index, original.number, of, chassis, printer, image, self.neighbours())?;
         let copy = Arc::new(copy);
         self.tills.push(copy.clone());
         self.hire(&copy, Instant::now() + Duration::from_millis(for_ms));
@@ -409,6 +421,9 @@ impl World {
         for till in &self.tills {
             self.network.mend(till.chassis.ip, SERVER_IP);
             self.network.mend(SERVER_IP, till.chassis.ip);
+            for other in self.tills.iter() {
+                self.network.mend(till.chassis.ip, other.chassis.ip);
+            }
         }
         self.central.set_away(false);
         for machine in self.machines() {
@@ -591,6 +606,11 @@ impl World {
             *self.seen.entry(name).or_default() += count;
         }
     }
+}
+
+/// The address of a till.
+fn till_ip(till: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 1, till as u8 + 1)
 }
 
 /// One column of 16 bytes, from a copy of what is on a till.

@@ -17,6 +17,7 @@ fn shop(tills: usize, events: &[(u64, Trouble)]) -> Plan {
         open_ms: 20_000,
         think_ms: 300,
         weather: Weather::FAIR,
+        lan: false,
         printer_faults: 0,
         events: events.iter().map(event).collect(),
     }

@@ -57,10 +57,10 @@ impl Arguments {
     /// What goes before the configuration file. The window has no face, so it listens nowhere.
     pub fn overrides(&self) -> Overrides {
         Overrides {
-            listen: None,
             server: self.server.clone(),
             printer: self.printer.clone(),
             printer_profile: self.printer_profile.clone(),
+            ..Overrides::default()
         }
         .said()
     }

@@ -65,6 +65,7 @@ fn demo(arguments: Arguments) -> Result<()> {
         tills: arguments.tills.into(),
         printers: true,
         links: false,
+        neighbours: true,
         catalogue: Some(catalogue.clone()),
         binaries: Binaries::find()?,
     };

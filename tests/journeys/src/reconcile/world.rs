@@ -53,6 +53,7 @@ impl World {
             tills: super::plan::TILLS,
             printers: false,
             links: true,
+            neighbours: false,
             catalogue: (!plan.catalogue.is_empty()).then_some(csv),
             binaries: Binaries::find()?,
         };

@@ -24,6 +24,8 @@ pub struct Till {
     listen: SocketAddr,
     server: SocketAddr,
     printer: Option<String>,
+    lan: SocketAddr,
+    neighbours: Vec<SocketAddr>,
     running: Option<(Process, TillClient)>,
 }
 
@@ -39,6 +41,8 @@ impl Till {
             listen,
             server,
             printer: None,
+            lan: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
+            neighbours: Vec::new(),
             running: None,
         }
     }
@@ -46,6 +50,12 @@ impl Till {
     /// From its next start on it prints there; `tcp://HOST:PORT`.
     pub fn set_printer(&mut self, address: &str) {
         self.printer = Some(address.to_owned());
+    }
+
+    /// From its next start on it listens there for the others of `all`, and connects to them.
+    pub fn set_neighbours(&mut self, listen: SocketAddr, all: &[SocketAddr]) {
+        self.lan = listen;
+        self.neighbours = all.iter().copied().filter(|other| *other != listen).collect();
     }
 
     /// Puts a cable between it and the server that can be cut. It counts from the till's next start on.
@@ -72,6 +82,10 @@ impl Till {
         let server = self.link.as_ref().map_or(self.server, UdpLink::address);
         let mut arguments = self.arguments();
         arguments.extend(["run", "--listen", &self.listen.to_string(), "--server", &server.to_string()].map(str::to_owned));
+        // Stacks that run beside one another do not find each other's tills.
+        let peers: Vec<String> = self.neighbours.iter().map(ToString::to_string).collect();
+        arguments.extend(["--lan-listen", &self.lan.to_string(), "--lan-discover", "off"].map(str::to_owned));
+        arguments.extend(["--lan-peers".to_owned(), peers.join(",")]);
         if let Some(printer) = &self.printer {
             arguments.extend(["--printer".to_owned(), printer.clone()]);
         }

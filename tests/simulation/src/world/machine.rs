@@ -1,14 +1,17 @@
 //! Tills and the server as machines: a disk that survives, a process that does not, and the switch between the two.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use domain::ids::{DeviceId, StoreId};
 use jiff::tz::TimeZone;
 use node::handle::Node;
 use node::identity::Identity;
+use node::peers;
 use node::print_queue;
 use node::replication::{self, Link, net::Net};
 use node::store::StoreOptions;
@@ -30,7 +33,7 @@ use super::founding::{Founding, REGION_LOG};
 use super::net::{Network, ProcessRuntime, Socket};
 use super::printer::Printer;
 use super::trace::Trace;
-use super::{SERVER, SERVER_IP};
+use super::{LAN_PORT, SERVER, SERVER_IP};
 use crate::crash_vfs::{Disk, Fault, FaultKind};
 use crate::rig::{Device, Folder};
 
@@ -60,13 +63,13 @@ pub struct Image {
 struct Process {
     tasks: JoinSet<()>,
     runtime: Arc<ProcessRuntime>,
-    socket: Arc<Socket>,
+    sockets: Vec<Arc<Socket>>,
     _stop: watch::Sender<bool>,
 }
 
 impl Process {
     async fn end(mut self) {
-        self.socket.close();
+        self.sockets.iter().for_each(|socket| socket.close());
         self.runtime.abort();
         self.tasks.shutdown().await;
     }
@@ -170,6 +173,8 @@ pub struct TillMachine {
     folder: Folder,
     printer: Printer,
     machine_id: String,
+    /// Where the other tills are found; nowhere when the shop's own network carries nothing between tills.
+    neighbours: BTreeSet<String>,
     inner: Mutex<TillInner>,
 }
 
@@ -186,9 +191,9 @@ impl TillMachine {
     ///
     /// # Errors
     /// When there is no room for its folder.
-    pub fn enrolled(index: usize, number: u32, chassis: Chassis, printer: Printer) -> Result<Self> {
+    pub fn enrolled(index: usize, number: u32, chassis: Chassis, printer: Printer, neighbours: BTreeSet<String>) -> Result<Self> {
         let image = Image { disk: Disk::new(), device: Founding::of_process().device(number).clone() };
-        Self::of_image(index, number, format!("machine {index}"), chassis, printer, image)
+        Self::of_image(index, number, format!("machine {index}"), chassis, printer, image, neighbours)
     }
 
     /// A till on what was copied from another.
@@ -202,11 +207,12 @@ impl TillMachine {
         chassis: Chassis,
         printer: Printer,
         image: Image,
+        neighbours: BTreeSet<String>,
     ) -> Result<Self> {
         let folder = Folder::new()?;
         folder.restore(&image.device)?;
         let inner = TillInner { disk: Arc::new(image.disk), running: None, backup: None };
-        Ok(Self { chassis, number, index, folder, printer, machine_id, inner: Mutex::new(inner) })
+        Ok(Self { chassis, number, index, folder, printer, machine_id, neighbours, inner: Mutex::new(inner) })
     }
 
     /// The running till, if it runs.
@@ -232,13 +238,7 @@ impl TillMachine {
             return Ok(());
         }
         let identity = Identity::load(self.folder.path()).context("the identity")?;
-        let link = Link {
-            address: SERVER.to_string(),
-            server_name: identity.server_name().to_owned(),
-            authority_pem: identity.authority_cert_pem()?,
-            certificate_pem: identity.device_cert_pem()?,
-            key_pem: identity.key_pem()?,
-        };
+        let link = link(&identity)?;
         let options = TillOptions {
             store: StoreOptions { vfs: Some(inner.disk.vfs().to_owned()), exclusive: true },
             printing: true,
@@ -246,6 +246,7 @@ impl TillMachine {
             machine: Some(self.machine_id.clone()),
         };
         let env: Arc<dyn Env> = self.chassis.env.clone();
+        let own = (identity.device(), identity.store());
         let till = Till::open(identity, env.clone(), options)?;
         let node = Node::inline(till);
         let runtime = Arc::new(ProcessRuntime::default());
@@ -253,14 +254,41 @@ impl TillMachine {
         let net = Net::on(socket.clone(), runtime.clone(), Some(random(&*env)))?;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let replicating = replication::run(node.clone(), net, link, env, stopping.clone());
+        let replicating = replication::run(node.clone(), net, link.clone(), env, stopping.clone());
         tasks.spawn(async move {
             replicating.await.expect("the certificates are sound");
         });
         tasks.spawn(print_queue::run(node.clone(), self.printer.clone(), stopping));
-        inner.running = Some((node, Process { tasks, runtime, socket, _stop: stop }));
+        let sockets = match self.begin_with_neighbours(&node, (own, link.clone()), &runtime, &mut tasks, stop.subscribe())? {
+            Some(lan) => vec![socket, lan],
+            None => vec![socket],
+        };
+        inner.running = Some((node, Process { tasks, runtime, sockets, _stop: stop }));
         self.chassis.trace.note(format_args!("{} starts", self.chassis.name));
         Ok(())
+    }
+
+    /// Lets it replicate with the other tills, where the shop's own network carries that. Answers the socket for it.
+    fn begin_with_neighbours(
+        &self,
+        node: &Node,
+        (own, link): ((DeviceId, StoreId), Link),
+        runtime: &Arc<ProcessRuntime>,
+        tasks: &mut JoinSet<()>,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Option<Arc<Socket>>> {
+        if self.neighbours.is_empty() {
+            return Ok(None);
+        }
+        let env: Arc<dyn Env> = self.chassis.env.clone();
+        let socket = self.chassis.network.socket(self.chassis.ip, LAN_PORT);
+        let net = Net::on(socket.clone(), runtime.clone(), Some(random(&*env)))?;
+        let (node, neighbours) = (node.clone(), self.neighbours.clone());
+        tasks.spawn(async move {
+            let (_kept, known) = watch::channel(neighbours);
+            peers::run(node, net, &link, own, known, env, stopping).await.expect("the certificates are sound");
+        });
+        Ok(Some(socket))
     }
 
     /// Ends it, and leaves the disk that is found afterwards.
@@ -320,6 +348,16 @@ impl TillMachine {
     fn inner(&self) -> MutexGuard<'_, TillInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn link(identity: &Identity) -> Result<Link> {
+    Ok(Link {
+        address: SERVER.to_string(),
+        server_name: identity.server_name().to_owned(),
+        authority_pem: identity.authority_cert_pem()?,
+        certificate_pem: identity.device_cert_pem()?,
+        key_pem: identity.key_pem()?,
+    })
 }
 
 /// The regional server.
@@ -390,7 +428,7 @@ impl ServerMachine {
         tasks.spawn(feed::run(LogSource::new(hub.clone()), self.central.clone(), stopping.clone()));
         tasks.spawn(refill::watch(hub.clone(), env, stopping.clone()));
         tasks.spawn(refill::run(hub.clone(), self.central.clone(), stopping));
-        self.inner().running = Some((hub, Process { tasks, runtime, socket, _stop: stop }));
+        self.inner().running = Some((hub, Process { tasks, runtime, sockets: vec![socket], _stop: stop }));
         self.chassis.trace.note(format_args!("the server starts"));
         Ok(())
     }

@@ -43,6 +43,15 @@ pub enum Trouble {
         /// In milliseconds.
         for_ms: u64,
     },
+    /// Nothing passes between two tills.
+    Apart {
+        /// The one.
+        till: usize,
+        /// The other.
+        other: usize,
+        /// In milliseconds.
+        for_ms: u64,
+    },
     /// The router forgets the till's mapping.
     Rebind {
         /// The till.
@@ -142,6 +151,7 @@ impl Trouble {
         "one-way partition",
         "clog",
         "MTU drop",
+        "tills apart",
         "NAT rebind",
         "power cut, till",
         "power cut, server",
@@ -172,6 +182,7 @@ impl Trouble {
             Self::Partition { .. } => "one-way partition",
             Self::Clog { .. } => "clog",
             Self::Narrow { .. } => "MTU drop",
+            Self::Apart { .. } => "tills apart",
             Self::Rebind { .. } => "NAT rebind",
             Self::Power { of: Place::Till(_), .. } => "power cut, till",
             Self::Power { of: Place::Server, .. } => "power cut, server",
@@ -217,6 +228,8 @@ pub struct Plan {
     pub open_ms: u64,
     /// How fast the cashiers are: the longest time between two actions, in milliseconds.
     pub think_ms: u64,
+    /// Whether the shop's own network carries anything between tills.
+    pub lan: bool,
     /// The network while the shop is open.
     pub weather: Weather,
     /// Of 1,000 receipts, how many go wrong.
@@ -242,6 +255,7 @@ impl Plan {
             tills,
             open_ms,
             think_ms: 200 + dice.below(1_500),
+            lan: dice.below(3) > 0,
             weather,
             printer_faults: [0, 30, 200][dice.below(3) as usize],
             events: Vec::new(),
@@ -303,19 +317,21 @@ impl Plan {
                 let by_ms = [years, -years, 3_600_000, -3_600_000, 90_000, -90_000][dice.below(6) as usize];
                 one(Trouble::Clock { of, by_ms })
             }
+            14 => one(Trouble::Apart { till, other: (till + 1) % self.tills, for_ms }),
             _ => one(Trouble::Drift { of, ppm: dice.below(100_000) as i64 - 50_000 }),
         }
     }
 }
 
 /// How many kinds [`Plan::draw`] knows.
-const THEMES: u64 = 15;
+const THEMES: u64 = 16;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, tills, open_ms, think_ms, weather, printer_faults, events } = self;
+        let Self { seed, tills, open_ms, think_ms, lan, weather, printer_faults, events } = self;
         writeln!(f, "seed {seed}: {tills} tills open {open_ms} ms, cashiers think up to {think_ms} ms")?;
-        writeln!(f, "  network {weather:?}, {printer_faults} of 1000 receipts go wrong")?;
+        let between = if *lan { "tills hear one another" } else { "tills do not hear one another" };
+        writeln!(f, "  network {weather:?}, {between}, {printer_faults} of 1000 receipts go wrong")?;
         for Event { at_ms, trouble } in events {
             writeln!(f, "  {at_ms:>6} ms  {trouble:?}")?;
         }

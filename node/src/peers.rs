@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use domain::ids::{DeviceId, StoreId};
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
+use sync_proto::batch::Run;
 use sync_proto::enrolment::{Certified, PEER_ALPN};
 use sync_proto::env::{Env, random};
 use sync_proto::frame::{BATCH_BYTES_TARGET, Commits, Frame, Offer, Offered, Taken, Wanted};
@@ -24,7 +25,7 @@ use crate::replication::net::{self, Net, NetError, StreamError, read_frame, writ
 use crate::replication::tls::{self, TlsError};
 use crate::store::StoreError;
 use crate::store::lines::Line;
-use crate::till::ReceiveError;
+use crate::till::{ReceiveError, Till};
 
 pub mod discover;
 
@@ -292,7 +293,7 @@ impl Peers {
         lines: Vec<Line>,
     ) -> Result<Vec<i64>, Broken> {
         let looked_at = lines.clone();
-        let look = move |till: &mut crate::till::Till| looked_at.iter().map(|line| till.offered(line)).collect::<Result<_, _>>();
+        let look = move |till: &mut Till| looked_at.iter().map(|line| till.offered(line)).collect::<Result<_, _>>();
         let offered: Vec<Offered> = self.node.with(look).await??;
         write_frame(out, &Frame::Offer(Offer { lines: offered })).await?;
         let Frame::Wanted(Wanted { lines: lacking, whole, .. }) = answer(answers).await? else { return Err(Broken::OutOfTurn) };
@@ -362,13 +363,7 @@ impl Peers {
         let (mut out, mut offers) = connection.accept_bi().await?;
         loop {
             let answer = match read_frame(&mut offers).await? {
-                Frame::Offer(Offer { lines }) => {
-                    let look = move |till: &mut crate::till::Till| {
-                        till.recover()?;
-                        till.lacking(&lines)
-                    };
-                    Frame::Wanted(self.node.with(look).await??)
-                }
+                Frame::Offer(Offer { lines }) => Frame::Wanted(self.look_at(&lines).await?),
                 Frame::Commits(Commits { mut runs, up_to: None, .. }) if runs.len() == 1 => {
                     let run = runs.remove(0);
                     Frame::Taken(Taken { commit: self.node.with(move |till| take(till, run)).await? })
@@ -380,8 +375,26 @@ impl Peers {
     }
 }
 
+impl Peers {
+    /// What of an offer is lacking here. A few at a time, so that whoever stands at this till has their turn in between.
+    async fn look_at(&self, lines: &[Offered]) -> Result<Wanted, Broken> {
+        let mut wanted = Wanted::default();
+        for (piece, lines) in (0..).step_by(OFFERED_AT_ONCE).zip(lines.chunks(OFFERED_AT_ONCE)) {
+            let lines = lines.to_vec();
+            let look = move |till: &mut Till| {
+                till.recover()?;
+                till.lacking(&lines)
+            };
+            let found = self.node.with(look).await??;
+            wanted.lines.extend(found.lines.into_iter().map(|(at, after)| (piece + at, after)));
+            wanted.whole.extend(found.whole.into_iter().map(|at| piece + at));
+        }
+        Ok(wanted)
+    }
+}
+
 /// Takes a run that a peer brings; none when it does not hold, or cannot be kept now.
-fn take(till: &mut crate::till::Till, run: sync_proto::batch::Run) -> Option<u64> {
+fn take(till: &mut Till, run: Run) -> Option<u64> {
     let taken = match till.receive_brought(run.clone()) {
         // This till has forgotten some of what it wrote: it goes on under another incarnation, and takes what it wrote back.
         Err(ReceiveError::OwnHistoryAhead) => match till.renew_incarnation() {

@@ -64,7 +64,7 @@ export function tillView(lines: CartLineView[] = [], more: Partial<TillView> = {
     },
     open_orders: 0,
     last_order: null,
-    link: { state: 'online', unsent: 0, not_central: 0, last_contact_ms: 0, problem: null },
+    link: { state: 'online', unsent: 0, not_central: 0, neighbours: 0, last_contact_ms: 0, problem: null },
     print_jobs: [],
     print_jobs_more: 0,
     ...more,

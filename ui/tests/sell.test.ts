@@ -1,6 +1,7 @@
 import { cleanup, fireEvent, render, screen, within } from '@testing-library/svelte';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Command, TillView } from '../src/lib/api/node.gen';
+import Durability from '../src/lib/components/Durability.svelte';
 import { Till } from '../src/lib/till.svelte';
 import TillApp from '../src/views/TillApp.svelte';
 import { Clock, FakeNode, line, refusal, settled, tillView } from './fakes';
@@ -274,6 +275,7 @@ test('the badge says link, unsent and durability', async () => {
     state: 'offline' as const,
     unsent: 12,
     not_central: 14,
+    neighbours: 2,
     last_contact_ms: null,
     problem: null,
   };
@@ -282,6 +284,16 @@ test('the badge says link, unsent and durability', async () => {
   expect(badge.dataset['state']).toBe('offline');
   expect(badge.textContent).toContain('Offline');
   expect(badge.textContent).toContain('12 to send');
+  await fireEvent.click(badge);
+  expect(screen.getByTestId('neighbours').textContent).toBe('2');
+});
+
+test('a sale that only another till of the store has too says so', async () => {
+  render(Durability, { level: 'neighbour', hasWords: true });
+  const shown = screen.getByTestId('durability');
+  expect(shown.textContent).toContain('another one of the store');
+  expect(shown.querySelectorAll('i.held').length).toBe(1);
+  expect(shown.querySelectorAll('i.near').length).toBe(1);
 });
 
 test('Enter held down on Pay opens the payment once and takes nothing', async () => {

@@ -279,11 +279,13 @@ const en = {
   'link.never': 'not yet',
   'link.unsent': 'Not at the regional server yet',
   'link.not_central': 'Not at the central database yet',
+  'link.neighbours': 'Other tills of the store connected',
   'link.last_order': 'Last order',
   'link.no_order': 'none yet',
   'link.problem': 'Problem',
 
   'durability.device': 'this till',
+  'durability.neighbour': 'this till and another one of the store',
   'durability.regional': 'regional server',
   'durability.central': 'central database',
   'durability.kept': 'Kept by: {where}',

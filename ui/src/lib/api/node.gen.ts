@@ -36,11 +36,11 @@ export type TaxView = { rate_bp: number, net_minor: number, tax_minor: number, }
 
 export type SettledView = { order: string, receipt: string, is_refund: boolean, total_minor: number, tendered_minor: number, change_minor: number, durability: Durability, print: PrintState | null, drawer: DrawerState | null, };
 
-export type Durability = "device" | "regional" | "central";
+export type Durability = "device" | "neighbour" | "regional" | "central";
 
 export type DrawerState = "kicked" | "open_by_key";
 
-export type LinkView = { state: LinkState, unsent: number, not_central: number, last_contact_ms: number | null, problem: string | null, };
+export type LinkView = { state: LinkState, unsent: number, not_central: number, neighbours: number, last_contact_ms: number | null, problem: string | null, };
 
 export type LinkState = "offline" | "online";
 

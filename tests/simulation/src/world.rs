@@ -536,7 +536,7 @@ impl World {
                 node.with(move |till| verdict::stock_is_a_fold(&shop, &log, till)).await?
             };
             stock.context("I6")?;
-            let unread = node.with(|till| verdict::everything_is_read(till)).await?;
+            let unread = node.with(verdict::everything_is_read).await?;
             unread.with_context(|| format!("till {}", till.index))?;
         }
         Ok(())

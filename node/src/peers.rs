@@ -16,7 +16,7 @@ use sync_proto::batch::Run;
 use sync_proto::enrolment::{Certified, PEER_ALPN};
 use sync_proto::env::{Env, random};
 use sync_proto::frame::{BATCH_BYTES_TARGET, Commits, Frame, Offer, Offered, Taken, Wanted};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::handle::{Node, NodeStopped};
@@ -31,7 +31,11 @@ pub mod discover;
 
 /// Most connections that other tills may have to this one.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a handshake, or an answer, may take.
+/// Most handshakes at a time.
+const HANDSHAKES_MAX: usize = 16;
+/// How long one may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Histories in one offer: a cashier does not wait while a till looks up where many have been.
 const OFFERED_AT_ONCE: usize = 16;
@@ -57,6 +61,8 @@ enum Broken {
     Store(#[from] StoreError),
     #[error("it is no till of this store")]
     Stranger,
+    #[error("it is connected already, at another address")]
+    Connected,
     #[error("a frame that makes no sense here")]
     OutOfTurn,
     #[error("no answer in time")]
@@ -77,6 +83,12 @@ struct Peers {
     shared: Arc<Shared>,
 }
 
+/// How many may connect.
+struct Slots {
+    handshakes: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     /// Every history that is here, by its row.
@@ -85,6 +97,30 @@ struct Shared {
     grown: Notify,
     /// The peers that this till has dialled and that answer.
     connected: Mutex<BTreeSet<DeviceId>>,
+    /// Woken when those have changed.
+    changed: Notify,
+}
+
+/// A peer that is connected. Dropping it ends that.
+struct Connected {
+    shared: Arc<Shared>,
+    peer: DeviceId,
+}
+
+impl Connected {
+    /// None when this till is connected to it already, at another of its addresses.
+    fn to(peer: DeviceId, shared: &Arc<Shared>) -> Option<Self> {
+        let is_new = shared.connected().insert(peer);
+        shared.changed.notify_one();
+        is_new.then(|| Self { shared: shared.clone(), peer })
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.shared.connected().remove(&self.peer);
+        self.shared.changed.notify_one();
+    }
 }
 
 /// Replicates with the peers at `known` addresses, and with whoever dials, until told to stop. `net` listens where others find this till.
@@ -107,8 +143,10 @@ pub async fn run(
     let peers = Peers { node, net, client, own, store, env, shared: Arc::default() };
     let mut tasks = JoinSet::new();
     tasks.spawn(peers.clone().follow_log());
+    tasks.spawn(peers.clone().tell_connected());
     let mut dialling = BTreeMap::new();
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots =
+        Slots { handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)), connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
     let mut look = true;
     let (mut _kept, _) = watch::channel(BTreeSet::new());
     loop {
@@ -140,14 +178,8 @@ pub async fn run(
             }
             incoming = peers.net.endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                match connections.clone().try_acquire_owned() {
-                    Ok(permit) => {
-                        let peers = peers.clone();
-                        tasks.spawn(async move {
-                            peers.serve(incoming).await;
-                            drop(permit);
-                        });
-                    }
+                match slots.handshakes.clone().try_acquire_owned() {
+                    Ok(handshake) => drop(tasks.spawn(peers.clone().serve(incoming, handshake, slots.connections.clone()))),
                     Err(_) => incoming.refuse(),
                 }
             }
@@ -204,10 +236,14 @@ impl Peers {
                         connection.close(VarInt::from_u32(0), b"");
                         return;
                     }
-                    match peer.filter(|peer| peer.store == self.store) {
-                        Some(peer) => {
+                    match peer.filter(|peer| peer.store == self.store).map(|peer| Connected::to(peer.device, &self.shared)) {
+                        Some(Some(connected)) => {
                             wait = DIAL_AGAIN_MIN;
-                            self.offer_to(peer.device, &connection).await
+                            self.offer_to(connected.peer, &connection).await
+                        }
+                        Some(None) => {
+                            wait = DIAL_AGAIN_MAX;
+                            Broken::Connected
                         }
                         None => Broken::Stranger,
                     }
@@ -227,26 +263,21 @@ impl Peers {
     /// Offers all there is to a peer, and what grows, until the connection ends.
     async fn offer_to(&self, peer: DeviceId, connection: &Connection) -> Broken {
         tracing::info!(event = "neighbour_up", device = %peer, "connected to another till of the store");
-        self.note_connected(|connected| {
-            connected.insert(peer);
-        })
-        .await;
         let Err(broken) = self.offer_until_broken(peer, connection).await;
-        self.note_connected(|connected| {
-            connected.remove(&peer);
-        })
-        .await;
-        tracing::info!(event = "neighbour_down", device = %peer, problem = crate::errors::chain_of(&broken), "another till of the store is gone");
+        let problem = crate::errors::chain_of(&broken);
+        tracing::info!(event = "neighbour_down", device = %peer, problem, "another till of the store is gone");
         broken
     }
 
-    async fn note_connected(&self, change: impl FnOnce(&mut BTreeSet<DeviceId>)) {
-        let connected = {
-            let mut connected = self.shared.connected();
-            change(&mut connected);
-            connected.clone()
-        };
-        let _ = self.node.with(move |till| till.set_connected_neighbours(&connected)).await;
+    /// Keeps the till told of who is connected.
+    async fn tell_connected(self) {
+        loop {
+            self.shared.changed.notified().await;
+            let connected = self.shared.connected().clone();
+            if self.node.with(move |till| till.set_connected_neighbours(&connected)).await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn offer_until_broken(&self, peer: DeviceId, connection: &Connection) -> Result<std::convert::Infallible, Broken> {
@@ -346,12 +377,17 @@ impl Peers {
     }
 
     /// Takes what a peer brings, until the connection ends.
-    async fn serve(&self, incoming: Incoming) {
+    async fn serve(self, incoming: Incoming, handshake: OwnedSemaphorePermit, connections: Arc<Semaphore>) {
         let connected = async { incoming.accept().ok()?.await.ok() };
-        let Ok(Some(connection)) = tokio::time::timeout(ANSWER_MAX, connected).await else { return };
+        let Ok(Some(connection)) = tokio::time::timeout(HANDSHAKE_MAX, connected).await else { return };
+        drop(handshake);
         let peer = certified(&connection).filter(|peer| peer.store == self.store && peer.device != self.own);
         let Some(peer) = peer else {
             connection.close(VarInt::from_u32(2), b"this is a till of another store");
+            return;
+        };
+        let Ok(_connection) = connections.try_acquire_owned() else {
+            connection.close(VarInt::from_u32(2), b"too many tills are connected to this one");
             return;
         };
         let Err(broken) = self.take_until_broken(&connection).await;
@@ -360,7 +396,8 @@ impl Peers {
     }
 
     async fn take_until_broken(&self, connection: &Connection) -> Result<std::convert::Infallible, Broken> {
-        let (mut out, mut offers) = connection.accept_bi().await?;
+        let opened = tokio::time::timeout(ANSWER_MAX, connection.accept_bi()).await;
+        let (mut out, mut offers) = opened.map_err(|_| Broken::NoAnswer)??;
         loop {
             let answer = match read_frame(&mut offers).await? {
                 Frame::Offer(Offer { lines }) => Frame::Wanted(self.look_at(&lines).await?),

@@ -15,6 +15,7 @@ use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Reason, ScopeNam
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::handle::{Node, NodeStopped};
 use crate::store::StoreError;
@@ -36,7 +37,7 @@ const OFFER_BROUGHT_AFTER: Duration = Duration::from_secs(3);
 const OFFERED_AT_ONCE: usize = 32;
 /// The first wait after a link that broke; it doubles up to [`WAIT_MAX_MS`].
 const WAIT_MIN_MS: u64 = 250;
-/// How often a connected till offers what its earlier incarnations wrote, while it does not know that the central database has it.
+/// How often a connected till offers what the server may lack besides what it writes now.
 const OFFER_EVERY: Duration = Duration::from_secs(45);
 /// The longest wait between two tries.
 const WAIT_MAX_MS: u64 = 15_000;
@@ -195,8 +196,8 @@ async fn once(
 enum Offering {
     /// Nothing.
     No,
-    /// What earlier incarnations wrote.
-    Earlier,
+    /// What earlier incarnations wrote, and what only other tills have brought.
+    Some,
     /// All that this till has.
     Everything,
 }
@@ -263,7 +264,7 @@ impl<'a> Driver<'a> {
     async fn run(&mut self, connection: &Connection, tasks: &mut JoinSet<()>, welcomed: &mut bool) -> Result<Infallible, Broken> {
         let mut grown = self.node.log_grew();
         let mut brought = self.node.was_brought();
-        let mut again = tokio::time::interval_at(tokio::time::Instant::now() + OFFER_EVERY, OFFER_EVERY);
+        let mut offer_at = Instant::now() + OFFER_EVERY;
         loop {
             self.flush().await?;
             let wants = self.session.wants_after();
@@ -297,11 +298,14 @@ impl<'a> Driver<'a> {
                 }
                 error = connection.closed() => return Err(error.into()),
                 // What is not safe yet is offered again, to bring it or to hear that it is.
-                _ = again.tick(), if self.ready => self.offer().await?,
+                () = tokio::time::sleep_until(offer_at), if self.ready => {
+                    offer_at = Instant::now() + OFFER_EVERY;
+                    self.offer().await?;
+                }
                 // A neighbour may have no way to the server: what it sold goes this way, too.
                 changed = brought.changed() => {
                     changed.map_err(|_| Broken::Stopping)?;
-                    again.reset_after(OFFER_BROUGHT_AFTER);
+                    offer_at = offer_at.min(Instant::now() + OFFER_BROUGHT_AFTER);
                 }
             }
         }
@@ -357,7 +361,7 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let Offers { lines, is_everything } = self.node.with(|till| till.offers()).await??;
-        self.offering = if is_everything { Offering::Everything } else { Offering::Earlier };
+        self.offering = if is_everything { Offering::Everything } else { Offering::Some };
         self.to_offer = lines;
         // The next to be offered is taken from the end.
         self.to_offer.reverse();

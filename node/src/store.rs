@@ -119,6 +119,8 @@ pub struct Replica {
     db: Connection,
     commits_since_checkpoint: u32,
     synchronous: Cell<Synchronous>,
+    /// Whether something was committed that the disk may not have.
+    is_behind: Cell<bool>,
 }
 
 impl Replica {
@@ -134,7 +136,7 @@ impl Replica {
     }
 
     fn of(db: Connection) -> Self {
-        Self { db, commits_since_checkpoint: 0, synchronous: Cell::new(Synchronous::Full) }
+        Self { db, commits_since_checkpoint: 0, synchronous: Cell::new(Synchronous::Full), is_behind: Cell::new(true) }
     }
 
     /// Projects everything anew when a migration asked for it. Done again when it was interrupted.
@@ -198,6 +200,7 @@ impl Replica {
     /// What `work` answers, or a failure of SQLite. Nothing is left of it, unless the very commit failed.
     pub fn unsynced<T, E: From<StoreError>>(&self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
         self.set_synchronous(Synchronous::Normal)?;
+        self.is_behind.set(true);
         let done = self.db.unchecked_transaction().map_err(StoreError::from).map_err(E::from).and_then(|tx| {
             let value = work(&tx)?;
             tx.commit().map_err(StoreError::from)?;
@@ -263,7 +266,17 @@ impl Replica {
     pub fn sync(&self) -> Result<(), StoreError> {
         let tx = self.begin()?;
         tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('made_certain', random())", [])?;
-        Ok(tx.commit()?)
+        tx.commit()?;
+        self.is_behind.set(false);
+        Ok(())
+    }
+
+    /// What [`Self::sync`] does, unless everything is on the disk.
+    ///
+    /// # Errors
+    /// A failure of SQLite: it is not known what is there.
+    pub fn sync_if_behind(&self) -> Result<(), StoreError> {
+        if self.is_behind.get() { self.sync() } else { Ok(()) }
     }
 
     /// The name of this file, if it has one yet.

@@ -52,11 +52,11 @@ pub enum Frame {
     Ack(Ack),
     /// Either way, last: why the connection ends.
     Goodbye(Goodbye),
-    /// Device → server: histories that it has besides the one that it goes on with.
+    /// Device → server, till → till: histories that it has besides the one that it goes on with.
     Offer(Offer),
-    /// Server → device: what of an offer it lacks.
+    /// The answer: what of an offer is lacking there.
     Wanted(Wanted),
-    /// Server → device: what became of a run that was wanted.
+    /// What became of a run that was wanted.
     Taken(Taken),
 }
 
@@ -104,7 +104,7 @@ pub struct Wanted {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Taken {
-    /// The commit up to which the server now has its history; none when it does not take it.
+    /// The commit up to which its history is on disk there now; none when it is not taken.
     #[n(0)]
     pub commit: Option<u64>,
 }

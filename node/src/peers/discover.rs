@@ -11,6 +11,8 @@ use tokio::sync::watch;
 const SERVICE: &str = "_evertill._udp.local.";
 /// Most tills that are found.
 const FOUND_MAX: usize = 64;
+/// Most addresses that one of them is dialled at.
+const ADDRESSES_MAX: usize = 4;
 
 /// Announces a till that listens on a port, and keeps `known` up to date with those of its store that are found, beside the `fixed` ones, until told to
 /// stop. Where multicast does not work, the fixed ones remain.
@@ -30,7 +32,7 @@ pub async fn run(
         }
     };
     let own = device.to_string();
-    let mut tills = BTreeMap::<String, String>::new();
+    let mut tills = BTreeMap::<String, BTreeSet<String>>::new();
     loop {
         let event = tokio::select! {
             biased;
@@ -40,17 +42,20 @@ pub async fn run(
         match event {
             Ok(ServiceEvent::ServiceResolved(service)) => {
                 let said = |key| service.get_property_val_str(key).unwrap_or_default().to_owned();
-                let address = service.get_addresses().iter().map(|address| address.to_ip_addr()).min_by_key(preference);
                 let is_other = said("store") == store.to_string() && said("device") != own;
-                if let Some(ip) = address.filter(|_| is_other && tills.len() < FOUND_MAX) {
-                    tills.insert(service.get_fullname().to_owned(), SocketAddr::new(ip, service.get_port()).to_string());
+                let name = service.get_fullname();
+                if is_other && (tills.contains_key(name) || tills.len() < FOUND_MAX) {
+                    // All of them: which one of several networks is the shop's, nobody says.
+                    let at = |address: &mdns_sd::ScopedIp| SocketAddr::new(address.to_ip_addr(), service.get_port()).to_string();
+                    let addresses = service.get_addresses().iter().filter(|address| is_of_a_network(address.to_ip_addr()));
+                    tills.insert(name.to_owned(), addresses.map(at).take(ADDRESSES_MAX).collect());
                 }
             }
             Ok(ServiceEvent::ServiceRemoved(_, name)) => drop(tills.remove(&name)),
             Ok(_) => continue,
             Err(_) => break,
         }
-        let now: BTreeSet<String> = fixed.iter().chain(tills.values()).cloned().collect();
+        let now: BTreeSet<String> = fixed.iter().chain(tills.values().flatten()).cloned().collect();
         known.send_if_modified(|known| {
             let is_news = *known != now;
             *known = now;
@@ -73,14 +78,10 @@ fn begin(
     Ok((daemon, found))
 }
 
-/// Addresses of the shop's own network before others, and those that need no zone before those that do.
-fn preference(address: &IpAddr) -> (u8, IpAddr) {
-    let rank = match address {
-        IpAddr::V4(v4) if v4.is_private() => 0,
-        IpAddr::V4(v4) if !v4.is_loopback() => 1,
-        IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local() => 2,
-        IpAddr::V4(_) => 3,
-        IpAddr::V6(_) => 4,
-    };
-    (rank, *address)
+/// Whether another machine may be reached there without being told through which of this one's networks.
+fn is_of_a_network(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
+    }
 }

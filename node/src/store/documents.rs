@@ -16,6 +16,9 @@ use sync_proto::scopes;
 use super::project::{Effects, unread};
 use super::{StoreError, catalogue, lines, open_orders, people};
 
+/// Changes of one document that may wait for others; honest tills have a few on their way.
+const WAITING_MAX: u64 = 256;
+
 /// A change, with the entry that it came in.
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'a> {
@@ -65,7 +68,8 @@ pub fn change(db: &Connection, change: &Change<'_>) -> Result<Effects, StoreErro
         None => Document::new(kind, document),
     };
     if let Err(why) = take(db, &mut into, change)? {
-        return unread(db, id, &why.to_string(), why.may_pass_later().then_some(document));
+        let waits = why.may_pass_later() && waiting(db, document)? < WAITING_MAX;
+        return unread(db, id, &why.to_string(), waits.then_some(document));
     }
     take_waiting(db, &mut into, kind, document)?;
     put(db, &into, kind, document, Some(id))
@@ -92,6 +96,11 @@ pub fn announce(db: &Connection, origin: i64, actor: [u8; 16]) -> Result<(), Sto
         }
     }
     Ok(())
+}
+
+/// How many changes of a document wait for others.
+fn waiting(db: &Connection, document: [u8; 16]) -> Result<u64, StoreError> {
+    Ok(db.prepare_cached("SELECT count(*) FROM unread WHERE waits_for = ?")?.query_row([document], |r| r.get(0))?)
 }
 
 /// Takes a change, if it passes.

@@ -352,7 +352,7 @@ pub fn set_region(db: &Connection, region: [u8; 16]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How far an own origin's commits are on the regional server's disk and in the central database.
+/// How far a history is on the regional server's disk and in the central database, as far as is known.
 ///
 /// # Errors
 /// A failure of SQLite.
@@ -364,7 +364,7 @@ pub fn acks(db: &Connection, origin: i64) -> Result<(u64, u64), StoreError> {
     Ok(found.unwrap_or((0, 0)))
 }
 
-/// Notes how far an own origin's commits are on the regional server's disk and in the central database.
+/// Notes how far a history is on the regional server's disk and in the central database.
 ///
 /// # Errors
 /// A failure of SQLite.

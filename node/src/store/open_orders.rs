@@ -112,10 +112,10 @@ fn put_row(
 pub fn newest(db: &Connection, text: &str, limit: usize) -> Result<Vec<OpenOrderRow>, StoreError> {
     let mut select = db.prepare_cached(
         "SELECT id, label, note, lines, total_minor, opened_ms, opened_by, changed_ms, changed_by FROM open_order
-         WHERE instr(lower(label), lower(?1)) > 0 OR ?1 = '' ORDER BY changed_ms DESC, id LIMIT ?2",
+         ORDER BY changed_ms DESC, id",
     )?;
     let stamp = |at_unix_ms: u64, by: [u8; 16]| Stamp { by: StaffId(Uuid::from_bytes(by)), at_unix_ms };
-    let rows = select.query_map(params![text, limit.min(OPEN_ORDERS_MAX)], |r| {
+    let rows = select.query_map([], |r| {
         Ok(OpenOrderRow {
             id: OpenOrderId(Uuid::from_bytes(r.get(0)?)),
             label: r.get(1)?,
@@ -126,7 +126,12 @@ pub fn newest(db: &Connection, text: &str, limit: usize) -> Result<Vec<OpenOrder
             changed: stamp(r.get(7)?, r.get(8)?),
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    // SQLite knows small and capital letters of English alone.
+    let text = text.to_lowercase();
+    let is_meant = |row: &rusqlite::Result<OpenOrderRow>| {
+        text.is_empty() || row.as_ref().map_or(true, |row| row.label.to_lowercase().contains(&text))
+    };
+    Ok(rows.filter(is_meant).take(limit.min(OPEN_ORDERS_MAX)).collect::<Result<_, _>>()?)
 }
 
 /// How many there are.

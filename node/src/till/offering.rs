@@ -80,7 +80,7 @@ impl Till {
         Ok(Offered { device, incarnation, checkpoints })
     }
 
-    /// What of the histories that a neighbour offers is lacking here, and what is whole. Those of devices that this till does not know it does not
+    /// What of the histories that a neighbour offers is lacking here, and what is whole, on disk. Those of devices that this till does not know it does not
     /// take yet.
     ///
     /// # Errors
@@ -98,6 +98,10 @@ impl Till {
                 true => wanted.whole.push(at),
                 false => wanted.lines.push((at, has)),
             }
+        }
+        if !wanted.whole.is_empty() {
+            // The other may count on these copies.
+            self.replica()?.sync_if_behind()?;
         }
         Ok(wanted)
     }

@@ -385,9 +385,6 @@ impl Batch<'_> {
             }
             return Ok(());
         }
-        if origin == self.till.identity.origin() {
-            return Err(ReceiveError::OwnHistoryAhead);
-        }
         let leaves = agreement.and_then(|found| found.leaves_after);
         let mut chain = match (agreement, leaves) {
             (None, _) => OriginChain::new(origin),
@@ -399,6 +396,10 @@ impl Batch<'_> {
         let seals: Vec<Option<Seal>> = new.iter().map(|commit| commit.seal.clone()).collect();
         let view = View::Partial(&self.till.followed);
         let verified = chain.verify(&key, view, new).map_err(|source| ReceiveError::Chain { device, source })?;
+        // Only what this till has signed says that it has forgotten something.
+        if origin == self.till.identity.origin() {
+            return Err(ReceiveError::OwnHistoryAhead);
+        }
         let at = match (agreement, leaves) {
             (Some(found), None) => found.line,
             (Some(found), Some(after)) => {

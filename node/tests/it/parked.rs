@@ -55,8 +55,8 @@ fn a_cart_is_put_aside_and_taken_up_again() {
 
     till.must(Command::Recall { open_order: id });
     till.must(Command::SetQuantity { line: 0, quantity_milli: 5_000 });
-    assert_eq!(park(&mut till, "Mr Oak"), id);
-    assert_eq!(list(&till, "").iter().map(|row| row.label.as_str()).collect::<Vec<_>>(), ["Mr Oak"]);
+    assert_eq!(park(&mut till, "Herr Ärzt"), id);
+    assert_eq!(list(&till, "ärz").iter().map(|row| row.label.as_str()).collect::<Vec<_>>(), ["Herr Ärzt"]);
     till.must(Command::Recall { open_order: id });
     till.pay();
     assert_eq!(list(&till, ""), []);

@@ -146,7 +146,7 @@ impl Refusal {
         }
     }
 
-    /// A short word for the reason, which never changes its meaning: what is stored beside a refused entry.
+    /// A short word for the reason, which never changes its meaning.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotForDevice { .. } => "device",

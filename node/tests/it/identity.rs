@@ -99,7 +99,12 @@ fn what_an_earlier_incarnation_had_not_sent_is_still_sent() {
     let mut till = shop.reopen();
     assert_eq!(till.link_view().unsent, unsent + 1, "and the beginning of the new one");
     till.begin_region([9; 16]).expect("a server's log");
-    till.note_offered().expect("it has what others wrote");
+    let all = till.offers().expect("offers");
+    assert!(all.is_everything && all.lines.len() > 1, "a server that is met for the first time may lack anything: {all:?}");
+    for line in all.lines.iter().filter(|line| line.chain.origin != old.origin) {
+        till.note_held(line, line.chain.commit, false).expect("it has what others wrote");
+    }
+    till.note_offered().expect("that was all");
     let offers = till.offers().expect("offers");
     let [line] = &offers.lines[..] else { panic!("only what this till wrote before: {offers:?}") };
     assert_eq!((&line.chain, offers.is_everything), (&old, false));

@@ -13,6 +13,7 @@ pub const TABLES: &[&str] = &[
     "devices",
     "exceptions",
     "incarnations",
+    "open_orders",
     "order_lines",
     "order_taxes",
     "orders",

@@ -23,7 +23,19 @@ pub enum ExceptionKind {
     Document,
     /// One field of a document written by two people who did not see each other's words.
     EditedAtOnce,
-    /// A record that only a server may write, from another device.
+    /// A change of an open order that did not pass, or waits.
+    OpenOrderRefused,
+    /// The same goods of an open order, sold twice.
+    PaidTwice,
+    /// An open order that was paid at one place and given up at another.
+    PaidAndCancelled,
+    /// Goods of an open order that were sold at one place and taken out of it at another.
+    PaidAndTakenOut,
+    /// Goods that were put into an open order while it was being paid.
+    UnpaidRemainder,
+    /// More taken out of an open order than was in it.
+    TakenOutTwice,
+    /// A record or a change that only a server may write, from another device.
     NotAllowed,
     /// An entry that the central database does not take.
     NotProjected,
@@ -31,7 +43,7 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Fork,
         Self::UnreadableEntry,
         Self::UnreadableRecord,
@@ -42,6 +54,12 @@ impl ExceptionKind {
         Self::DuplicateId,
         Self::Document,
         Self::EditedAtOnce,
+        Self::OpenOrderRefused,
+        Self::PaidTwice,
+        Self::PaidAndCancelled,
+        Self::PaidAndTakenOut,
+        Self::UnpaidRemainder,
+        Self::TakenOutTwice,
         Self::NotAllowed,
         Self::NotProjected,
     ];
@@ -59,6 +77,12 @@ impl ExceptionKind {
             Self::DuplicateId => "duplicate_id",
             Self::Document => "document",
             Self::EditedAtOnce => "edited_at_once",
+            Self::OpenOrderRefused => "open_order_refused",
+            Self::PaidTwice => "paid_twice",
+            Self::PaidAndCancelled => "paid_and_cancelled",
+            Self::PaidAndTakenOut => "paid_and_taken_out",
+            Self::UnpaidRemainder => "unpaid_remainder",
+            Self::TakenOutTwice => "taken_out_twice",
             Self::NotAllowed => "not_allowed",
             Self::NotProjected => "not_projected",
         }
@@ -82,6 +106,12 @@ impl ExceptionKind {
             Self::DuplicateId => "One id was used twice",
             Self::Document => "An edit does not fit",
             Self::EditedAtOnce => "Two people edited one field at once",
+            Self::OpenOrderRefused => "A change of an open order does not count",
+            Self::PaidTwice => "An open order was paid twice",
+            Self::PaidAndCancelled => "An open order was paid and given up",
+            Self::PaidAndTakenOut => "Goods were paid for and taken out of the order",
+            Self::UnpaidRemainder => "Goods of an open order are not paid for",
+            Self::TakenOutTwice => "The same goods were taken out of an order twice",
             Self::NotAllowed => "A till wrote what only a server may write",
             Self::NotProjected => "An entry is missing from the figures",
         }
@@ -105,6 +135,18 @@ impl ExceptionKind {
             Self::DuplicateId => "Only the first counts. Compare both with the paper receipts and enter what is missing.",
             Self::Document => "The edit is left out. Make it once more on the manager page.",
             Self::EditedAtOnce => "Look at its history, and edit it again if the other one was right.",
+            Self::OpenOrderRefused => {
+                "The order is as it was without it, and sales count all the same. If this does not go away by itself, compare the order with what the customer has, and have the till looked at."
+            }
+            Self::PaidTwice => "Both sales count until then. Ask both cashiers who paid, and refund the other receipt at a till.",
+            Self::PaidAndCancelled => "Ask both cashiers. If nobody paid after all, refund the sale at a till.",
+            Self::PaidAndTakenOut => "Ask both cashiers. If the customer did not get the goods, refund them at a till.",
+            Self::UnpaidRemainder => {
+                "If the customer is still there, sell it as an order of its own; otherwise say in the note what became of the goods."
+            }
+            Self::TakenOutTwice => {
+                "Nothing of it is left in the order. If the customer still wants some of it, add it to the order again."
+            }
             Self::NotAllowed => {
                 "It is kept but has no effect. No till of ours writes it: take this one out of use and have it looked at."
             }

@@ -7,7 +7,8 @@
 //!
 //! * `commits`: parts gathered into whole commits.
 //! * `facts`: what records and changes mean, as rows; no I/O.
-//! * `documents`: changes applied to documents.
+//! * `documents`: changes taken into documents.
+//! * `open_orders`: the documents that tills write: what passes, what waits, and what does not fit together.
 //! * `write`: rows into tables.
 
 use std::cmp::Ordering;
@@ -26,6 +27,7 @@ use super::{CentralError, Postgres};
 mod commits;
 mod documents;
 mod facts;
+mod open_orders;
 mod rebuild;
 mod write;
 
@@ -33,7 +35,7 @@ pub use rebuild::{Rebuilt, reproject};
 
 /// Which shape of the read model this program writes. It becomes one more with every change after which the same entries give other
 /// rows: the first projector that knows it builds the rows again, and older programs then leave them alone.
-pub const READ_MODEL: i32 = 2;
+pub const READ_MODEL: i32 = 3;
 
 /// Most entries of one batch.
 const BATCH_ROWS_MAX: usize = 4_000;
@@ -209,17 +211,20 @@ async fn project_batch(tx: &Transaction<'_>, cursor: i64, upto: i64, rows_max: u
     let entries = read.len();
     let gathered = commits::gather(tx, read).await?;
     let mut rows = facts::Rows::default();
-    let mut facts = facts::Facts::default();
+    let (mut commits, mut records) = (Vec::with_capacity(gathered.len()), Vec::new());
     for commit in &gathered {
         rows.count_commit(commit);
+        let mut facts = facts::Facts::default();
         for entry in commit {
             facts::read(entry, &mut facts, &mut rows);
         }
+        records.append(&mut facts.records);
+        commits.push(facts);
     }
-    for fact in write::claim(tx, facts.records, &mut rows).await? {
+    for fact in write::claim(tx, records, &mut rows).await? {
         facts::fold(&fact, &mut rows);
     }
-    documents::apply(tx, facts.changes, &mut rows).await?;
+    documents::take(tx, commits, &mut rows).await?;
     write::write(tx, &rows).await?;
     move_cursor(tx, last).await?;
     Ok(Projected { entries, cursor: last, elsewhere: false })

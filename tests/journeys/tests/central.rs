@@ -14,6 +14,8 @@ mod catalogue;
 mod lists;
 #[path = "central/live.rs"]
 mod live;
+#[path = "central/open_orders.rs"]
+mod open_orders;
 #[path = "central/project.rs"]
 mod project;
 #[path = "central/reports.rs"]

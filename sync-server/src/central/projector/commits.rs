@@ -29,7 +29,7 @@ pub(super) struct CentralEntry {
 
 impl CentralEntry {
     /// From (central_seq, device, incarnation, scope, commit_no, forked, bytes).
-    fn of(row: &Row) -> Self {
+    pub(super) fn of(row: &Row) -> Self {
         Self {
             central_seq: row.get(0),
             device: row.get(1),

@@ -1,15 +1,17 @@
-//! Changes applied to documents, with the merge rules of the tills.
+//! Changes taken into documents, with the merge rules of the tills.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::document::DocumentKind;
 use domain::money::Currency;
+use sync_proto::documents::gate::Refusal;
 use sync_proto::documents::{Conflict, Document, DocumentValue};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::facts::{ChangeFact, DocumentRow, ProductRow, Rows, StaffRow, StoreRow, TaxClassRow, tax_mode, text};
+use super::facts::{ChangeFact, DocumentRow, Facts, ProductRow, Rows, StaffRow, StoreRow, TaxClassRow, tax_mode, text};
+use super::open_orders::OpenOrders;
 use crate::central::CentralError;
 use crate::central::catalogue::search_words;
 use crate::central::exceptions::ExceptionKind;
@@ -36,22 +38,34 @@ struct AtOnce {
     currencies: BTreeMap<String, Currency>,
 }
 
-/// Applies changes in order and turns every document they touch into its rows. A change that does not fit is flagged, and so is one that
-/// was made at once with another one of the same field.
-pub(super) async fn apply(tx: &Transaction<'_>, changes: Vec<ChangeFact>, rows: &mut Rows) -> Result<(), CentralError> {
-    if changes.is_empty() {
+/// Takes the changes of commits in order and turns every document they touch into its rows. A change that does not fit is flagged, and so is
+/// one that was made at once with another one of the same field.
+pub(super) async fn take(tx: &Transaction<'_>, commits: Vec<Facts>, rows: &mut Rows) -> Result<(), CentralError> {
+    if commits.iter().all(|commit| commit.changes.is_empty() && commit.actors.is_empty()) {
         return Ok(());
     }
-    let saved = saved(tx, &changes).await?;
+    let saved = saved(tx, commits.iter().flat_map(|commit| &commit.changes)).await?;
+    let mut orders = OpenOrders::load(tx, &commits).await?;
     let mut open = BTreeMap::<Uuid, Open>::new();
     let mut at_once = Vec::new();
-    for change in changes {
-        match apply_one(&mut open, &saved, &change) {
-            Ok(conflicts) if conflicts.is_empty() => {}
-            Ok(conflicts) => at_once.push(note_at_once(&open, &change, conflicts)),
-            Err(error) => rows.flag(change.central_seq, change.store, ExceptionKind::Document, error),
+    for mut commit in commits {
+        let changes = std::mem::take(&mut commit.changes);
+        orders.hear(commit);
+        for change in changes {
+            if change.kind == DocumentKind::OpenOrder {
+                let is_of_another_kind = open.contains_key(&change.document) || saved.contains_key(&change.document);
+                orders.take(change, is_of_another_kind, rows);
+                continue;
+            }
+            match take_one(&mut open, &saved, &change) {
+                Ok(conflicts) if conflicts.is_empty() => {}
+                Ok(conflicts) => at_once.push(note_at_once(&open, &change, conflicts)),
+                Err((kind, why)) => rows.flag(change.central_seq, change.store, kind, why),
+            }
         }
+        orders.settle(rows).await?;
     }
+    orders.write(rows);
     flag_at_once(tx, at_once, rows).await?;
     for (id, of) in open {
         rows.documents.push(DocumentRow { id, kind: of.kind as i16, saved: of.document.save() });
@@ -64,16 +78,23 @@ pub(super) async fn apply(tx: &Transaction<'_>, changes: Vec<ChangeFact>, rows: 
 
 type Saved = BTreeMap<Uuid, (i16, Vec<u8>)>;
 
-async fn saved(tx: &Transaction<'_>, changes: &[ChangeFact]) -> Result<Saved, CentralError> {
-    let mut ids: Vec<Uuid> = changes.iter().map(|c| c.document).collect();
-    ids.sort_unstable();
-    ids.dedup();
+async fn saved(tx: &Transaction<'_>, changes: impl Iterator<Item = &ChangeFact>) -> Result<Saved, CentralError> {
+    let ids: BTreeSet<Uuid> = changes.map(|c| c.document).collect();
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    if ids.is_empty() {
+        return Ok(Saved::new());
+    }
     let rows = tx.query("SELECT id, kind, saved FROM documents WHERE id = ANY($1)", &[&ids]).await?;
     Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
 }
 
-/// Applies a change, and answers the fields that it and others wrote without seeing each other.
-fn apply_one(open: &mut BTreeMap<Uuid, Open>, saved: &Saved, change: &ChangeFact) -> Result<Vec<Conflict>, String> {
+/// Takes a change, and answers the fields that it and others wrote without seeing each other; or, where it does not count, why.
+fn take_one(
+    open: &mut BTreeMap<Uuid, Open>,
+    saved: &Saved,
+    change: &ChangeFact,
+) -> Result<Vec<Conflict>, (ExceptionKind, String)> {
+    let does_not_fit = |why: String| (ExceptionKind::Document, why);
     let of = match open.entry(change.document) {
         Slot::Occupied(slot) => slot.into_mut(),
         Slot::Vacant(slot) => {
@@ -81,7 +102,7 @@ fn apply_one(open: &mut BTreeMap<Uuid, Open>, saved: &Saved, change: &ChangeFact
             let (kind, document) = match saved.get(&change.document) {
                 Some((kind, saved)) => {
                     let kind = u16::try_from(*kind).ok().and_then(DocumentKind::from_number).unwrap_or(change.kind);
-                    (kind, Document::load(kind, id, saved).map_err(|e| e.to_string())?)
+                    (kind, Document::load(kind, id, saved).map_err(|e| does_not_fit(e.to_string()))?)
                 }
                 None => (change.kind, Document::new(change.kind, id)),
             };
@@ -89,13 +110,26 @@ fn apply_one(open: &mut BTreeMap<Uuid, Open>, saved: &Saved, change: &ChangeFact
         }
     };
     if of.kind != change.kind {
-        return Err("the document is of another kind".to_owned());
+        return Err(does_not_fit("the document is of another kind".to_owned()));
     }
-    let hash = of.document.apply(&change.bytes).map_err(|e| e.to_string())?;
+    let hash = match of.document.take(&change.bytes, &change.writer(&BTreeSet::new())) {
+        Ok(hash) => hash,
+        Err(why) => {
+            // What was refused is no beginning: somebody else's may be.
+            if of.document.heads().is_empty() {
+                open.remove(&change.document);
+            }
+            let kind = match why {
+                Refusal::NotForDevice { .. } => ExceptionKind::NotAllowed,
+                _ => ExceptionKind::Document,
+            };
+            return Err((kind, why.to_string()));
+        }
+    };
     // After every change and not once a batch, so that what is flagged does not depend on where a batch was cut.
-    let value = of.document.value().map_err(|e| e.to_string())?;
+    let value = of.document.value().map_err(|e| does_not_fit(e.to_string()))?;
     if matches!(value, DocumentValue::StaffMember(_)) && change.store.is_none() {
-        return Err("its scope is of no store".to_owned());
+        return Err(does_not_fit("its scope is of no store".to_owned()));
     }
     of.value = Some((value, change.store));
     if of.document.heads().len() < 2 {
@@ -208,8 +242,7 @@ fn push(value: DocumentValue, store: Option<Uuid>, rows: &mut Rows) {
         DocumentValue::TaxClass(c) => {
             rows.tax_classes.push(TaxClassRow { id: c.id.0, name: text(&c.name), rate_bp: c.rate_bp.into(), active: c.active });
         }
-        // Its document is its row.
-        // Open orders are between the tills of a store until they are paid.
+        // The document of a picture is its row; open orders have their own way.
         DocumentValue::Picture(_) | DocumentValue::OpenOrder(_) => {}
         DocumentValue::StaffMember(m) => rows.staff.extend(store.map(|store| StaffRow {
             store,

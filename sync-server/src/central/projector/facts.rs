@@ -1,22 +1,43 @@
 //! What records mean, as rows of the read model. No I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::document::DocumentKind;
 use domain::fold::{self, MovementReason};
-use domain::record::{AccountAdjustment, DeviceEnrolment, Order, Record, ShiftClosing, ShiftOpening, StockAdjustment};
+use domain::ids::StoreId;
+use domain::record::{
+    AccountAdjustment, DeviceEnrolment, DeviceKind, Order, Record, ShiftClosing, ShiftOpening, StockAdjustment,
+};
 use domain::tax::TaxMode;
-use journal::{Body, Entry};
+use journal::{Body, Entry, Hlc, Scope};
+use sync_proto::documents::gate::Writer;
+use sync_proto::scopes;
 use uuid::Uuid;
 
 use super::commits::CentralEntry;
 use crate::central::exceptions::ExceptionKind;
 
-/// What entries say and this build understands, in order.
+/// A device and its incarnation.
+pub(super) type OriginKey = (Uuid, Uuid);
+
+/// What the entries of a commit say and this build understands, in order.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) records: Vec<RecordFact>,
     pub(super) changes: Vec<ChangeFact>,
+    /// Under which actors an origin writes documents.
+    pub(super) actors: Vec<ActorRow>,
+    /// What receipts of an origin are called.
+    pub(super) series: Vec<(OriginKey, String)>,
+    /// Its sales and refunds by store and id, with their numbers.
+    pub(super) receipts: Vec<((Uuid, Uuid), Receipt)>,
+}
+
+/// A sale's or refund's place among the receipts of its origin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Receipt {
+    pub(super) origin: OriginKey,
+    pub(super) number: i64,
 }
 
 /// A record with what its entry adds to it.
@@ -40,6 +61,38 @@ pub(super) struct ChangeFact {
     pub(super) bytes: Vec<u8>,
     pub(super) central_seq: i64,
     pub(super) store: Option<Uuid>,
+    pub(super) origin: OriginKey,
+    /// What writes into its scope, and of which store those devices are.
+    pub(super) writers: (DeviceKind, Option<StoreId>),
+    at: Hlc,
+    author: [u8; 16],
+}
+
+impl ChangeFact {
+    /// The change in an entry, when there is one and this build knows its kind.
+    pub(super) fn of(from: &CentralEntry) -> Option<Self> {
+        let entry = from.entry.as_ref().ok()?;
+        let Body::Change { document, kind, bytes } = &entry.body else { return None };
+        // Nobody of ours writes into a scope that has no name.
+        let writers = Scope::new(from.scope.as_str()).map_or((DeviceKind::Till, None), |scope| scopes::writers_of(&scope));
+        Some(Self {
+            document: Uuid::from_bytes(*document),
+            kind: DocumentKind::from_number(*kind)?,
+            bytes: bytes.clone(),
+            central_seq: from.central_seq,
+            store: store_of(&from.scope),
+            origin: (from.device, from.incarnation),
+            writers,
+            at: entry.at,
+            author: entry.staff.unwrap_or_default(),
+        })
+    }
+
+    /// Who wrote it, for the gate; `actors` are those that its origin announced.
+    pub(super) fn writer<'a>(&self, actors: &'a BTreeSet<[u8; 16]>) -> Writer<'a> {
+        let (device, store) = self.writers;
+        Writer { actors, device, store, at: self.at, author: self.author }
+    }
 }
 
 /// Ids that must be fresh in a store: see `record_keys` in the migration.
@@ -81,6 +134,12 @@ pub(super) struct Rows {
     pub(super) devices: Vec<DeviceRow>,
     pub(super) starts: Vec<StartRow>,
     pub(super) documents: Vec<DocumentRow>,
+    pub(super) actors: Vec<ActorRow>,
+    pub(super) order_documents: Vec<OrderDocumentRow>,
+    pub(super) open_orders: Vec<OpenOrderRow>,
+    pub(super) waiting: Vec<WaitingRow>,
+    /// Changes that waited and do so no longer.
+    pub(super) waited: Vec<i64>,
     pub(super) stores: Vec<StoreRow>,
     pub(super) products: Vec<ProductRow>,
     pub(super) tax_classes: Vec<TaxClassRow>,
@@ -155,6 +214,17 @@ rows! {
     StartRow { device: Uuid, incarnation: Uuid, series: String, software: String, at_ms: i64 }
     /// A row of `documents`.
     DocumentRow { id: Uuid, kind: i16, saved: Vec<u8> }
+    /// A row of `announced_actors`.
+    ActorRow { device: Uuid, incarnation: Uuid, actor: Uuid }
+    /// A row of `open_order_documents`.
+    OrderDocumentRow { store: Uuid, id: Uuid, saved: Vec<u8>, flagged: Vec<String> }
+    /// A row of `open_orders`.
+    OpenOrderRow {
+        store: Uuid, id: Uuid, label: String, note: String, status: &'static str, lines: i32, total_minor: i64, opened_ms: i64,
+        opened_by: Uuid, changed_ms: i64, changed_by: Uuid,
+    }
+    /// A row of `waiting_changes`.
+    WaitingRow { central_seq: i64, store: Uuid, document: Uuid, device: Uuid, incarnation: Uuid }
     /// A row of `stores`.
     StoreRow {
         id: Uuid, code: String, name: String, address: Vec<String>, currency: String, tax_mode: &'static str,
@@ -190,7 +260,19 @@ impl Rows {
 
     /// Flags an entry.
     pub(super) fn flag(&mut self, central_seq: i64, store: Option<Uuid>, kind: ExceptionKind, detail: impl Into<String>) {
-        self.exceptions.push(ExceptionRow { central_seq, store, order: None, kind: kind.as_str(), detail: text(&detail.into()) });
+        self.flag_order(central_seq, store, None, kind, detail);
+    }
+
+    /// Flags an entry, and with it a sale or refund.
+    pub(super) fn flag_order(
+        &mut self,
+        central_seq: i64,
+        store: Option<Uuid>,
+        order: Option<Uuid>,
+        kind: ExceptionKind,
+        detail: impl Into<String>,
+    ) {
+        self.exceptions.push(ExceptionRow { central_seq, store, order, kind: kind.as_str(), detail: text(&detail.into()) });
     }
 
     /// Flags what a record says, and with it the sale or refund that it is.
@@ -199,8 +281,25 @@ impl Rows {
             Record::SaleCompleted(o) | Record::RefundGiven(o) => Some(o.id.0),
             _ => None,
         };
-        let (central_seq, store) = (fact.central_seq, fact.store);
-        self.exceptions.push(ExceptionRow { central_seq, store, order, kind: kind.as_str(), detail: text(&detail.into()) });
+        self.flag_order(fact.central_seq, fact.store, order, kind, detail);
+    }
+}
+
+impl Facts {
+    /// Notes what a record says that documents go by.
+    fn note(&mut self, origin: OriginKey, store: Option<Uuid>, record: &Record) {
+        let (device, incarnation) = origin;
+        match (record, store) {
+            (Record::DeviceStarted(s), _) => {
+                self.actors.extend(s.actor.map(|actor| ActorRow { device, incarnation, actor: Uuid::from_bytes(actor) }));
+                self.series.push((origin, s.series.clone()));
+            }
+            (Record::SaleCompleted(o) | Record::RefundGiven(o), Some(store)) => {
+                let number = i64::try_from(o.receipt_number).unwrap_or_default();
+                self.receipts.push(((store, o.id.0), Receipt { origin, number }));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -221,26 +320,23 @@ pub(super) fn read(from: &CentralEntry, facts: &mut Facts, rows: &mut Rows) {
     };
     match &entry.body {
         Body::Record { kind, version, bytes } => match Record::decode(*kind, *version, bytes) {
-            Ok(Some(record)) => facts.records.push(RecordFact {
-                record,
-                central_seq: from.central_seq,
-                store,
-                device: from.device,
-                incarnation: from.incarnation,
-                staff: entry.staff.map(Uuid::from_bytes),
-                at_ms: at_ms(entry),
-            }),
+            Ok(Some(record)) => {
+                facts.note((from.device, from.incarnation), store, &record);
+                facts.records.push(RecordFact {
+                    record,
+                    central_seq: from.central_seq,
+                    store,
+                    device: from.device,
+                    incarnation: from.incarnation,
+                    staff: entry.staff.map(Uuid::from_bytes),
+                    at_ms: at_ms(entry),
+                });
+            }
             Ok(None) => rows.skip("record", *kind, *version),
             Err(error) => rows.flag(from.central_seq, store, ExceptionKind::UnreadableRecord, error.to_string()),
         },
-        Body::Change { document, kind, bytes } => match DocumentKind::from_number(*kind) {
-            Some(kind) => facts.changes.push(ChangeFact {
-                document: Uuid::from_bytes(*document),
-                kind,
-                bytes: bytes.clone(),
-                central_seq: from.central_seq,
-                store,
-            }),
+        Body::Change { kind, .. } => match ChangeFact::of(from) {
+            Some(change) => facts.changes.push(change),
             None => rows.skip("change", *kind, 1),
         },
     }

@@ -15,7 +15,8 @@ use crate::central::dump::{self, TABLES, TableDigest};
 use crate::central::{CentralError, Postgres};
 
 /// Tables that are rebuilt and not part of a dump.
-const WORKING: &[&str] = &["documents", "pending_parts", "record_keys"];
+const WORKING: &[&str] =
+    &["announced_actors", "documents", "open_order_documents", "pending_parts", "record_keys", "waiting_changes"];
 
 /// What a rebuild came to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -87,6 +87,7 @@ pub(super) async fn write(tx: &Transaction<'_>, rows: &Rows) -> Result<(), Centr
     accounts(tx, rows).await?;
     devices(tx, rows).await?;
     documents(tx, rows).await?;
+    open_orders(tx, rows).await?;
     counts_and_flags(tx, rows).await
 }
 
@@ -450,6 +451,66 @@ async fn documents(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError
     Ok(())
 }
 
+async fn open_orders(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &rows.actors;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO announced_actors (device, incarnation, actor) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[])
+             ON CONFLICT DO NOTHING",
+            &[&col!(r, device), &col!(r, incarnation), &col!(r, actor)],
+        )
+        .await?;
+    }
+    let r = &rows.order_documents;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO open_order_documents (store_id, id, saved, flagged)
+             SELECT s, i, saved, ARRAY(SELECT jsonb_array_elements_text(flagged))
+             FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::jsonb[]) AS r (s, i, saved, flagged)
+             ON CONFLICT (store_id, id) DO UPDATE SET saved = excluded.saved, flagged = excluded.flagged",
+            &[&col!(r, store), &col!(r, id), &col!(r, saved), &column(r, |d| serde_json::Value::from(d.flagged.clone()))],
+        )
+        .await?;
+    }
+    let r = &rows.open_orders;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO open_orders (store_id, open_order_id, label, note, status, lines, total_minor, opened_ms, opened_by, changed_ms,
+                 changed_by)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[], $8::bigint[],
+                 $9::uuid[], $10::bigint[], $11::uuid[])
+             ON CONFLICT (store_id, open_order_id) DO UPDATE SET label = excluded.label, note = excluded.note, status = excluded.status,
+                 lines = excluded.lines, total_minor = excluded.total_minor, opened_ms = excluded.opened_ms,
+                 opened_by = excluded.opened_by, changed_ms = excluded.changed_ms, changed_by = excluded.changed_by",
+            &[
+                &col!(r, store), &col!(r, id), &col!(r, label), &col!(r, note), &col!(r, status), &col!(r, lines),
+                &col!(r, total_minor), &col!(r, opened_ms), &col!(r, opened_by), &col!(r, changed_ms), &col!(r, changed_by),
+            ],
+        )
+        .await?;
+    }
+    let r = &rows.waiting;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO waiting_changes (central_seq, store_id, document, device, incarnation)
+             SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[])",
+            &[&col!(r, central_seq), &col!(r, store), &col!(r, document), &col!(r, device), &col!(r, incarnation)],
+        )
+        .await?;
+    }
+    if !rows.waited.is_empty() {
+        run(tx, "DELETE FROM waiting_changes WHERE central_seq = ANY($1)", &[&rows.waited]).await?;
+        // What was said of them while they waited.
+        let said = "DELETE FROM exceptions WHERE central_seq = ANY($1) AND kind = $2";
+        run(tx, said, &[&rows.waited, &ExceptionKind::OpenOrderRefused.as_str()]).await?;
+    }
+    Ok(())
+}
+
 async fn counts_and_flags(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
     let keys = rows.progress.keys();
     if !rows.progress.is_empty() {
@@ -498,7 +559,7 @@ async fn counts_and_flags(tx: &Transaction<'_>, rows: &Rows) -> Result<(), Centr
         run(
             tx,
             "INSERT INTO exceptions (central_seq, place, store_id, order_id, kind, detail, device_id, at_ms)
-             SELECT central_seq, r.place, r.store_id, r.order_id, r.kind, r.detail, e.device, e.at_ms
+             SELECT central_seq, r.place + COALESCE((SELECT max(place) FROM exceptions AS x WHERE x.central_seq = r.central_seq), 0), r.store_id, r.order_id, r.kind, r.detail, e.device, e.at_ms
              FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::uuid[], $5::text[], $6::text[])
                  AS r (central_seq, place, store_id, order_id, kind, detail)
              JOIN (SELECT central_seq, device, at_ms FROM entries UNION ALL SELECT central_seq, device, at_ms FROM forked_entries)

@@ -100,7 +100,7 @@ async fn however_batches_are_cut_the_rows_are_the_same() {
     assert_eq!(without_place(&whole), without_place(&dump::dump(&shuffled).await.expect("dump")));
 }
 
-fn similar(a: &str, b: &str) {
+pub(crate) fn similar(a: &str, b: &str) {
     for (a, b) in a.lines().zip(b.lines()) {
         assert_eq!(a, b);
     }
@@ -171,7 +171,7 @@ async fn nothing_that_a_record_says_holds_up_the_rest() {
         9 duplicate_id: its id was used before, by entry 7, for something else; only that one counts
         10 duplicate_id: its id was used before, by entry 7, for something else; only that one counts
         11 unreadable_record: record of kind 1 does not decode
-        15 document: the change is refused: unable to parse change: not enough data
+        15 not_allowed: documents of kind 1 are not for a till to write
         16 no_store: its scope is of no store, so it is in no store's figures
         17 unreadable_entry: an entry that is not canonical"#]]
     .assert_eq(&flags.join("\n"));

@@ -30,7 +30,7 @@ pub(crate) fn gbp() -> Currency {
 }
 
 /// The id that a small number stands for.
-fn uuid(kind: u8, n: u64) -> Uuid {
+pub(crate) fn uuid(kind: u8, n: u64) -> Uuid {
     let mut random = [kind; 10];
     random[2..].copy_from_slice(&n.to_be_bytes());
     domain::ids::uuid_v7(MORNING_MS, random)

@@ -265,6 +265,7 @@ impl<'a> Driver<'a> {
         let mut grown = self.node.log_grew();
         let mut brought = self.node.was_brought();
         let mut offer_at = Instant::now() + OFFER_EVERY;
+        let mut last = *grown.borrow();
         loop {
             self.flush().await?;
             let wants = self.session.wants_after();
@@ -277,6 +278,10 @@ impl<'a> Driver<'a> {
                 changed = grown.changed() => {
                     changed.map_err(|_| Broken::Stopping)?;
                     let commit = *grown.borrow_and_update();
+                    if std::mem::replace(&mut last, commit) > commit {
+                        // Another incarnation has begun.
+                        return Err(Broken::Renewed);
+                    }
                     self.session.handle_grown(commit);
                 }
                 // After the own commits: a long download does not hold up what only this till knows.
@@ -329,6 +334,17 @@ impl<'a> Driver<'a> {
     }
 
     async fn welcomed(&mut self, welcome: Welcome, now_ms: u64) -> Result<(), Broken> {
+        if welcome.verdict == Verdict::RolledBack {
+            // A neighbour may have brought the server what this till wrote after it had said where it stands.
+            let (incarnation, regional) = (self.incarnation, welcome.regional);
+            let has_it = move |till: &mut Till| {
+                let own = till.own_chain();
+                own.origin.incarnation != incarnation || own.commit >= regional
+            };
+            if self.node.with(has_it).await? {
+                return Err(Broken::Renewed);
+            }
+        }
         if welcome.verdict != Verdict::Ok {
             tracing::warn!(verdict = ?welcome.verdict, "this replica is older than what it sent, or was copied");
             self.node.with(|till| till.renew_incarnation()).await??;
@@ -347,12 +363,17 @@ impl<'a> Driver<'a> {
     }
 
     async fn acked(&mut self, ack: Ack, now_ms: u64) -> Result<(), Broken> {
+        let incarnation = self.incarnation;
         let note = move |till: &mut Till| {
-            till.acked(ack.regional, ack.central)?;
-            till.set_link(LinkChange::Online { now_ms });
-            Ok::<_, StoreError>(())
+            let is_of_it = till.own_chain().origin.incarnation == incarnation;
+            if is_of_it {
+                till.acked(ack.regional, ack.central)?;
+                till.set_link(LinkChange::Online { now_ms });
+            }
+            Ok::<_, StoreError>(is_of_it)
         };
-        Ok(self.node.with(note).await??)
+        // What is acknowledged is of the incarnation that greeted, and says nothing of one that a neighbour's words have made begin since.
+        if self.node.with(note).await?? { Ok(()) } else { Err(Broken::Renewed) }
     }
 
     /// Offers what the server may lack besides what this till writes now.

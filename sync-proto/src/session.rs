@@ -48,7 +48,7 @@ pub enum SessionError {
         /// The newest.
         theirs_max: u16,
     },
-    /// An acknowledgement of something that was never sent.
+    /// An acknowledgement of something that was neither sent nor is there to be sent.
     #[error("commit {acked} is acknowledged, but only {sent} were sent")]
     AckBeyondSent {
         /// What is acknowledged.
@@ -201,9 +201,11 @@ impl DeviceSession {
 
     fn handle_ack(&mut self, ack: Ack) -> Result<(), SessionError> {
         let acked = ack.regional.max(ack.central);
-        if acked > self.sent {
+        if acked > self.sent.max(self.head) {
             return Err(SessionError::AckBeyondSent { acked, sent: self.sent });
         }
+        // A neighbour may have brought what was not sent yet.
+        self.sent = self.sent.max(acked);
         self.acked = Ack { regional: self.acked.regional.max(ack.regional), central: self.acked.central.max(ack.central) };
         self.events.push_back(DeviceEvent::Acked(self.acked));
         Ok(())

@@ -148,12 +148,11 @@ impl Till {
     /// A failure of SQLite.
     pub fn note_held(&mut self, line: &Line, regional: u64, is_central: bool) -> Result<(), StoreError> {
         let acks = (regional, if is_central { line.chain.commit } else { 0 });
-        if log::acks(self.db()?, line.row)? == acks {
-            return Ok(());
+        if log::acks(self.db()?, line.row)? != acks {
+            self.write_acks(line.row, acks)?;
         }
-        self.write_acks(line.row, acks)?;
-        if let Some(earlier) = self.from_disk.earlier.iter_mut().find(|earlier| earlier.row == line.row) {
-            earlier.acks = acks;
+        let earlier = self.from_disk.earlier.iter_mut().find(|earlier| earlier.row == line.row);
+        if earlier.is_some_and(|earlier| std::mem::replace(&mut earlier.acks, acks) != acks) {
             self.announce(Event::LinkChanged { link: self.link_view() });
         }
         Ok(())

@@ -183,6 +183,7 @@ impl Till {
             latest: self.from_disk.hlc,
             received: Received::default(),
             documents: false,
+            earlier: false,
         };
         // What a power cut takes of this is asked for again from the cursors that are found then. Only what a till needs to sell is waited for.
         let done = batch.till.replica()?.unsynced(|db| {
@@ -199,7 +200,7 @@ impl Till {
             Ok(()) if batch.documents || place.is_none() => batch.till.replica()?.sync().map_err(ReceiveError::from),
             done => done,
         };
-        let Batch { lines, sums, effects, last_entry, latest, received, .. } = batch;
+        let Batch { lines, sums, effects, last_entry, latest, received, earlier, .. } = batch;
         if let Err(error) = done {
             if matches!(error, ReceiveError::Store(_)) {
                 // What is on disk decides; the driver asks again from the cursors that are found there.
@@ -208,7 +209,7 @@ impl Till {
             return Err(error);
         }
         let now = self.env.unix_ms();
-        let own_earlier = lines.keys().any(|origin| origin.device == *self.identity.device().as_bytes());
+        let own_earlier = earlier || lines.keys().any(|origin| origin.device == *self.identity.device().as_bytes());
         self.from_disk.lines.extend(lines);
         self.from_disk.sums.merge(sums);
         self.from_disk.last_entry = last_entry;
@@ -358,6 +359,8 @@ struct Batch<'a> {
     received: Received,
     /// Whether products, staff or another document changed.
     documents: bool,
+    /// Whether it is known of an earlier incarnation of this till that the server has more of it.
+    earlier: bool,
 }
 
 impl Batch<'_> {
@@ -379,9 +382,8 @@ impl Batch<'_> {
         let new: Vec<ReceivedCommit> = run.commits.into_iter().skip(known).collect();
         if new.is_empty() {
             if let (true, Some(found)) = (self.is_of_server, agreement) {
-                let line = &lines[found.line];
-                let last = run_end.unwrap_or(line.chain.commit).min(line.chain.commit);
-                self.server_has(db, line.row, last)?;
+                let (row, end) = (lines[found.line].row, lines[found.line].chain.commit);
+                self.server_has(db, row, run_end.unwrap_or(end).min(end))?;
             }
             return Ok(());
         }
@@ -429,10 +431,11 @@ impl Batch<'_> {
     }
 
     /// Notes that the server has a history up to a commit.
-    fn server_has(&self, db: &Connection, row: i64, commit: u64) -> Result<(), ReceiveError> {
+    fn server_has(&mut self, db: &Connection, row: i64, commit: u64) -> Result<(), ReceiveError> {
         let (regional, central) = log::acks(db, row)?;
         if regional < commit && row != self.till.from_disk.origin_row {
             log::set_acks(db, row, commit, central)?;
+            self.earlier |= self.till.from_disk.earlier.iter().any(|earlier| earlier.row == row);
         }
         Ok(())
     }

@@ -464,6 +464,17 @@ impl World {
             let here = node.with(look).await.ok()??;
             let commit = node.with(|till| till.own_chain().commit).await.ok()?;
             out += &format!("\n  till {} at commit {commit}", till.index);
+            let look = |till: &mut Till| -> Option<Vec<String>> {
+                let sql = "SELECT hex(o.incarnation) || ' is line ' || coalesce(l.parent || ' after ' || l.after_commit, 'first') || ', row ' || o.id
+                               || ', up to ' || max(e.commit_no) || ', acks ' || coalesce(a.regional || ' ' || a.central, 'none')
+                           FROM origin o JOIN entry e ON e.origin = o.id LEFT JOIN line l ON l.origin = o.id LEFT JOIN ack a ON a.origin = o.id
+                           WHERE o.device = ? GROUP BY o.id";
+                let own = *till.identity().device().as_bytes();
+                let mut select = till.db().ok()?.prepare(sql).ok()?;
+                let lines = select.query_map([own], |row| row.get(0)).ok()?;
+                lines.collect::<Result<_, _>>().ok()
+            };
+            out += &format!("\n    {}", node.with(look).await.ok()??.join("\n    "));
             for row in rows.iter().filter(|row| !here.contains_key(&row.hash)).take(8) {
                 let (device, incarnation) = (uuid::Uuid::from_bytes(row.device), uuid::Uuid::from_bytes(row.incarnation));
                 let (at, commit) = (row.region_seq, row.commit);

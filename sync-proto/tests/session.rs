@@ -132,6 +132,17 @@ fn a_restored_or_forked_replica_is_told() {
     assert_eq!(greeted(&chain, other).2, Verdict::Forked);
 }
 
+/// A neighbour brought it before this device did.
+#[test]
+fn what_is_acknowledged_before_it_was_sent_need_not_be_sent() {
+    let (chain, _) = log(3);
+    let (mut device, mut server, _) = greeted(&chain, known(1));
+    carry(&mut device, &mut server);
+    assert_eq!(device.wants_after(), Some(1));
+    device.handle_frame(Frame::Ack(Ack { regional: 3, central: 2 })).expect("taken");
+    assert_eq!(device.wants_after(), None);
+}
+
 #[test]
 fn frames_out_of_turn_end_the_connection() {
     let (chain, commits) = log(1);
@@ -141,8 +152,8 @@ fn frames_out_of_turn_end_the_connection() {
     assert_eq!(device.handle_frame(Frame::Ack(Ack::default())), Err(SessionError::OutOfTurn("an acknowledgement")));
     let (mut device, mut server, _) = greeted(&chain, known(0));
     carry(&mut device, &mut server);
-    let too_far = Frame::Ack(Ack { regional: 1, central: 0 });
-    assert_eq!(device.handle_frame(too_far), Err(SessionError::AckBeyondSent { acked: 1, sent: 0 }));
+    let too_far = Frame::Ack(Ack { regional: 2, central: 0 });
+    assert_eq!(device.handle_frame(too_far), Err(SessionError::AckBeyondSent { acked: 2, sent: 0 }));
     let goodbye = Goodbye { reason: Reason::Refused, message: "no".into() };
     assert_eq!(device.handle_frame(Frame::Goodbye(goodbye.clone())), Err(SessionError::Goodbye(goodbye)));
 }

@@ -1,4 +1,5 @@
 import type { OrderSummary } from '../../lib/api/node.gen';
+import { NewestQuestion } from '../../lib/newest-question';
 import type { Till } from '../../lib/till.svelte';
 import type { Job } from '../job';
 
@@ -13,8 +14,7 @@ export class HistoryJob implements Job {
   /** Null until the first answer. */
   orders = $state.raw<OrderSummary[] | null>(null);
   #till: Till;
-  #isAsking = false;
-  #isStale = false;
+  #question = new NewestQuestion(() => this.#put());
 
   constructor(till: Till) {
     this.#till = till;
@@ -25,15 +25,12 @@ export class HistoryJob implements Job {
     void this.ask();
   }
 
-  async ask(): Promise<void> {
-    this.#isStale = true;
-    if (this.#isAsking) return;
-    this.#isAsking = true;
-    while (this.#isStale) {
-      this.#isStale = false;
-      const orders = await this.#till.ask({ type: 'orders', text: this.text.trim(), limit: ORDERS_MAX });
-      if (orders) this.orders = orders;
-    }
-    this.#isAsking = false;
+  ask(): Promise<void> {
+    return this.#question.ask();
+  }
+
+  async #put(): Promise<void> {
+    const orders = await this.#till.ask({ type: 'orders', text: this.text.trim(), limit: ORDERS_MAX });
+    if (orders) this.orders = orders;
   }
 }

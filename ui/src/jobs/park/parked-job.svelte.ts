@@ -1,4 +1,5 @@
 import type { OpenOrderView } from '../../lib/api/node.gen';
+import { NewestQuestion } from '../../lib/newest-question';
 import type { Till } from '../../lib/till.svelte';
 import type { Job } from '../job';
 
@@ -18,8 +19,7 @@ export class ParkedJob implements Job {
   doubted = $state.raw<OpenOrderView | null>(null);
   #till: Till;
   #onDone: () => void;
-  #isAsking = false;
-  #isStale = false;
+  #question = new NewestQuestion(() => this.#put());
   #isSent = false;
 
   constructor(till: Till, onDone: () => void) {
@@ -36,20 +36,17 @@ export class ParkedJob implements Job {
     void this.ask();
   }
 
-  async ask(): Promise<void> {
-    this.#isStale = true;
-    if (this.#isAsking) return;
-    this.#isAsking = true;
-    while (this.#isStale) {
-      this.#isStale = false;
-      const text = this.text.trim();
-      const orders = await this.#till.ask({ type: 'open_orders', text, limit: ORDERS_MAX });
-      if (orders) {
-        this.orders = orders;
-        this.answered = text;
-      }
+  ask(): Promise<void> {
+    return this.#question.ask();
+  }
+
+  async #put(): Promise<void> {
+    const text = this.text.trim();
+    const orders = await this.#till.ask({ type: 'open_orders', text, limit: ORDERS_MAX });
+    if (orders) {
+      this.orders = orders;
+      this.answered = text;
     }
-    this.#isAsking = false;
   }
 
   /** What Enter means: the order that is found, if it is the only one. */

@@ -1,4 +1,5 @@
 import type { ProductView } from '../../lib/api/node.gen';
+import { NewestQuestion } from '../../lib/newest-question';
 import type { Till } from '../../lib/till.svelte';
 import type { Job } from '../job';
 
@@ -17,8 +18,7 @@ export class SearchJob implements Job {
   highlighted = $state<number | null>(null);
 
   #till: Till;
-  #isAsking = false;
-  #isStale = false;
+  #question = new NewestQuestion(() => this.#put());
 
   constructor(till: Till) {
     this.#till = till;
@@ -34,20 +34,17 @@ export class SearchJob implements Job {
     this.type('');
   }
 
-  async ask(): Promise<void> {
-    this.#isStale = true;
-    if (this.#isAsking) return;
-    this.#isAsking = true;
-    while (this.#isStale) {
-      this.#isStale = false;
-      const text = this.text.trim();
-      const results = await this.#till.ask({ type: 'search', text, limit: RESULTS_MAX });
-      if (results) {
-        this.results = results;
-        this.answered = text;
-      }
+  ask(): Promise<void> {
+    return this.#question.ask();
+  }
+
+  async #put(): Promise<void> {
+    const text = this.text.trim();
+    const results = await this.#till.ask({ type: 'search', text, limit: RESULTS_MAX });
+    if (results) {
+      this.results = results;
+      this.answered = text;
     }
-    this.#isAsking = false;
   }
 
   move(by: 1 | -1): void {

@@ -147,8 +147,8 @@ pub async fn run(
     let mut dialling = BTreeMap::new();
     let slots =
         Slots { handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)), connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
-    let mut look = true;
-    let (mut _kept, _) = watch::channel(BTreeSet::new());
+    // When nobody looks for others any more, those that are known stay.
+    let (mut look, mut are_sought) = (true, true);
     loop {
         if std::mem::take(&mut look) {
             let now = known.borrow_and_update().clone();
@@ -168,12 +168,8 @@ pub async fn run(
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            changed = known.changed() => {
-                if changed.is_err() {
-                    // Nobody looks for others any more; those that are known stay.
-                    let stays = known.borrow().clone();
-                    (_kept, known) = watch::channel(stays);
-                }
+            changed = known.changed(), if are_sought => {
+                are_sought = changed.is_ok();
                 look = true;
             }
             incoming = peers.net.endpoint.accept() => {

@@ -37,12 +37,10 @@ fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// When rustls refuses.
 pub fn pinned(authority: [u8; 32]) -> Result<ClientConfig, TlsError> {
-    let provider = provider();
-    let verifier = Arc::new(PinnedAuthority { authority, provider: provider.clone() });
-    Ok(ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Verifier::new(Trust::Fingerprint(authority)))
         .with_no_client_auth())
 }
 
@@ -65,11 +63,10 @@ pub fn mutual(authority_pem: &str, certificate_pem: &str, key_pem: &str) -> Resu
 /// Certificates or a key that do not read or fit.
 pub fn to_peer(authority_pem: &str, certificate_pem: &str, key_pem: &str) -> Result<ClientConfig, TlsError> {
     let (roots, certificate, key) = of_device(authority_pem, certificate_pem, key_pem)?;
-    let verifier = Arc::new(OfAuthority { roots, provider: provider() });
     Ok(ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Verifier::new(Trust::AnyName(roots)))
         .with_client_auth_cert(vec![certificate], key)?)
 }
 
@@ -97,71 +94,34 @@ fn of_device(authority_pem: &str, certificate_pem: &str, key_pem: &str) -> Resul
     Ok((roots, certificate, key))
 }
 
-/// Accepts whatever the authority has signed for a server, under any name.
+/// Whose certificates are accepted, by what a device knows of its authority.
 #[derive(Debug)]
-struct OfAuthority {
-    roots: RootCertStore,
+enum Trust {
+    /// A server whose chain ends in the authority of this fingerprint.
+    Fingerprint([u8; 32]),
+    /// Whatever the authority has signed for a server, under any name.
+    AnyName(RootCertStore),
+}
+
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for OfAuthority {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+impl Verifier {
+    fn new(trust: Trust) -> Arc<Self> {
+        Arc::new(Self { trust, provider: provider() })
     }
 }
 
-fn no_tls12() -> Error {
-    Error::General("TLS 1.2 is not spoken here".to_owned())
+fn has_fingerprint(certificate: &CertificateDer<'_>, authority: &[u8; 32]) -> bool {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    X509Certificate::from_der(certificate)
+        .is_ok_and(|(_, parsed)| <[u8; 32]>::from(Sha256::digest(parsed.public_key().raw)) == *authority)
 }
 
-/// Accepts a server whose chain ends in the authority of a fingerprint.
-#[derive(Debug)]
-struct PinnedAuthority {
-    authority: [u8; 32],
-    provider: Arc<CryptoProvider>,
-}
-
-impl PinnedAuthority {
-    fn is_authority(&self, certificate: &CertificateDer<'_>) -> bool {
-        use x509_parser::prelude::{FromDer, X509Certificate};
-        X509Certificate::from_der(certificate)
-            .is_ok_and(|(_, parsed)| <[u8; 32]>::from(Sha256::digest(parsed.public_key().raw)) == self.authority)
-    }
-}
-
-impl ServerCertVerifier for PinnedAuthority {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -170,14 +130,24 @@ impl ServerCertVerifier for PinnedAuthority {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let unknown = || Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        let authority = intermediates.iter().find(|c| self.is_authority(c)).ok_or_else(unknown)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone().into_owned())?;
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
-            .build()
-            .map_err(|_| unknown())?
-            .verify_server_cert(end_entity, &[], server_name, ocsp, now)
+        match &self.trust {
+            Trust::Fingerprint(fingerprint) => {
+                let unknown = || Error::InvalidCertificate(CertificateError::UnknownIssuer);
+                let authority = intermediates.iter().find(|c| has_fingerprint(c, fingerprint)).ok_or_else(unknown)?;
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.clone().into_owned())?;
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
+                    .build()
+                    .map_err(|_| unknown())?
+                    .verify_server_cert(end_entity, &[], server_name, ocsp, now)
+            }
+            Trust::AnyName(roots) => {
+                let certificate = ParsedCertificate::try_from(end_entity)?;
+                let algorithms = self.provider.signature_verification_algorithms.all;
+                verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
+                Ok(ServerCertVerified::assertion())
+            }
+        }
     }
 
     fn verify_tls12_signature(
@@ -186,7 +156,7 @@ impl ServerCertVerifier for PinnedAuthority {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
+        Err(Error::General("TLS 1.2 is not spoken here".to_owned()))
     }
 
     fn verify_tls13_signature(

@@ -406,9 +406,7 @@ impl Peers {
             write_frame(&mut out, &answer).await?;
         }
     }
-}
 
-impl Peers {
     /// What of an offer is lacking here. A few at a time, so that whoever stands at this till has their turn in between.
     async fn look_at(&self, lines: &[Offered]) -> Result<Wanted, Broken> {
         let mut wanted = Wanted::default();

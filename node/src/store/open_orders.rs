@@ -134,6 +134,15 @@ pub fn newest(db: &Connection, text: &str, limit: usize) -> Result<Vec<OpenOrder
     Ok(rows.filter(is_meant).take(limit.min(OPEN_ORDERS_MAX)).collect::<Result<_, _>>()?)
 }
 
+/// What an open order is called by, and what else is to be known of it; none when it is paid, given up or not here.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn words_of(db: &Connection, id: OpenOrderId) -> Result<Option<(String, String)>, StoreError> {
+    let mut select = db.prepare_cached("SELECT label, note FROM open_order WHERE id = ?")?;
+    Ok(select.query_row([id.as_bytes()], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+}
+
 /// How many there are.
 ///
 /// # Errors

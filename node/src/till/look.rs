@@ -4,7 +4,6 @@ use domain::cart::CartKind;
 use domain::document::{Picture, StaffMember};
 use domain::ids::{DeviceId, OpenOrderId, OrderId, PictureId, StaffId};
 use domain::money::Currency;
-use domain::open_order::OpenOrderStatus;
 use domain::staff::Permission;
 use domain::tax::{TaxLine, TaxMode};
 use serde::Serialize;
@@ -193,9 +192,15 @@ impl Till {
     }
 
     fn recalled_view(&self, id: OpenOrderId) -> Result<RecalledView, ApiError> {
-        let order = self.open_order(id)?;
-        let is_closed = order.status() != OpenOrderStatus::Open;
-        Ok(RecalledView { open_order: id, label: order.label, note: order.note, is_closed })
+        // The screen is drawn after every scan: the document is read only when its row is gone.
+        let (label, note, is_closed) = match open_orders::words_of(self.db()?, id)? {
+            Some((label, note)) => (label, note, false),
+            None => {
+                let order = self.open_order(id)?;
+                (order.label, order.note, true)
+            }
+        };
+        Ok(RecalledView { open_order: id, label, note, is_closed })
     }
 
     fn open_order_view(&self, row: OpenOrderRow) -> Result<OpenOrderView, ApiError> {

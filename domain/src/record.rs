@@ -288,10 +288,10 @@ pub struct DeviceStart {
     /// The receipt series of this incarnation, such as `S01-T03b`; empty for a server.
     #[n(0)]
     pub series: String,
-    /// The Automerge actor that this process writes documents under, if it does.
+    /// 16 random bytes of this process, if it writes documents: the Automerge actor that it does so under follows from them and from who it is.
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
-    pub actor: Option<[u8; 16]>,
+    pub actor_seed: Option<[u8; 16]>,
     /// The software's version.
     #[n(2)]
     pub software: String,

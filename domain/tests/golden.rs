@@ -93,7 +93,7 @@ fn samples() -> Vec<Record> {
         }),
         Record::DrawerOpened(DrawerOpening { id: RecordId(uuid(6)), shift: Some(ShiftId(uuid(2))), reason: "change".into() }),
         Record::SignedIn(SignIn {}),
-        Record::DeviceStarted(DeviceStart { series: "S01-T03b".into(), actor: Some([7; 16]), software: "0.1.0".into() }),
+        Record::DeviceStarted(DeviceStart { series: "S01-T03b".into(), actor_seed: Some([7; 16]), software: "0.1.0".into() }),
         Record::DeviceEnrolled(DeviceEnrolment {
             device: DeviceId(uuid(8)),
             store: Some(StoreId(uuid(9))),

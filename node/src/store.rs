@@ -41,6 +41,7 @@ const REPLICA_MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/node/0002_catalogue.sql"),
     include_str!("../../migrations/node/0003_lines.sql"),
     include_str!("../../migrations/node/0004_open_orders.sql"),
+    include_str!("../../migrations/node/0005_documents.sql"),
 ];
 
 /// A raw key of SQLCipher.

@@ -432,10 +432,10 @@ impl Till {
         self.record(None, &self.started(None), Beside::default())
     }
 
-    /// What this process says of itself before it writes; with an actor, before it writes documents.
-    fn started(&self, actor: Option<[u8; 16]>) -> Record {
+    /// What this process says of itself before it writes; with the seed of an actor, before it writes documents.
+    fn started(&self, actor_seed: Option<[u8; 16]>) -> Record {
         let software = format!("evertill-node {}", env!("CARGO_PKG_VERSION"));
-        Record::DeviceStarted(DeviceStart { series: self.identity.series(), actor, software })
+        Record::DeviceStarted(DeviceStart { series: self.identity.series(), actor_seed, software })
     }
 
     /// Writes a record and what it brings, as one commit. Returns once it is on disk, or surely is not.

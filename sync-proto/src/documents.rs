@@ -17,7 +17,7 @@ use automerge::{ActorId, Automerge, Change, ObjId, ROOT, ReadDoc, ScalarValue};
 use domain::document::{DocumentKind, Picture, Product, StaffMember, Store, TaxClass};
 use domain::ids::PictureId;
 use domain::open_order::OpenOrder;
-use journal::Hlc;
+use journal::{Hlc, Origin};
 use sha2::{Digest, Sha256};
 
 use fields::Fields;
@@ -34,6 +34,14 @@ mod register;
 pub const CHANGE_BYTES_MAX: usize = 64 * 1024;
 /// Largest saved document in bytes.
 pub const SAVED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The Automerge actor that an origin writes documents under after it has announced a seed: the first 16 bytes of
+/// SHA-256("evertill/actor/1" ‖ device ‖ incarnation ‖ seed). Nobody can announce, and so write under, the actor of another origin.
+pub fn actor(origin: &Origin, seed: [u8; 16]) -> [u8; 16] {
+    let hash = Sha256::new().chain_update(b"evertill/actor/1").chain_update(origin.device).chain_update(origin.incarnation);
+    let hash: [u8; 32] = hash.chain_update(seed).finalize().into();
+    *hash.first_chunk().expect("a hash has 32 bytes")
+}
 
 /// A document's value.
 #[derive(Debug, Clone, PartialEq, Eq)]

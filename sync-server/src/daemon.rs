@@ -132,7 +132,7 @@ pub fn open(data: &Path, env: &dyn Env, create: bool) -> Result<Opened, DaemonEr
     let writer = Writer {
         device: authority.server_device(),
         incarnation: random(env),
-        actor: random(env),
+        actor_seed: random(env),
         key: authority.seal_key().clone(),
     };
     let mut region = Region::open(&log, writer)?;

@@ -13,6 +13,7 @@ use journal::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::batch::Run;
+use sync_proto::documents;
 use sync_proto::frame::{Checkpoint, Mark, Offered, ProvenHash};
 use sync_proto::lines::Agreement;
 use sync_proto::scopes;
@@ -181,7 +182,7 @@ pub struct Region {
     /// This server as a writer.
     own: Origin,
     own_key: journal::SigningKey,
-    actor: [u8; 16],
+    actor_seed: [u8; 16],
     clock: journal::Hlc,
     /// The histories of every origin, its own first.
     lines: BTreeMap<Origin, Vec<Line>>,
@@ -207,8 +208,8 @@ pub struct Writer {
     pub device: DeviceId,
     /// A fresh incarnation, used when the log is new.
     pub incarnation: [u8; 16],
-    /// A fresh Automerge actor for this process.
-    pub actor: [u8; 16],
+    /// Fresh random bytes, from which the Automerge actor of this process follows.
+    pub actor_seed: [u8; 16],
     /// The key that seals.
     pub key: journal::SigningKey,
 }
@@ -243,7 +244,7 @@ impl Region {
             db,
             own,
             own_key: writer.key,
-            actor: writer.actor,
+            actor_seed: writer.actor_seed,
             clock: journal::Hlc::default(),
             lines: BTreeMap::new(),
             origins: BTreeMap::new(),
@@ -264,6 +265,11 @@ impl Region {
     /// The server's own origin; its incarnation is the region's.
     pub fn own(&self) -> Origin {
         self.own
+    }
+
+    /// The Automerge actor that this process writes documents under.
+    fn actor(&self) -> [u8; 16] {
+        documents::actor(&self.own, self.actor_seed)
     }
 
     /// Goes on under a fresh incarnation: the log was put back from a backup, and what devices know of its order means nothing any more. What the central

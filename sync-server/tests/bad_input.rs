@@ -63,7 +63,7 @@ impl World {
         let writer = Writer {
             device: DeviceId(uuid::Uuid::from_bytes([100; 16])),
             incarnation: [101; 16],
-            actor: [102; 16],
+            actor_seed: [102; 16],
             key: authority.seal_key().clone(),
         };
         let mut region = Region::open(&dir.path().join("region.db"), writer).expect("a log");
@@ -227,7 +227,7 @@ impl Till {
     }
 
     fn written(&self, chain: &mut OriginChain, scope: &Scope, key: &SigningKey) -> ReceivedCommit {
-        let record = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor: None, software: "x".into() });
+        let record = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor_seed: None, software: "x".into() });
         let body = Body::Record { kind: record.kind(), version: 1, bytes: record.encode() };
         sealed(chain.append(key, Hlc::new(5, 0), None, vec![NewEntry { scope: scope.clone(), body }]))
     }

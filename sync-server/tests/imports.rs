@@ -164,7 +164,7 @@ fn open(path: &Path) -> Region {
     let writer = Writer {
         device: DeviceId(uuid::Uuid::from_bytes([100; 16])),
         incarnation: [101; 16],
-        actor: [102; 16],
+        actor_seed: [102; 16],
         key: SigningKey::from_bytes(&[103; 32]),
     };
     let mut region = Region::open(path, writer).expect("opens");

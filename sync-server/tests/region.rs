@@ -44,7 +44,7 @@ fn open(path: &std::path::Path) -> Region {
     let writer = Writer {
         device: DeviceId(uuid::Uuid::from_bytes([100; 16])),
         incarnation: [101; 16],
-        actor: [102; 16],
+        actor_seed: [102; 16],
         key: SigningKey::from_bytes(&[103; 32]),
     };
     let mut region = Region::open(path, writer).expect("opens");
@@ -145,7 +145,7 @@ impl Shop {
 
 impl Till {
     fn sell(&mut self, scope: Scope, commits: usize) {
-        let record = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor: None, software: "x".into() });
+        let record = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor_seed: None, software: "x".into() });
         (0..commits).for_each(|_| self.write(scope.clone(), &record));
     }
 
@@ -216,7 +216,7 @@ fn two_histories_of_one_till_are_both_kept() {
     till.sell(scope.clone(), 3);
     let mut copy = till.clone();
     till.sell(scope.clone(), 2);
-    let otherwise = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor: None, software: "copy".into() });
+    let otherwise = Record::DeviceStarted(DeviceStart { series: "S01-T01a".into(), actor_seed: None, software: "copy".into() });
     (0..4).for_each(|_| copy.write(scope.clone(), &otherwise));
     let admitted = |commit, is_fork| Admitted { commit, is_fork, is_new: true };
     assert_eq!(shop.admit_any(&till, till.run(1, 5)).expect("its history"), admitted(5, false));

@@ -6,8 +6,8 @@ use domain::money::UnitPrice;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sync_proto::documents::{Document, DocumentValue};
 
-use super::StoreError;
 use super::sums::{StockSum, Sums};
+use super::{StoreError, documents};
 
 /// Most results of a search.
 pub const RESULTS_MAX: usize = 100;
@@ -73,11 +73,7 @@ pub fn put_tax_class(db: &Connection, c: &TaxClass) -> Result<(), StoreError> {
 /// A failure of SQLite, or a document that does not read.
 pub fn picture(db: &Connection, id: PictureId) -> Result<Option<Picture>, StoreError> {
     let kind = DocumentKind::Picture;
-    let saved: Option<Vec<u8>> = db
-        .prepare_cached("SELECT saved FROM document WHERE id = ? AND kind = ?")?
-        .query_row(params![id.as_bytes(), kind as u16], |r| r.get(0))
-        .optional()?;
-    let Some(saved) = saved else { return Ok(None) };
+    let Some(saved) = documents::saved(db, kind, *id.as_bytes())? else { return Ok(None) };
     let damaged = |_| StoreError::Damaged("a picture");
     match Document::load(kind, *id.as_bytes(), &saved).and_then(|document| document.value()).map_err(damaged)? {
         DocumentValue::Picture(picture) => Ok(Some(picture)),

@@ -10,11 +10,11 @@ use domain::document::DocumentKind;
 use journal::{Body, Entry, Scope};
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::documents::gate::{Refusal, Writer};
-use sync_proto::documents::{Document, DocumentValue};
+use sync_proto::documents::{self, Document, DocumentValue};
 use sync_proto::scopes;
 
 use super::project::{Effects, unread};
-use super::{StoreError, catalogue, lines, open_orders, people};
+use super::{StoreError, catalogue, lines, log, open_orders, people};
 
 /// Changes of one document that may wait for others; honest tills have a few on their way.
 const WAITING_MAX: u64 = 256;
@@ -41,16 +41,19 @@ pub struct Change<'a> {
 /// # Errors
 /// A failure of SQLite, or a document that does not load.
 pub fn load(db: &Connection, kind: DocumentKind, id: [u8; 16]) -> Result<Document, StoreError> {
-    match saved(db, id)? {
-        Some((of, saved)) if of == kind as u16 => Document::load(kind, id, &saved).map_err(|_| StoreError::Damaged("a document")),
-        Some(_) => Err(StoreError::Damaged("the kind of a document")),
+    match saved(db, kind, id)? {
+        Some(saved) => Document::load(kind, id, &saved).map_err(|_| StoreError::Damaged("a document")),
         None => Ok(Document::new(kind, id)),
     }
 }
 
-fn saved(db: &Connection, id: [u8; 16]) -> Result<Option<(u16, Vec<u8>)>, StoreError> {
-    let mut select = db.prepare_cached("SELECT kind, saved FROM document WHERE id = ?")?;
-    Ok(select.query_row([id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+/// The bytes of a document, if somebody has written it.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn saved(db: &Connection, kind: DocumentKind, id: [u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut select = db.prepare_cached("SELECT saved FROM document WHERE kind = ? AND id = ?")?;
+    Ok(select.query_row(params![kind as u16, id], |r| r.get(0)).optional()?)
 }
 
 /// Takes a change into its document, and those that waited for it.
@@ -59,9 +62,8 @@ fn saved(db: &Connection, id: [u8; 16]) -> Result<Option<(u16, Vec<u8>)>, StoreE
 /// A failure of SQLite.
 pub fn change(db: &Connection, change: &Change<'_>) -> Result<Effects, StoreError> {
     let Change { id, kind, document, .. } = *change;
-    let mut into = match saved(db, document)? {
-        Some((of, _)) if of != kind as u16 => return unread(db, id, "the document is of another kind", None),
-        Some((_, saved)) => match Document::load(kind, document, &saved) {
+    let mut into = match saved(db, kind, document)? {
+        Some(saved) => match Document::load(kind, document, &saved) {
             Ok(loaded) => loaded,
             Err(why) => return unread(db, id, &why.to_string(), None),
         },
@@ -75,21 +77,19 @@ pub fn change(db: &Connection, change: &Change<'_>) -> Result<Effects, StoreErro
     put(db, &into, kind, document, Some(id))
 }
 
-/// Notes that an origin writes documents under an actor, and takes in what waited for that.
+/// Notes that an origin writes documents under the actor that follows from a seed, and takes in what waited for that.
 ///
 /// # Errors
 /// A failure of SQLite.
-pub fn announce(db: &Connection, origin: i64, actor: [u8; 16]) -> Result<(), StoreError> {
+pub fn announce(db: &Connection, origin: i64, seed: [u8; 16]) -> Result<(), StoreError> {
     let root = lines::root(db, origin)?;
+    let actor = documents::actor(&log::origin_of(db, root)?, seed);
     db.prepare_cached("INSERT OR IGNORE INTO actor (origin, actor) VALUES (?, ?)")?.execute(params![root, actor])?;
     let mut select = db.prepare_cached("SELECT DISTINCT waits_for FROM unread WHERE waits_for IS NOT NULL ORDER BY 1")?;
     let waiting: Vec<[u8; 16]> = select.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
     for document in waiting {
         // Servers announce theirs with their first words; only open orders ask for it.
         let kind = DocumentKind::OpenOrder;
-        if saved(db, document)?.is_some_and(|(of, _)| of != kind as u16) {
-            continue;
-        }
         let mut into = load(db, kind, document)?;
         if take_waiting(db, &mut into, kind, document)? {
             put(db, &into, kind, document, None)?;
@@ -152,9 +152,9 @@ fn put(
     entry: Option<i64>,
 ) -> Result<Effects, StoreError> {
     db.prepare_cached(
-        "INSERT INTO document (id, kind, saved) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET saved = excluded.saved",
+        "INSERT INTO document (kind, id, saved) VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET saved = excluded.saved",
     )?
-    .execute(params![id, kind as u16, document.save()])?;
+    .execute(params![kind as u16, id, document.save()])?;
     match (document.value(), entry) {
         (Ok(value), _) => put_value(db, document, &value),
         // Some of its changes may be still to come.

@@ -1,5 +1,6 @@
 //! Parked orders and tables that nobody has paid or given up.
 
+use domain::document::DocumentKind;
 use domain::ids::{OpenOrderId, OrderId, StaffId};
 use domain::open_order::{OpenOrder, OpenOrderStatus, Stamp};
 use domain::tax::TaxMode;
@@ -8,7 +9,7 @@ use sha2::{Digest, Sha256};
 use sync_proto::documents::Document;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, documents};
 
 /// Most open orders of a list.
 pub const OPEN_ORDERS_MAX: usize = 200;
@@ -45,7 +46,7 @@ pub fn put(db: &Connection, document: &Document, order: &OpenOrder) -> Result<()
             take_away(db, order.id)?;
             let rest = rest_id(order.id);
             // Once somebody has taken it up it has a document, and that says where it stands.
-            let has_document = db.prepare_cached("SELECT 1 FROM document WHERE id = ?")?.exists([rest.as_bytes()])?;
+            let has_document = documents::saved(db, DocumentKind::OpenOrder, *rest.as_bytes())?.is_some();
             match order.remainder(rest).filter(|_| !has_document) {
                 Some(rest) => put_row(db, &rest, Some(order.id), stamps),
                 None if has_document => Ok(()),

@@ -76,8 +76,8 @@ pub fn record(
         Record::DeviceStarted(s) => {
             db.prepare_cached("INSERT OR REPLACE INTO series (origin, series) VALUES (?, ?)")?
                 .execute(params![origin, s.series])?;
-            if let Some(actor) = s.actor {
-                documents::announce(db, origin, actor)?;
+            if let Some(seed) = s.actor_seed {
+                documents::announce(db, origin, seed)?;
             }
         }
         Record::DeviceEnrolled(d) if is_of_directory(db, id)? => people::put_device(db, d)?,

@@ -15,8 +15,8 @@ use domain::record::Record;
 use domain::staff::Permission;
 use journal::Hlc;
 use sha2::{Digest, Sha256};
-use sync_proto::documents::Document;
 use sync_proto::documents::open_order::{OpenOrderError, changes_of};
+use sync_proto::documents::{Document, actor};
 use sync_proto::env::random;
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ use crate::store::{StoreError, documents, open_orders};
 /// What a process writes documents under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Actor {
-    id: [u8; 16],
+    seed: [u8; 16],
     /// Whether the log says so.
     is_announced: bool,
 }
@@ -223,7 +223,8 @@ impl Till {
         self.begin_if_new()?;
         let document = documents::load(self.db()?, DocumentKind::OpenOrder, *id.as_bytes())?;
         let at = self.from_disk.hlc.tick(self.env.unix_ms());
-        let actor = self.actor.get_or_insert_with(|| Actor { id: random(&*self.env), is_announced: false }).id;
+        let seed = self.actor.get_or_insert_with(|| Actor { seed: random(&*self.env), is_announced: false }).seed;
+        let actor = actor(&self.identity.origin(), seed);
         Ok(Pen { document, at, author: *member.id.as_bytes(), actor, changes: Vec::new() })
     }
 
@@ -236,7 +237,7 @@ impl Till {
         sale: Option<&Record>,
         beside: Beside,
     ) -> Result<(), ApiError> {
-        let started = self.actor.filter(|actor| !actor.is_announced).map(|actor| self.started(Some(actor.id)));
+        let started = self.actor.filter(|actor| !actor.is_announced).map(|actor| self.started(Some(actor.seed)));
         let mut written: Vec<Written<'_>> = started.iter().chain(sale).map(Written::Record).collect();
         let (document, kind) = (*id.as_bytes(), DocumentKind::OpenOrder);
         if written.is_empty() && pen.changes.is_empty() {

@@ -171,7 +171,7 @@ fn a_neighbours_sale_is_shown_and_can_be_refunded_here() {
     let mut neighbour = neighbour(&mut shop, &mut till);
     let start = Record::DeviceStarted(domain::record::DeviceStart {
         series: "S01-T05a".to_owned(),
-        actor: None,
+        actor_seed: None,
         software: String::new(),
     });
     let sale = neighbours_sale(1);

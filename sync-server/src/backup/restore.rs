@@ -126,7 +126,7 @@ fn verify(log: &Path, data: &Path, manifest: &Manifest, env: &dyn Env) -> Result
     let writer = Writer {
         device: DeviceId::new(env.unix_ms(), random(env)),
         incarnation: random(env),
-        actor: random(env),
+        actor_seed: random(env),
         key: authority.seal_key().clone(),
     };
     let region = Region::open(log, writer)?;

@@ -114,7 +114,7 @@ impl Region {
     }
 
     pub(super) fn start_record(&self) -> DeviceStart {
-        DeviceStart { series: String::new(), actor: Some(self.actor), software: self.software.clone() }
+        DeviceStart { series: String::new(), actor_seed: Some(self.actor_seed), software: self.software.clone() }
     }
 
     /// Writes what this process says of itself, if it has not yet.
@@ -311,7 +311,7 @@ impl Region {
         let existing = self.existing(value.kind(), value.id())?;
         let before = existing.as_ref().map(Document::value).transpose()?;
         let mut document = existing.unwrap_or_else(|| Document::new(value.kind(), value.id()));
-        let Some(change) = document.write(value, at, self.author(who), self.actor) else { return Ok(None) };
+        let Some(change) = document.write(value, at, self.author(who), self.actor()) else { return Ok(None) };
         Ok(Some(Prepared { scope, after: value.clone(), document, change, before }))
     }
 
@@ -328,7 +328,7 @@ impl Region {
         let (mut base, actor) = match stale {
             // A change beside others that this process made needs an actor of its own.
             Some(seen) => (document.at(seen).map_err(|_| AuthorError::UnknownState)?, edit.fresh_actor),
-            None => (document.clone(), self.actor),
+            None => (document.clone(), self.actor()),
         };
         let value = patch(base.value()?)?;
         let Some(change) = base.write(&value, edit.at, self.author(edit.who), actor) else { return Ok(None) };

@@ -387,7 +387,7 @@ impl Region {
                 false => after.active = false,
             }
             document = existing;
-            change = document.write(&DocumentValue::Product(after.clone()), undo.at, self.undone_by(undo), self.actor);
+            change = document.write(&DocumentValue::Product(after.clone()), undo.at, self.undone_by(undo), self.actor());
             kept += 1;
         }
         let Some(change) = change else { return Ok((None, kept)) };
@@ -401,13 +401,13 @@ impl Region {
     fn take_back(&self, document: &mut Document, write: &Write, undo: &Undo) -> Result<(Option<Vec<u8>>, usize), ImportError> {
         let author = self.undone_by(undo);
         if write.wrote != Wrote::Added {
-            let undone = document.undo(write.change, undo.at, author, self.actor);
+            let undone = document.undo(write.change, undo.at, author, self.actor());
             return Ok((undone.change, undone.kept));
         }
         let (_, kept) = document.still_says(write.change);
         let mut off = product_in(document)?;
         off.active &= !stands(document, write.change, "active");
-        Ok((document.write(&DocumentValue::Product(off), undo.at, author, self.actor), kept))
+        Ok((document.write(&DocumentValue::Product(off), undo.at, author, self.actor()), kept))
     }
 
     fn undone_by(&self, undo: &Undo) -> [u8; 16] {

@@ -64,7 +64,7 @@ impl Counter {
         let writer = Writer {
             device: DeviceId::new(env.unix_ms(), random(&*env)),
             incarnation: random(&*env),
-            actor: random(&*env),
+            actor_seed: random(&*env),
             key: SigningKey::from_bytes(&random(&*env)),
         };
         let mut region = Region::open(&folder.join("region.db"), writer)?;
@@ -96,7 +96,7 @@ impl Counter {
         let hub = Hub::spawn_live(region, live, move || clock.unix_ms());
         let chain = OriginChain::new(Origin { device: *device.as_bytes(), incarnation: random(&*env) });
         let mut counter = Self { hub, device, key, chain, store, staff, env, sold: 0 };
-        let start = Record::DeviceStarted(DeviceStart { series: SERIES.into(), actor: None, software: "a test".into() });
+        let start = Record::DeviceStarted(DeviceStart { series: SERIES.into(), actor_seed: None, software: "a test".into() });
         counter.write(vec![start]).await?;
         Ok(counter)
     }

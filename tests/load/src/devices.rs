@@ -92,7 +92,11 @@ impl Log {
         let mut log = Self { before: chain.head(&scope), chain, scope, commits: Vec::with_capacity(sales + 2) };
         let till = Till::new(&mut dice);
         let series = format!("{STORE_CODE}-B{seed:02}a");
-        log.write(keys, MORNING_MS, &Record::DeviceStarted(DeviceStart { series, actor: None, software: "bench".to_owned() }));
+        log.write(
+            keys,
+            MORNING_MS,
+            &Record::DeviceStarted(DeviceStart { series, actor_seed: None, software: "bench".to_owned() }),
+        );
         let (shift, currency) = (till.terms(1).shift, till.currency);
         let opening = ShiftOpening { shift, business_day: BUSINESS_DAY, float_minor: 10_000, currency };
         log.write(keys, MORNING_MS, &Record::ShiftOpened(opening));

@@ -14,7 +14,7 @@ use domain::staff::Role;
 use domain::tax::TaxMode;
 use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey};
 use sync_proto::batch::Run;
-use sync_proto::documents::{Document, DocumentValue};
+use sync_proto::documents::{self, Document, DocumentValue};
 use sync_proto::env::Env;
 use sync_proto::scopes;
 
@@ -22,8 +22,8 @@ use crate::Dice;
 
 /// When the simulated day begins, in Unix milliseconds: 2026-03-02, 08:00 UTC.
 pub const MORNING_MS: u64 = 1_772_438_400_000;
-/// The actor that the server writes documents under.
-const ACTOR: [u8; 16] = [9; 16];
+/// What the actor that the server writes documents under follows from.
+const ACTOR_SEED: [u8; 16] = [9; 16];
 /// The PIN of everyone.
 pub const PIN: &str = "2468";
 
@@ -130,7 +130,7 @@ impl Shop {
             })
         };
         let server = DeviceId::from_slice(&self.server.device).expect("16 bytes");
-        let started = DeviceStart { series: String::new(), actor: Some(ACTOR), software: "simulation".to_owned() };
+        let started = DeviceStart { series: String::new(), actor_seed: Some(ACTOR_SEED), software: "simulation".to_owned() };
         let mut records = vec![Record::DeviceStarted(started), enrolled(server, DeviceKind::Server, 0, server_key())];
         records.extend(self.tills.iter().map(|&n| enrolled(self.till_device(n), DeviceKind::Till, n, self.till_key(n))));
         records
@@ -166,18 +166,23 @@ impl Region {
     /// When the product was never founded.
     pub fn reprice(&mut self, product: ProductId, price: UnitPrice) -> Option<Run> {
         self.at = self.at.tick(0);
+        let actor = self.actor();
         let (known, document) = self.products.get_mut(&product).expect("a product of the shop");
         known.price = price;
         let value = DocumentValue::Product(known.clone());
-        let bytes = document.write(&value, self.at, self.chain.origin.device, ACTOR)?;
+        let bytes = document.write(&value, self.at, self.chain.origin.device, actor)?;
         let body = Body::Change { document: value.id(), kind: value.kind() as u16, bytes };
         Some(self.seal(vec![(scopes::catalogue(), body)]))
+    }
+
+    fn actor(&self) -> [u8; 16] {
+        documents::actor(&self.chain.origin, ACTOR_SEED)
     }
 
     fn write(&mut self, value: &DocumentValue) -> (Document, Body) {
         self.at = self.at.tick(0);
         let mut document = Document::new(value.kind(), value.id());
-        let change = document.write(value, self.at, self.chain.origin.device, ACTOR);
+        let change = document.write(value, self.at, self.chain.origin.device, self.actor());
         let bytes = change.expect("a new document differs from none");
         (document, Body::Change { document: value.id(), kind: value.kind() as u16, bytes })
     }

@@ -53,8 +53,7 @@ pub(super) async fn take(tx: &Transaction<'_>, commits: Vec<Facts>, rows: &mut R
         orders.hear(commit);
         for change in changes {
             if change.kind == DocumentKind::OpenOrder {
-                let is_of_another_kind = open.contains_key(&change.document) || saved.contains_key(&change.document);
-                orders.take(change, is_of_another_kind, rows);
+                orders.take(change, rows);
                 continue;
             }
             match take_one(&mut open, &saved, &change) {

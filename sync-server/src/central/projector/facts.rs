@@ -9,7 +9,8 @@ use domain::record::{
     AccountAdjustment, DeviceEnrolment, DeviceKind, Order, Record, ShiftClosing, ShiftOpening, StockAdjustment,
 };
 use domain::tax::TaxMode;
-use journal::{Body, Entry, Hlc, Scope};
+use journal::{Body, Entry, Hlc, Origin, Scope};
+use sync_proto::documents;
 use sync_proto::documents::gate::Writer;
 use sync_proto::scopes;
 use uuid::Uuid;
@@ -291,7 +292,9 @@ impl Facts {
         let (device, incarnation) = origin;
         match (record, store) {
             (Record::DeviceStarted(s), _) => {
-                self.actors.extend(s.actor.map(|actor| ActorRow { device, incarnation, actor: Uuid::from_bytes(actor) }));
+                let of = Origin { device: device.into_bytes(), incarnation: incarnation.into_bytes() };
+                let actor = s.actor_seed.map(|seed| Uuid::from_bytes(documents::actor(&of, seed)));
+                self.actors.extend(actor.map(|actor| ActorRow { device, incarnation, actor }));
                 self.series.push((origin, s.series.clone()));
             }
             (Record::SaleCompleted(o) | Record::RefundGiven(o), Some(store)) => {

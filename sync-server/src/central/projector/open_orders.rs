@@ -140,11 +140,8 @@ impl<'a> OpenOrders<'a> {
     }
 
     /// Takes a change if it passes, lets it wait if it may later, and flags it if not.
-    pub(super) fn take(&mut self, change: ChangeFact, is_of_another_kind: bool, rows: &mut Rows) {
+    pub(super) fn take(&mut self, change: ChangeFact, rows: &mut Rows) {
         let key = key_of(&change);
-        if is_of_another_kind {
-            return refuse(&change, "the document is of another kind", rows);
-        }
         match self.try_one(key, &change) {
             Ok(()) => {}
             Err(Verdict::Later(why)) => {

@@ -11,9 +11,9 @@ use domain::record::{DeviceKind, DeviceStart, Record};
 use domain::tax::TaxMode;
 use expect_test::expect;
 use journal::{Body, Entry, Hlc};
-use sync_proto::documents::Document;
 use sync_proto::documents::gate;
 use sync_proto::documents::open_order::OpenOrderError;
+use sync_proto::documents::{self, Document};
 use sync_proto::scopes;
 use sync_server::central::{FeedRow, Postgres, dump, projector};
 
@@ -86,11 +86,13 @@ impl Act {
     }
 }
 
+/// What the actors of all tills follow from: whoever says the seed of another has another actor all the same.
+const SEED: [u8; 16] = [0x85; 16];
+
 /// A till of the first store with its replica of the open orders.
 #[derive(Clone)]
 struct Till {
     writer: Writer,
-    actor: [u8; 16],
     series: String,
     is_announced: bool,
     orders: BTreeMap<u64, Document>,
@@ -98,14 +100,17 @@ struct Till {
 
 impl Till {
     fn new(n: u8) -> Self {
-        let (actor, series) = ([0x80 | n; 16], format!("S01-T0{n}a"));
-        Self { writer: Writer::new(n), actor, series, is_announced: false, orders: BTreeMap::new() }
+        Self { writer: Writer::new(n), series: format!("S01-T0{n}a"), is_announced: false, orders: BTreeMap::new() }
+    }
+
+    fn actor(&self) -> [u8; 16] {
+        documents::actor(&self.writer.chain.origin, SEED)
     }
 
     fn started(&mut self) -> Record {
         self.is_announced = true;
-        let (series, actor) = (self.series.clone(), Some(self.actor));
-        Record::DeviceStarted(DeviceStart { series, actor, software: "0.1.0".into() })
+        let (series, actor_seed) = (self.series.clone(), Some(SEED));
+        Record::DeviceStarted(DeviceStart { series, actor_seed, software: "0.1.0".into() })
     }
 
     /// One commit, as tills write it: the announcement before the first change, the sale, and what is done to an order.
@@ -114,9 +119,10 @@ impl Till {
         let mut parts: Vec<Body> = started.iter().chain(&sold).map(body).collect();
         let (at, author) = (Hlc::new(self.writer.now_ms + 1_000, 0), *self.writer.staff.expect("somebody").as_bytes());
         let id = *table(n).as_bytes();
+        let actor = self.actor();
         let order = self.orders.entry(n).or_insert_with(|| Document::new(DocumentKind::OpenOrder, id));
         parts.extend(acts.iter().map(|act| {
-            let bytes = act.write(order, at, author, self.actor).expect("an honest change");
+            let bytes = act.write(order, at, author, actor).expect("an honest change");
             Body::Change { document: id, kind: DocumentKind::OpenOrder as u16, bytes }
         }));
         self.writer.commit(parts.into_iter().map(|body| (scopes::store(store(1)), body)).collect())
@@ -152,7 +158,7 @@ impl Till {
             let Body::Change { document, bytes, .. } = &entry.body else { continue };
             let n = (1..100).find(|n| table(*n).as_bytes() == document).expect("a table");
             let new = || Document::new(DocumentKind::OpenOrder, *document);
-            let actors: BTreeSet<[u8; 16]> = (1..10).map(|n| [0x80 | n; 16]).collect();
+            let actors = (1..10).map(|n| Self::new(n).actor()).collect::<BTreeSet<_>>();
             let author = entry.staff.expect("somebody");
             let writer = gate::Writer { actors: &actors, device: DeviceKind::Till, store: Some(store(1)), at: entry.at, author };
             self.orders.entry(n).or_insert_with(new).take(bytes, &writer).expect("an honest change");
@@ -360,7 +366,7 @@ async fn what_no_honest_till_writes_is_flagged_and_holds_up_nothing() {
         let at = Hlc::new(second.writer.now_ms + 1_000, 0);
         let author = *second.writer.staff.expect("somebody").as_bytes();
         let mut order = Document::new(DocumentKind::OpenOrder, *id.as_bytes());
-        let bytes = order.park(&taken, at, author, second.actor).expect("parks");
+        let bytes = order.park(&taken, at, author, second.actor()).expect("parks");
         region.take(second.writer.commit(vec![(shop.clone(), change(id.as_bytes(), &bytes))]));
         region.take(second.writer.commit(vec![(shop.clone(), change(id.as_bytes(), b"garbage"))]));
     }
@@ -380,8 +386,7 @@ async fn what_no_honest_till_writes_is_flagged_and_holds_up_nothing() {
         6 open_order_refused: a till's change of an open order does not count: the bytes are no change: it does not begin like a chunk
         7 open_order_refused: a till's change of an open order does not count yet: the origin has not announced the actor that it is written under
         8 open_order_refused: a till's change of an open order does not count: the value of "void/019cadc69a8078088000000000000001" says another time or author than the entry
-        10 open_order_refused: a till's change of an open order does not count: the document is of another kind
-        11 open_order_refused: a till's change of an open order does not count: the document is of another kind
+        11 open_order_refused: a till's change of an open order does not count: the bytes are no change: it does not begin like a chunk
         13 open_order_refused: a till's change of an open order does not count: the bytes are no change: it does not begin like a chunk
         14 not_allowed: documents of kind 2 are not for a till to write
         16 open_order_refused: a till's change of an open order does not count yet: the origin has not announced the actor that it is written under

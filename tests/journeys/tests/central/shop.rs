@@ -63,7 +63,7 @@ pub(crate) fn record_id(n: u64) -> RecordId {
 /// A device that writes: a till of a store, or with none a server.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    chain: OriginChain,
+    pub(crate) chain: OriginChain,
     key: SigningKey,
     pub(crate) now_ms: u64,
     /// Who is signed in.
@@ -204,7 +204,7 @@ pub(crate) fn enrolment(device: DeviceId, store: Option<StoreId>, name: &str, nu
 }
 
 pub(crate) fn start(series: &str) -> Record {
-    Record::DeviceStarted(DeviceStart { series: series.into(), actor: None, software: "0.1.0".into() })
+    Record::DeviceStarted(DeviceStart { series: series.into(), actor_seed: None, software: "0.1.0".into() })
 }
 
 /// A document's first change.

@@ -74,7 +74,7 @@ pub fn says(text: &str, sentence: &str) -> Result<()> {
 /// Opens and closes a region's log, so that everything is in the file itself.
 pub fn settle(file: &Path) -> Result<()> {
     let key = journal::SigningKey::from_bytes(&[1; 32]);
-    let writer = Writer { device: DeviceId(uuid::Uuid::nil()), incarnation: [0; 16], actor: [0; 16], key };
+    let writer = Writer { device: DeviceId(uuid::Uuid::nil()), incarnation: [0; 16], actor_seed: [0; 16], key };
     drop(Region::open(file, writer)?);
     Ok(())
 }

@@ -60,8 +60,8 @@ impl Founding {
     }
 
     /// A writer for the region's log, as a process that starts has one.
-    pub fn writer(&self, actor: [u8; 16], incarnation: [u8; 16]) -> Writer {
-        Writer { device: DeviceId::new(MORNING_MS, [3; 10]), incarnation, actor, key: self.authority.seal_key().clone() }
+    pub fn writer(&self, actor_seed: [u8; 16], incarnation: [u8; 16]) -> Writer {
+        Writer { device: DeviceId::new(MORNING_MS, [3; 10]), incarnation, actor_seed, key: self.authority.seal_key().clone() }
     }
 
     fn make() -> Result<Self> {

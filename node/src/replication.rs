@@ -325,6 +325,7 @@ impl<'a> Driver<'a> {
                     let place = Place { region_seq: up_to, mark };
                     self.node.with(move |till| till.receive(runs, place)).await??;
                 }
+                DeviceEvent::Documents(sent) => self.node.with(move |till| till.receive_documents(&sent)).await??,
                 DeviceEvent::Acked(ack) => self.acked(ack, now_ms).await?,
                 DeviceEvent::Wanted(wanted) => self.wanted(wanted).await?,
                 DeviceEvent::Taken(taken) => self.taken(taken).await?,
@@ -491,5 +492,6 @@ fn position(till: &mut Till, boot: u64) -> Result<DevicePosition, StoreError> {
         boot,
         unix_ms: None,
         mark: till.mark(),
+        documents_after: till.documents_after()?,
     })
 }

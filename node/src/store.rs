@@ -13,6 +13,7 @@
 //!
 //! There is one connection, so nothing waits for a lock; whoever owns the [`Replica`] is the only writer and reader.
 
+pub mod ahead;
 pub mod catalogue;
 pub mod documents;
 pub mod lines;
@@ -42,6 +43,7 @@ const REPLICA_MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/node/0003_lines.sql"),
     include_str!("../../migrations/node/0004_open_orders.sql"),
     include_str!("../../migrations/node/0005_documents.sql"),
+    include_str!("../../migrations/node/0006_ahead.sql"),
 ];
 
 /// A raw key of SQLCipher.
@@ -140,13 +142,13 @@ impl Replica {
         Self { db, commits_since_checkpoint: 0, synchronous: Cell::new(Synchronous::Full), is_behind: Cell::new(true) }
     }
 
-    /// Projects everything anew when a migration asked for it. Done again when it was interrupted.
-    fn project_again(&self) -> Result<(), StoreError> {
+    /// Projects everything anew when a migration, or a server that took documents back, asked for it. Done again when it was interrupted.
+    pub(crate) fn project_again(&self) -> Result<(), StoreError> {
         let asked = self.db.query_row("SELECT 1 FROM meta WHERE key = 'project_again'", [], |_| Ok(())).optional()?;
         if asked.is_some() {
             let entries = rebuild::rebuild(self)?;
             self.db.execute("DELETE FROM meta WHERE key = 'project_again'", [])?;
-            tracing::info!(entries, "what an earlier program could not read has been taken in");
+            tracing::info!(entries, "everything has been projected anew from the log");
         }
         Ok(())
     }

@@ -35,6 +35,17 @@ pub const CHANGE_BYTES_MAX: usize = 64 * 1024;
 /// Largest saved document in bytes.
 pub const SAVED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// The kinds of which a new device is sent the documents ahead of the log, in the order in which they are sent: what it takes to sell first,
+/// pictures last.
+pub const AHEAD: [DocumentKind; 5] =
+    [DocumentKind::Store, DocumentKind::StaffMember, DocumentKind::TaxClass, DocumentKind::Product, DocumentKind::Picture];
+
+/// The hash that a change goes by; none of bytes that are no change in its raw form.
+pub fn change_hash(change: &[u8]) -> Option<ChangeHash> {
+    let parsed = contained(|| Change::from_bytes(change.to_vec()).map_err(refused)).ok()?;
+    (parsed.raw_bytes() == change).then(|| parsed.hash().0)
+}
+
 /// The Automerge actor that an origin writes documents under after it has announced a seed: the first 16 bytes of
 /// SHA-256("evertill/actor/1" ‖ device ‖ incarnation ‖ seed). Nobody can announce, and so write under, the actor of another origin.
 pub fn actor(origin: &Origin, seed: [u8; 16]) -> [u8; 16] {
@@ -139,6 +150,16 @@ impl Document {
         Self { id, kind, doc: Automerge::new(), saved: None }
     }
 
+    /// What it is a document of.
+    pub fn kind(&self) -> DocumentKind {
+        self.kind
+    }
+
+    /// Which one it is.
+    pub fn id(&self) -> [u8; 16] {
+        self.id
+    }
+
     /// A document from its saved bytes.
     ///
     /// # Errors
@@ -161,6 +182,11 @@ impl Document {
         let mut heads: Vec<ChangeHash> = self.doc.get_heads().iter().map(|hash| hash.0).collect();
         heads.sort_unstable();
         heads
+    }
+
+    /// The hashes of all changes that it is made of.
+    pub fn changes(&self) -> Vec<ChangeHash> {
+        self.doc.get_changes_meta(&[]).iter().map(|change| change.hash.0).collect()
     }
 
     /// The document as it was in a state, to write what somebody decided who saw that state. The change is then applied to `self`. An

@@ -32,6 +32,10 @@ pub const CURSORS_MAX: usize = 64;
 pub const CHECKPOINTS_MAX: usize = 64;
 /// Most histories of one offer.
 pub const OFFERED_MAX: usize = 1_024;
+/// Most documents of one frame.
+pub const DOCUMENTS_MAX: usize = 4_096;
+/// Largest saved document that is sent ahead of the log, in bytes: larger ones are left to the log.
+pub const AHEAD_BYTES_MAX: usize = 256 * 1024;
 /// Longest sentence in a frame, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 500;
 
@@ -58,6 +62,8 @@ pub enum Frame {
     Wanted(Wanted),
     /// What became of a run that was wanted.
     Taken(Taken),
+    /// Server → device: documents, ahead of the log that they follow from.
+    Documents(Documents),
 }
 
 /// Histories that a device has: of others, and of its own earlier incarnations.
@@ -109,6 +115,51 @@ pub struct Taken {
     pub commit: Option<u64>,
 }
 
+/// Documents as a server has them, for a device that asked for them: it can work before it has their history.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Documents {
+    /// In the order of [`crate::documents::AHEAD`], and by id within a kind; at most [`DOCUMENTS_MAX`].
+    #[n(0)]
+    pub documents: Vec<SavedDocument>,
+    /// With the last of them: the region sequence up to which the log has all that they are made of.
+    #[n(1)]
+    pub until: Option<u64>,
+}
+
+/// A document as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SavedDocument {
+    /// Its kind.
+    #[n(0)]
+    pub kind: u16,
+    /// Its id.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub id: [u8; 16],
+    /// What [`crate::documents::Document::load`] takes.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub saved: Vec<u8>,
+}
+
+/// The document that a device was sent last ahead of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct DocumentPlace {
+    /// Its kind.
+    #[n(0)]
+    pub kind: u16,
+    /// Its id.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub id: [u8; 16],
+}
+
+impl DocumentPlace {
+    /// Before the first one.
+    pub const START: Self = Self { kind: 0, id: [0; 16] };
+}
+
 /// What a device says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -146,6 +197,9 @@ pub struct Hello {
     /// What it has read last of the server's log: a log that has something else there was put back from a backup.
     #[n(9)]
     pub mark: Option<Mark>,
+    /// Set by a device that asks for documents ahead of the log: those after this one.
+    #[n(10)]
+    pub documents_after: Option<DocumentPlace>,
 }
 
 /// An entry of a server's log, as the server itself put it: a device gives it back unread.
@@ -359,6 +413,7 @@ impl Frame {
             Self::Offer(f) => (5, to_vec(f)),
             Self::Wanted(f) => (6, to_vec(f)),
             Self::Taken(f) => (7, to_vec(f)),
+            Self::Documents(f) => (8, to_vec(f)),
         };
         if body.len() > BODY_BYTES_MAX {
             return Err(FrameError::Length(body.len()));
@@ -405,6 +460,7 @@ impl Frame {
             5 => Self::Offer(from_slice(body)?),
             6 => Self::Wanted(from_slice(body)?),
             7 => Self::Taken(from_slice(body)?),
+            8 => Self::Documents(from_slice(body)?),
             kind if kind & SKIPPABLE != 0 => return Ok(None),
             kind => return Err(FrameError::Type(*kind)),
         };
@@ -422,6 +478,7 @@ impl Frame {
             Self::Wanted(Wanted { lines, whole, central }) if lines.len().max(whole.len()).max(central.len()) > OFFERED_MAX => {
                 Err(FrameError::Bounds("too many histories"))
             }
+            Self::Documents(sent) if sent.documents.len() > DOCUMENTS_MAX => Err(FrameError::Bounds("too many documents")),
             Self::Goodbye(bye) if bye.message.len() > MESSAGE_BYTES_MAX => Err(FrameError::Bounds("too long a message")),
             _ => Ok(()),
         }

@@ -6,6 +6,7 @@
 //!                             ◀───────────  Welcome(regional, central, verdict)
 //!   Commits (own, after regional) ───────▶
 //!                             ◀───────────  Ack(regional, central)      … and again, for ever
+//!                             ◀───────────  Documents (when the device is new and asks for them)
 //!                             ◀───────────  Commits (others', up_to)
 //! ```
 //!
@@ -18,8 +19,8 @@ use journal::Hash;
 
 use crate::batch::Run;
 use crate::frame::{
-    Ack, CHECKPOINTS_MAX, Commits, Cursor, Frame, Goodbye, Hello, Mark, Offer, Offered, ProvenHash, Reason, Taken, Verdict,
-    Wanted, Welcome,
+    Ack, CHECKPOINTS_MAX, Commits, Cursor, DocumentPlace, Documents, Frame, Goodbye, Hello, Mark, Offer, Offered, ProvenHash,
+    Reason, Taken, Verdict, Wanted, Welcome,
 };
 
 /// The protocol versions this build speaks, oldest and newest.
@@ -86,6 +87,8 @@ pub struct DevicePosition {
     pub unix_ms: Option<u64>,
     /// What it has read last of the server's log.
     pub mark: Option<Mark>,
+    /// The document after which it asks for those that it has not yet, when it does.
+    pub documents_after: Option<DocumentPlace>,
 }
 
 /// The commits of which a history that ends with `last` says where it stood: the last one, and further back in ever larger steps, so that two ends
@@ -112,6 +115,8 @@ pub enum DeviceEvent {
         /// The entry there, when the server says it.
         mark: Option<ProvenHash>,
     },
+    /// Documents that were asked for arrived, ahead of the log.
+    Documents(Documents),
     /// Own commits are safe up to here.
     Acked(Ack),
     /// The server lacks some of what was offered: bring it with [`DeviceSession::bring`].
@@ -129,6 +134,8 @@ pub struct DeviceSession {
     head: u64,
     sent: u64,
     acked: Ack,
+    /// Whether it asked for documents.
+    asked: bool,
     offered: bool,
     /// What both speak; 0 before the welcome.
     version: u16,
@@ -149,6 +156,7 @@ impl DeviceSession {
             boot: position.boot,
             unix_ms: position.unix_ms,
             mark: position.mark,
+            documents_after: position.documents_after,
         };
         Self {
             frames: VecDeque::from([Frame::Hello(hello)]),
@@ -157,6 +165,7 @@ impl DeviceSession {
             head,
             sent: 0,
             acked: Ack::default(),
+            asked: position.documents_after.is_some(),
             offered: false,
             version: 0,
         }
@@ -181,6 +190,10 @@ impl DeviceSession {
                 self.events.push_back(DeviceEvent::Received { runs, up_to, mark });
                 Ok(())
             }
+            Frame::Documents(documents) if self.welcomed && self.asked => {
+                self.events.push_back(DeviceEvent::Documents(documents));
+                Ok(())
+            }
             Frame::Ack(ack) if self.welcomed => self.handle_ack(ack),
             Frame::Wanted(wanted) if self.offered => {
                 self.events.push_back(DeviceEvent::Wanted(wanted));
@@ -196,6 +209,7 @@ impl DeviceSession {
             Frame::Hello(_) => Err(SessionError::OutOfTurn("a greeting")),
             Frame::Offer(_) => Err(SessionError::OutOfTurn("an offer")),
             Frame::Wanted(_) | Frame::Taken(_) => Err(SessionError::OutOfTurn("an answer to an offer")),
+            Frame::Documents(_) => Err(SessionError::OutOfTurn("documents")),
         }
     }
 
@@ -327,6 +341,7 @@ impl ServerSession {
             Frame::Commits(_) => Err(SessionError::OutOfTurn("a run of commits")),
             Frame::Welcome(_) => Err(SessionError::OutOfTurn("a welcome")),
             Frame::Ack(_) => Err(SessionError::OutOfTurn("an acknowledgement")),
+            Frame::Documents(_) => Err(SessionError::OutOfTurn("documents")),
         }
     }
 
@@ -362,6 +377,11 @@ impl ServerSession {
     /// Says what became of a run that was wanted.
     pub fn taken(&mut self, commit: Option<u64>) {
         self.frames.push_back(Frame::Taken(Taken { commit }));
+    }
+
+    /// Sends documents to a device that asked for them; before any commits.
+    pub fn send_documents(&mut self, documents: Documents) {
+        self.frames.push_back(Frame::Documents(documents));
     }
 
     /// Sends others' commits.

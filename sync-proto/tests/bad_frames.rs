@@ -166,6 +166,7 @@ fn hello(cursors: usize) -> Frame {
         boot: u64::MAX,
         unix_ms: Some(1_790_000_000_000),
         mark: None,
+        documents_after: None,
     })
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Seal, SigningKey, View};
 use sync_proto::batch::Run;
 use sync_proto::frame::{
-    Ack, Checkpoint, Commits, Frame, FrameError, Goodbye, Hello, Offered, Reason, Taken, Verdict, Wanted, Welcome, frame_length,
+    Ack, Checkpoint, Commits, DocumentPlace, Documents, Frame, FrameError, Goodbye, Hello, Offered, Reason, SavedDocument, Taken,
+    Verdict, Wanted, Welcome, frame_length,
 };
 use sync_proto::scopes;
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, KnownPosition, ServerEvent, ServerSession, SessionError};
@@ -48,6 +49,7 @@ fn position(chain: &OriginChain) -> DevicePosition {
         boot: 1,
         unix_ms: Some(1_700_000_000_123),
         mark: None,
+        documents_after: None,
     }
 }
 
@@ -156,6 +158,29 @@ fn frames_out_of_turn_end_the_connection() {
     assert_eq!(device.handle_frame(too_far), Err(SessionError::AckBeyondSent { acked: 2, sent: 0 }));
     let goodbye = Goodbye { reason: Reason::Refused, message: "no".into() };
     assert_eq!(device.handle_frame(Frame::Goodbye(goodbye.clone())), Err(SessionError::Goodbye(goodbye)));
+}
+
+#[test]
+fn documents_go_only_to_a_device_that_asked_for_them() {
+    let (chain, _) = log(1);
+    let greet = |documents_after| {
+        let mut device = DeviceSession::new(DevicePosition { documents_after, ..position(&chain) });
+        let mut server = ServerSession::new();
+        carry(&mut device, &mut server);
+        let Some(ServerEvent::Greeted(hello)) = server.poll_event() else { panic!("a greeting") };
+        server.welcome(REGION, known(1), 1);
+        carry(&mut device, &mut server);
+        (device, hello.documents_after)
+    };
+    let place = DocumentPlace { kind: 1, id: [4; 16] };
+    let sent = Documents { documents: vec![SavedDocument { kind: 1, id: [5; 16], saved: vec![1, 2, 3] }], until: Some(7) };
+    let (mut asked, after) = greet(Some(place));
+    assert_eq!(after, Some(place));
+    asked.handle_frame(over_the_wire(Frame::Documents(sent.clone()))).expect("it asked");
+    assert_eq!(std::iter::from_fn(|| asked.poll_event()).last(), Some(DeviceEvent::Documents(sent.clone())));
+    let (mut silent, after) = greet(None);
+    assert_eq!(after, None);
+    assert_eq!(silent.handle_frame(Frame::Documents(sent)), Err(SessionError::OutOfTurn("documents")));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use sync_proto::frame::{Checkpoint, Mark, Offered, ProvenHash};
 use sync_proto::lines::Agreement;
 use sync_proto::scopes;
 
+mod ahead;
 mod author;
 mod desk;
 mod imports;
@@ -41,6 +42,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/region/0003_imports.sql"),
     include_str!("../../migrations/region/0004_lines.sql"),
     include_str!("../../migrations/region/0005_waiting.sql"),
+    include_str!("../../migrations/region/0006_documents_by_kind.sql"),
 ];
 
 /// Why the region's log did not do something. Nothing was half done.

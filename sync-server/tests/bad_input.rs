@@ -222,6 +222,7 @@ impl Till {
             boot: 1,
             unix_ms: None,
             mark: None,
+            documents_after: None,
         };
         Frame::Hello(hello).encode().expect("fits")
     }

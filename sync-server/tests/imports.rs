@@ -187,6 +187,7 @@ fn barcodes_are_filled_in_whenever_the_power_went() {
         .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
         .expect("the tables of later migrations");
     tables.iter().for_each(|table| log.execute_batch(&format!("DROP TABLE {table}")).expect("dropped"));
+    log.execute_batch("DROP INDEX document_by_kind").expect("dropped");
     log.execute_batch(include_str!("../../migrations/region/0002_catalogue.sql")).expect("migrated");
     log.pragma_update(None, "user_version", 2).expect("noted");
     drop(log);

@@ -1,6 +1,6 @@
 //! The region's log admits every commit once, refuses what does not verify, and gives every device what it follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ use domain::tax::TaxMode;
 use journal::{Body, Head, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey, View};
 use sync_proto::batch::Run;
 use sync_proto::env::Env;
-use sync_proto::frame::{Checkpoint, Commits, Frame};
+use sync_proto::frame::{Checkpoint, Commits, DocumentPlace, Frame};
 use sync_proto::scopes;
 use sync_server::hub::Hub;
 use sync_server::import::run::Door;
@@ -493,4 +493,35 @@ fn a_code_is_good_once_and_guessing_ends_it() {
     assert!(matches!(shop.region.redeem("WRONG", id(2), key(2), 1_000), Err(DeskError::TooManyTries)), "the sixth try");
     assert!(matches!(shop.region.redeem("C0DE2", id(2), key(2), 1_000), Err(DeskError::WrongCode)), "pending codes ended");
     assert!(shop.region.issue_code("S99", "Till", "C0DE3", 1_000).is_err());
+}
+
+#[test]
+fn a_new_device_is_sent_the_documents_that_it_follows_in_the_order_in_which_it_needs_them() {
+    let mut shop = shop();
+    shop.import("code,name,price,tax_rate_bp\nA1,Tea,2.50,0\nA2,Milk,1.00,0\nA3,Bread,3.20,0\n");
+    let till = shop.till(7);
+    let device = shop.region.device(till.id).expect("admitted").clone();
+    let followed = shop.region.followed_by(&device);
+    let whole = shop.region.documents_after(&followed, DocumentPlace::START, 1_000_000).expect("reads");
+    assert_eq!(whole.documents.iter().map(|sent| sent.kind).collect::<Vec<_>>(), [2, 1, 1, 1], "the store first");
+    let end = shop.region.last_seq();
+    assert_eq!(whole.until, Some(end));
+
+    // One by one it is the same.
+    let (mut one_by_one, mut place) = (Vec::new(), DocumentPlace::START);
+    loop {
+        let sent = shop.region.documents_after(&followed, place, 1).expect("reads");
+        let last = sent.documents.last().expect("one at least");
+        place = DocumentPlace { kind: last.kind, id: last.id };
+        one_by_one.extend(sent.documents);
+        if sent.until.is_some() {
+            break;
+        }
+    }
+    assert_eq!(one_by_one, whole.documents);
+    let beyond = shop.region.documents_after(&followed, place, 1).expect("reads");
+    assert_eq!((beyond.documents.len(), beyond.until), (0, Some(end)), "nothing is left, and that is said");
+    let none =
+        shop.region.documents_after(&BTreeSet::from([scopes::staff(shop.store)]), DocumentPlace::START, 1_000).expect("reads");
+    assert_eq!(none.documents, [], "nothing that is not followed");
 }

@@ -14,7 +14,7 @@ use sync_proto::documents::{self, Document, DocumentValue};
 use sync_proto::scopes;
 
 use super::project::{Effects, unread};
-use super::{StoreError, catalogue, lines, log, open_orders, people};
+use super::{StoreError, ahead, catalogue, lines, log, open_orders, people};
 
 /// Changes of one document that may wait for others; honest tills have a few on their way.
 const WAITING_MAX: u64 = 256;
@@ -61,7 +61,10 @@ pub fn saved(db: &Connection, kind: DocumentKind, id: [u8; 16]) -> Result<Option
 /// # Errors
 /// A failure of SQLite.
 pub fn change(db: &Connection, change: &Change<'_>) -> Result<Effects, StoreError> {
-    let Change { id, kind, document, .. } = *change;
+    let Change { id, kind, document, bytes, .. } = *change;
+    if ahead::tick_off(db, kind, document, bytes)? {
+        return Ok(Effects::default());
+    }
     let mut into = match saved(db, kind, document)? {
         Some(saved) => match Document::load(kind, document, &saved) {
             Ok(loaded) => loaded,
@@ -74,7 +77,7 @@ pub fn change(db: &Connection, change: &Change<'_>) -> Result<Effects, StoreErro
         return unread(db, id, &why.to_string(), waits.then_some(document));
     }
     take_waiting(db, &mut into, kind, document)?;
-    put(db, &into, kind, document, Some(id))
+    put(db, &into, Some(id))
 }
 
 /// Notes that an origin writes documents under the actor that follows from a seed, and takes in what waited for that.
@@ -92,7 +95,7 @@ pub fn announce(db: &Connection, origin: i64, seed: [u8; 16]) -> Result<(), Stor
         let kind = DocumentKind::OpenOrder;
         let mut into = load(db, kind, document)?;
         if take_waiting(db, &mut into, kind, document)? {
-            put(db, &into, kind, document, None)?;
+            put(db, &into, None)?;
         }
     }
     Ok(())
@@ -144,17 +147,14 @@ fn take_waiting(db: &Connection, into: &mut Document, kind: DocumentKind, docume
 }
 
 /// Keeps a document and writes what it says. Where it makes no sense, the entry that changed it last is noted.
-fn put(
-    db: &Connection,
-    document: &Document,
-    kind: DocumentKind,
-    id: [u8; 16],
-    entry: Option<i64>,
-) -> Result<Effects, StoreError> {
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn put(db: &Connection, document: &Document, entry: Option<i64>) -> Result<Effects, StoreError> {
     db.prepare_cached(
         "INSERT INTO document (kind, id, saved) VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET saved = excluded.saved",
     )?
-    .execute(params![kind as u16, id, document.save()])?;
+    .execute(params![document.kind() as u16, document.id(), document.save()])?;
     match (document.value(), entry) {
         (Ok(value), _) => put_value(db, document, &value),
         // Some of its changes may be still to come.
@@ -163,7 +163,11 @@ fn put(
     }
 }
 
-fn put_value(db: &Connection, document: &Document, value: &DocumentValue) -> Result<Effects, StoreError> {
+/// Writes what a document says.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn put_value(db: &Connection, document: &Document, value: &DocumentValue) -> Result<Effects, StoreError> {
     match value {
         DocumentValue::Product(p) => {
             catalogue::put_product(db, p)?;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::sums::Sums;
-use super::{Replica, StoreError, log, project};
+use super::{Replica, StoreError, ahead, documents, log, project};
 
 /// The projections, each with the columns that say what it holds (places in the search index depend on history).
 const PROJECTIONS: &[(&str, &str)] = &[
@@ -36,10 +36,15 @@ const PROJECTIONS: &[(&str, &str)] = &[
 /// A failure of SQLite, or an entry that does not decode; everything is then as it was.
 pub fn rebuild(replica: &Replica) -> Result<u64, StoreError> {
     let tx = replica.begin()?;
+    // What is here ahead of the log is no projection yet.
+    let ahead = ahead::unproven(&tx)?;
     for (table, _) in PROJECTIONS {
         tx.execute_batch(&format!("DELETE FROM {table}"))?;
     }
     tx.execute_batch("INSERT INTO product_search (product_search) VALUES ('delete-all')")?;
+    for document in ahead {
+        documents::put(&tx, &document, None)?;
+    }
     let mut sums = Sums::default();
     let read = for_each_after(&tx, 0, |id, origin, entry| project::entry(&tx, id, origin, entry, &mut sums).map(|_| ()))?;
     sums.flush(&tx, log::last_id(&tx)?)?;

@@ -7,7 +7,7 @@ use domain::record::DeviceKind;
 use journal::{Body, ChainError, ChainedEntry, Entry, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
 use rusqlite::Connection;
 use sync_proto::batch::Run;
-use sync_proto::frame::{Mark, ProvenHash};
+use sync_proto::frame::{DocumentPlace, Documents, Mark, ProvenHash};
 use sync_proto::lines::{self, LINES_MAX, LinesError};
 use sync_proto::scopes;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use crate::api::{Event, LinkState};
 use crate::store::lines::{Line, LinesOf};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
-use crate::store::{self, StoreError, log, paper, people};
+use crate::store::{self, StoreError, ahead, log, paper, people};
 
 /// How the link to the regional server changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +146,36 @@ impl Till {
         self.from_disk.mark.clone()
     }
 
+    /// The document after which this till asks the server for those that it needs to sell, ahead of the log; none when it has them.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn documents_after(&self) -> Result<Option<DocumentPlace>, StoreError> {
+        if self.from_disk.is_ahead { ahead::after(self.db()?) } else { Ok(None) }
+    }
+
+    /// Takes in documents that the server sent ahead of the log.
+    ///
+    /// # Errors
+    /// A failure of SQLite; nothing was kept.
+    pub fn receive_documents(&mut self, sent: &Documents) -> Result<(), StoreError> {
+        let mut effects = Effects::default();
+        let take = |db: &Connection| {
+            effects = ahead::take(db, &sent.documents, sent.until)?;
+            Ok::<_, StoreError>(())
+        };
+        let mut done = self.replica()?.unsynced(take);
+        if done.is_ok() && sent.until.is_some() {
+            done = self.replica()?.sync();
+        }
+        if done.is_err() {
+            self.reopen()?;
+        }
+        done?;
+        self.from_disk.is_ahead = true;
+        self.after_receiving(effects)
+    }
+
     /// Verifies runs of the server, stores what is new in them, and moves every followed scope's cursor to `up_to`, in one transaction.
     ///
     /// # Errors
@@ -184,6 +214,7 @@ impl Till {
             received: Received::default(),
             documents: false,
             earlier: false,
+            unproven: None,
         };
         // What a power cut takes of this is asked for again from the cursors that are found then. Only what a till needs to sell is waited for.
         let done = batch.till.replica()?.unsynced(|db| {
@@ -193,6 +224,9 @@ impl Till {
             if let Some(Place { region_seq, .. }) = place {
                 batch.till.followed.iter().try_for_each(|scope| log::move_cursor(db, scope, region_seq))?;
                 log::set_mark(db, mark.as_ref())?;
+                if batch.till.from_disk.is_ahead {
+                    batch.unproven = ahead::settle(db, region_seq)?;
+                }
             }
             Ok::<_, ReceiveError>(())
         });
@@ -200,7 +234,7 @@ impl Till {
             Ok(()) if batch.documents || place.is_none() => batch.till.replica()?.sync().map_err(ReceiveError::from),
             done => done,
         };
-        let Batch { lines, sums, effects, last_entry, latest, received, earlier, .. } = batch;
+        let Batch { lines, sums, effects, last_entry, latest, received, earlier, unproven, .. } = batch;
         if let Err(error) = done {
             if matches!(error, ReceiveError::Store(_)) {
                 // What is on disk decides; the driver asks again from the cursors that are found there.
@@ -225,6 +259,19 @@ impl Till {
         }
         if own_earlier {
             self.read_earlier()?;
+        }
+        if let Some(documents) = unproven {
+            self.from_disk.is_ahead = false;
+            if documents > 0 {
+                tracing::error!(
+                    documents,
+                    "the server sent documents with changes that its log does not have: they are made from the log alone"
+                );
+                self.replica()?.project_again()?;
+                self.from_disk = FromDisk::read(self.replica()?, &self.identity, &self.followed, &self.scope)?;
+                self.announce(Event::CatalogueChanged {});
+                self.announce(Event::TillChanged {});
+            }
         }
         self.after_receiving(effects)?;
         Ok(received)
@@ -304,6 +351,7 @@ impl Till {
         }
         let tx = self.replica()?.begin()?;
         log::set_region(&tx, region)?;
+        ahead::begin_again(&tx)?;
         tx.commit()?;
         let db = self.db()?;
         let (acks, cursors) = (log::acks(db, self.from_disk.origin_row)?, log::cursors(db, &self.followed)?);
@@ -361,6 +409,8 @@ struct Batch<'a> {
     documents: bool,
     /// Whether it is known of an earlier incarnation of this till that the server has more of it.
     earlier: bool,
+    /// Once the log has caught up with what came ahead of it: how many documents it does not account for.
+    unproven: Option<u64>,
 }
 
 impl Batch<'_> {

@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "a test program has no outside")]
 
+mod ahead;
 mod bad_input;
 mod catalogue;
 mod doctor;

@@ -22,6 +22,7 @@ use node::till::{Till, TillOptions};
 use sync_proto::batch::Run;
 use sync_proto::documents::{Document, DocumentValue};
 use sync_proto::env::Env;
+use sync_proto::frame::SavedDocument;
 use sync_proto::scopes;
 use tempfile::TempDir;
 
@@ -138,6 +139,13 @@ impl Writer {
         self.commit(vec![NewEntry { scope, body: change }], &followed())
     }
 
+    /// The documents that it has written, as they are kept.
+    pub fn documents(&self) -> Vec<SavedDocument> {
+        let saved =
+            |document: &Document| SavedDocument { kind: document.kind() as u16, id: document.id(), saved: document.save() };
+        self.documents.values().map(saved).collect()
+    }
+
     pub fn change(&mut self, value: &DocumentValue) -> Body {
         self.at += 1;
         let document = self.documents.entry(value.id()).or_insert_with(|| Document::new(value.kind(), value.id()));
@@ -213,7 +221,13 @@ impl Shop {
     }
 
     pub fn stock(&mut self, till: &mut Till) {
-        let runs = vec![
+        let runs = self.founding();
+        self.feed(till, runs);
+    }
+
+    /// What the server's log begins with.
+    pub fn founding(&mut self) -> Vec<Run> {
+        vec![
             self.server.document(scopes::directory(), DocumentValue::Store(store())),
             self.server.record(scopes::directory(), &enrolled(till_device(), "Till 3", SigningKey::from_bytes(&id(42)))),
             self.server.document(scopes::staff(store_id()), staff(CASHIER, "Cem", Role::Cashier, "1111")),
@@ -222,8 +236,7 @@ impl Shop {
             self.server.document(scopes::catalogue(), DocumentValue::Product(product(1, "85123A", "White heart holder", 255))),
             self.server.document(scopes::catalogue(), DocumentValue::Product(product(2, "85123a", "Black heart holder", 300))),
             self.server.document(scopes::catalogue(), DocumentValue::Product(product(3, "22423", "Cake stand", 1_275))),
-        ];
-        self.feed(till, runs);
+        ]
     }
 
     pub fn feed(&mut self, till: &mut Till, runs: Vec<Run>) {

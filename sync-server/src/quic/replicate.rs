@@ -6,7 +6,7 @@ use std::time::Duration;
 use journal::{Origin, Scope};
 use quinn::Connection;
 use sync_proto::batch::Run;
-use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Checkpoint, Frame, Hello, Offered, Reason, Verdict, Wanted};
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Checkpoint, DocumentPlace, Frame, Hello, Offered, Reason, Verdict, Wanted};
 use sync_proto::session::{KnownPosition, ServerEvent, ServerSession, SessionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -102,6 +102,8 @@ struct Driver<'a> {
     wanted: BTreeSet<Origin>,
     /// The last commit of its own that the device is known to have.
     has: u64,
+    /// The document after which the device is still sent documents ahead of the log; none when it did not ask, or has them all.
+    documents_after: Option<DocumentPlace>,
     /// The region sequence up to which the device has what it follows; known from the greeting on.
     sent_to: u64,
     /// The region sequence that the device was told last.
@@ -148,6 +150,7 @@ impl<'a> Driver<'a> {
             origin: None,
             wanted: BTreeSet::new(),
             has: 0,
+            documents_after: None,
             sent_to: 0,
             told_to: 0,
             rtt: connection.rtt(),
@@ -179,11 +182,11 @@ impl<'a> Driver<'a> {
                         self.session.stored(Ack { regional: commit, central: commit });
                     }
                 }
-                Ok(permit) = self.down.clone().reserve_owned(), if ready && grown.get() > self.sent_to => {
+                Ok(permit) = self.down.clone().reserve_owned(), if ready && self.has_news(grown.get()) => {
                     drop(permit);
                     self.send_down().await?;
                 }
-                _ = grown.changed(), if ready && grown.get() <= self.sent_to => {}
+                _ = grown.changed(), if ready && !self.has_news(grown.get()) => {}
                 _ = heard.tick() => self.note_heard(0, None),
             }
         }
@@ -225,6 +228,7 @@ impl<'a> Driver<'a> {
         let cursor_of = |scope: &Scope| hello.cursors.iter().find(|c| c.scope.0 == *scope).map_or(0, |c| c.region_seq);
         self.sent_to = if same_region { self.followed.iter().map(cursor_of).min().unwrap_or(0) } else { 0 };
         self.told_to = self.sent_to;
+        self.documents_after = hello.documents_after;
         self.origin = Some(origin);
         self.note_heard(hello.commit, hello.unix_ms.map(|theirs| clock_drift_ms(theirs, self.quic.env.unix_ms(), self.rtt)));
         self.quic.hub.live().device_news(self.device.device);
@@ -322,8 +326,22 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Whether there is something to send down, with the log at a place.
+    fn has_news(&self, last_seq: u64) -> bool {
+        self.documents_after.is_some() || last_seq > self.sent_to
+    }
+
     async fn send_down(&mut self) -> Result<(), Ended> {
         let (Some(origin), after) = (self.origin, self.sent_to) else { return Ok(()) };
+        if let Some(place) = self.documents_after {
+            let followed = self.followed.clone();
+            let read = move |region: &mut Region| region.documents_after(&followed, place, BATCH_BYTES_TARGET);
+            let documents = self.quic.hub.with(read).await??;
+            let last = documents.documents.last().filter(|_| documents.until.is_none());
+            self.documents_after = last.map(|last| DocumentPlace { kind: last.kind, id: last.id });
+            self.session.send_documents(documents);
+            return Ok(());
+        }
         let (followed, receiver) = (self.followed.clone(), (origin, self.has));
         let outgoing =
             self.quic.hub.with(move |region| region.outgoing(&followed, after, receiver, BATCH_BYTES_TARGET)).await??;
@@ -339,7 +357,7 @@ impl<'a> Driver<'a> {
     /// Hands the session's frames to the streams.
     async fn flush(&mut self) -> Result<(), Ended> {
         while let Some(frame) = self.session.poll_frame() {
-            let stream = if matches!(frame, Frame::Commits(_)) { &self.down } else { &self.control };
+            let stream = if matches!(frame, Frame::Commits(_) | Frame::Documents(_)) { &self.down } else { &self.control };
             stream.send(frame).await.map_err(|_| StreamError::Ended("the stream is gone".into()))?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What the machine can do at best: a sync of a file that is there already, a preallocated log, an echo over QUIC.
+//! What the machine can do at best: a sync of a file that is there already, a preallocated log, an echo and a transfer over QUIC.
 
 use std::fs::{File, OpenOptions};
 use std::net::Ipv4Addr;
@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use node::replication::net::{Net, client_config};
 use node::replication::tls;
-use quinn::Endpoint;
 use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Connection, Endpoint};
 use rustls::server::WebPkiClientVerifier;
 use sync_proto::enrolment::SERVER_NAME;
 use sync_server::authority::Authority;
 
 use crate::devices::Keys;
 
-/// The TLS protocol name of the echo.
-const ECHO_ALPN: &[u8] = b"evertill-bench-echo";
+/// The TLS protocol name of the server that does nothing else.
+const BARE_ALPN: &[u8] = b"evertill-bench-bare";
 /// The bytes of one echo.
 const ECHO_BYTES: usize = 64;
 /// The size of the preallocated file.
@@ -87,25 +87,14 @@ impl Echo {
     /// # Errors
     /// No socket, or TLS that refuses.
     pub async fn start(server: &tokio::runtime::Handle, authority: &Authority, keys: &Keys) -> Result<Self> {
-        let endpoint = {
-            let _inside = server.enter();
-            Endpoint::server(server_config(authority)?, (Ipv4Addr::LOCALHOST, 0).into())?
-        };
-        let address = endpoint.local_addr()?;
-        let accepting = endpoint.clone();
-        server.spawn(async move {
-            let Some(Ok(connecting)) = accepting.accept().await.map(quinn::Incoming::accept) else { return };
-            let Ok(connection) = connecting.await else { return };
+        let serve = async move |connection: Connection| {
             let Ok((mut out, mut inward)) = connection.accept_bi().await else { return };
             let mut bytes = [0; ECHO_BYTES];
             while inward.read_exact(&mut bytes).await.is_ok() && out.write_all(&bytes).await.is_ok() {}
-        });
-        let net = Net::machine()?;
-        let tls = tls::mutual(authority.certificate_pem(), &keys.certificate_pem, &keys.key_pem)?;
-        let config = client_config(tls, ECHO_ALPN)?;
-        let connection = net.connect(&address.to_string(), SERVER_NAME, config).await?;
+        };
+        let (connection, ends) = bare(server, authority, keys, serve).await?;
         let (out, inward) = connection.open_bi().await?;
-        Ok(Self { out, inward, _ends: (endpoint, net) })
+        Ok(Self { out, inward, _ends: ends })
     }
 
     /// There and back.
@@ -121,6 +110,68 @@ impl Echo {
     }
 }
 
+/// Pieces of bytes sent over a connection with the transport and the mutual TLS that devices have, each handed over when it is there whole; answers how
+/// long all of it took, from the first byte that was asked for.
+///
+/// # Errors
+/// No socket, TLS that refuses, or what whoever takes them says.
+pub async fn transfer(
+    server: &tokio::runtime::Handle,
+    authority: &Authority,
+    keys: &Keys,
+    pieces: Vec<Vec<u8>>,
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<Duration> {
+    let sizes: Vec<usize> = pieces.iter().map(Vec::len).collect();
+    let serve = async move |connection: Connection| {
+        let Ok((mut out, _)) = connection.accept_bi().await else { return };
+        for piece in pieces {
+            if out.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+        let _ = out.finish();
+        connection.closed().await;
+    };
+    let (connection, _ends) = bare(server, authority, keys, serve).await?;
+    let begun = Instant::now();
+    let (mut ask, mut inward) = connection.open_bi().await?;
+    ask.write_all(b"?").await?;
+    let mut bytes = Vec::new();
+    for size in sizes {
+        bytes.resize(size, 0);
+        inward.read_exact(&mut bytes).await?;
+        take(&bytes)?;
+    }
+    Ok(begun.elapsed())
+}
+
+/// A server that does one thing with the one connection that it takes, and that connection.
+async fn bare<S: Future<Output = ()> + Send>(
+    server: &tokio::runtime::Handle,
+    authority: &Authority,
+    keys: &Keys,
+    serve: impl FnOnce(Connection) -> S + Send + 'static,
+) -> Result<(Connection, (Endpoint, Net))> {
+    let endpoint = {
+        let _inside = server.enter();
+        Endpoint::server(server_config(authority)?, (Ipv4Addr::LOCALHOST, 0).into())?
+    };
+    let address = endpoint.local_addr()?;
+    let accepting = endpoint.clone();
+    server.spawn(async move {
+        let Some(Ok(connecting)) = accepting.accept().await.map(quinn::Incoming::accept) else { return };
+        if let Ok(connection) = connecting.await {
+            serve(connection).await;
+        }
+    });
+    let net = Net::machine()?;
+    let tls = tls::mutual(authority.certificate_pem(), &keys.certificate_pem, &keys.key_pem)?;
+    let config = client_config(tls, BARE_ALPN)?;
+    let connection = net.connect(&address.to_string(), SERVER_NAME, config).await?;
+    Ok((connection, (endpoint, net)))
+}
+
 fn server_config(authority: &Authority) -> Result<quinn::ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();
@@ -131,6 +182,6 @@ fn server_config(authority: &Authority) -> Result<quinn::ServerConfig> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
-    tls.alpn_protocols = vec![ECHO_ALPN.to_vec()];
+    tls.alpn_protocols = vec![BARE_ALPN.to_vec()];
     Ok(quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?)))
 }

@@ -106,6 +106,7 @@ pub fn position(chain: &OriginChain, region: Option<[u8; 16]>, cursors: Vec<sync
         boot: 1,
         unix_ms: None,
         mark: None,
+        documents_after: None,
     }
 }
 

@@ -9,6 +9,8 @@ mod backlog;
 mod catalogue;
 mod central;
 mod crowd;
+mod feed;
+mod history;
 mod link;
 mod log;
 mod orders;
@@ -26,16 +28,22 @@ pub struct Group {
 }
 
 /// All of them, in the order in which they run.
-pub const GROUPS: [Group; 8] = [
+pub const GROUPS: [Group; 10] = [
     Group { name: "sale", about: "a sale made durable at the till: time, syncs, pages", measure: sale::measure },
     Group { name: "link", about: "a sale to the server and to the next till", measure: link::measure },
     Group { name: "backlog", about: "2,000 unsent sales, and the bytes of one", measure: backlog::measure },
     Group { name: "log", about: "the server's log beside a raw one", measure: log::measure },
+    Group { name: "feed", about: "the log into PostgreSQL, beside PostgreSQL alone", measure: feed::measure },
     Group { name: "central", about: "from the tills into PostgreSQL and to the manager", measure: central::measure },
     Group {
         name: "catalogue",
         about: "a new till, a start, a reconnect, scans and searches in a large catalogue",
         measure: catalogue::measure,
+    },
+    Group {
+        name: "history",
+        about: "a reconnect to a server with many entries, and a till that catches up with them",
+        measure: history::measure,
     },
     Group { name: "orders", about: "memory of a till with many orders", measure: orders::measure },
     Group {

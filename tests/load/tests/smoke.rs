@@ -74,6 +74,17 @@ fn a_reconnect_costs_the_same_whatever_the_store_holds() {
 }
 
 #[test]
+fn a_long_history_is_caught_up_with_and_fed() {
+    let (rows, _) = quick(&["history", "feed"]);
+    assert_eq!(rows.len(), 3 * 2 + 1 + 1, "{rows:#?}");
+    let bytes =
+        |entries: &str| value(&rows, &format!("a device comes back, {entries} entries at the server: greeting and answer"));
+    assert!((bytes("10") - bytes("800")).abs() <= 16.0, "numbers alone may be a byte or two longer");
+    assert!(value(&rows, "a till catches up with 400 sales") > 0.0);
+    assert!(value(&rows, "feed: 400 entries") > 0.0);
+}
+
+#[test]
 fn every_group_says_what_it_measures_and_others_are_refused() {
     let bench = || Command::new(env!("CARGO_BIN_EXE_evertill-bench"));
     let listed = bench().arg("--list").output().expect("the bench runs");

@@ -31,7 +31,7 @@ const TRIES_MAX: usize = 10;
 const SETTLE: Duration = Duration::from_secs(2);
 
 pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
-    let count = bench.pick(2_000, 50);
+    let count = bench.pick(10_000, 50);
     let work = bench.folder()?;
     let folder = work.path().join("region");
     let mut opened = found(&folder, &Names::Made, 0)?;

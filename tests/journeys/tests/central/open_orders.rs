@@ -395,6 +395,7 @@ async fn what_no_honest_till_writes_is_flagged_and_holds_up_nothing() {
     assert_eq!(world.texts("SELECT code || ' ' || price_centi FROM products ORDER BY code").await, ["P1 26500", "P2 10000"]);
     expect![[r#"
         Table 4 paid, 3 lines, 1275
+        Table 9 open, 1 lines, 255
         Table 9 open, 1 lines, 255"#]]
     .assert_eq(&tables(&world).await.join("\n"));
     assert_eq!(world.number("SELECT count(*) FROM orders").await, 1);

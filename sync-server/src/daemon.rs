@@ -21,10 +21,10 @@ use crate::live::{self, Live};
 use crate::log_source::LogSource;
 use crate::metrics::{Metrics, MetricsServer, Now};
 use crate::quic::{Quic, QuicError};
-use crate::refill;
 use crate::region::{AuthorError, Region, RegionError, Writer};
 use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState};
 use crate::web_api::EnrolmentCode;
+use crate::{refill, servers};
 
 /// How often the central database is told which devices were heard.
 const CONTACTS_EVERY: Duration = Duration::from_millis(500);
@@ -181,6 +181,7 @@ pub async fn run(
         metrics: metrics_server.local_addr().unwrap_or(config.metrics.listen),
     };
     let public = config.sync.public.clone().unwrap_or_else(|| listening.sync.to_string());
+    let meeting = servers::run(hub.clone(), authority.clone(), public.clone(), central.clone(), env.clone(), stop.clone());
     let desk = Desk { hub: hub.clone(), authority, env: env.clone(), public };
     let importer = Importer::new(hub.clone(), config.data.join(IMPORTS_FOLDER), env.clone(), live.clone(), stop.clone());
     if let Err(error) = importer.resume().await {
@@ -203,6 +204,7 @@ pub async fn run(
     tasks.spawn(live::follow_figures(live, central.clone(), ending.clone()));
     tasks.spawn(refill::watch(hub.clone(), filling, ending.clone()));
     tasks.spawn(follow_central(hub.clone(), central, ending.clone()));
+    tasks.spawn(meeting);
     let devices = tokio::spawn(quic.run(endpoint, stop.clone()));
     tracing::info!(
         event = "started",

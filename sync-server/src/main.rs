@@ -17,6 +17,7 @@ use domain::tax::TaxMode;
 use operations::check::Report;
 use operations::logging;
 use sync_proto::env::{Env, random};
+use sync_server::authority::Authority;
 use sync_server::central::{Postgres, projector};
 use sync_server::config::Config;
 use sync_server::daemon::{self, Opened};
@@ -51,7 +52,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Prepare the data folder (log, authority, keys) and the central database. Safe to run again.
-    Init,
+    Init {
+        /// The data folder of another server of the same shop, or a backup of it, whose authority this one shares.
+        #[arg(long, value_name = "DIR")]
+        authority: Option<PathBuf>,
+    },
     /// Run the server until Ctrl-C or SIGTERM.
     Run,
     /// Copy the region and its keys into a new folder. The server may run meanwhile.
@@ -213,7 +218,7 @@ async fn act(path: &Path, central_url: Option<String>, command: Command) -> anyh
         Command::Reproject { check } => reproject(&config, check).await,
         Command::Manager(ManagerCommand::Add { name, reset_password: false }) => add_manager(&config, &*env, &name).await,
         Command::Manager(ManagerCommand::Add { name, .. }) => reset_password(&config, &*env, &name).await,
-        Command::Init => init(&config, &*env).await,
+        Command::Init { authority } => init(&config, &*env, authority.as_deref()).await,
         Command::Backup { to } => back_up(&config, &*env, &to),
         Command::Restore { from } => restore(&config, &*env, &from),
         offline => offline_command(&config, &*env, offline),
@@ -244,7 +249,11 @@ async fn run(config: &Config, env: Arc<dyn Env>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn init(config: &Config, env: &dyn Env) -> anyhow::Result<()> {
+async fn init(config: &Config, env: &dyn Env, authority_of: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(from) = authority_of {
+        std::fs::create_dir_all(&config.data).with_context(|| format!("cannot make {}", config.data.display()))?;
+        Authority::adopt(from, &config.data)?;
+    }
     let Opened { region, authority, .. } = daemon::open(&config.data, env, true)?;
     let fingerprint: String = authority.fingerprint().iter().map(|b| format!("{b:02x}")).collect();
     println!("region {} in {}", uuid::Uuid::from_bytes(region.own().incarnation), config.data.display());

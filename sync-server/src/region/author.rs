@@ -14,6 +14,7 @@ use sync_proto::documents::{ChangeHash, Document, DocumentError, DocumentValue, 
 use sync_proto::env::{Env, random};
 use sync_proto::scopes;
 
+use super::servers::SERVER_NAME;
 use super::{Region, RegionError};
 
 pub(super) use catalogue::product_of;
@@ -106,7 +107,7 @@ impl Region {
             device: own,
             store: None,
             kind: DeviceKind::Server,
-            name: "Sync server".to_owned(),
+            name: SERVER_NAME.to_owned(),
             number: 0,
             public_key: self.own_key.verifying_key().to_bytes(),
         };
@@ -122,7 +123,8 @@ impl Region {
         self.commit_own(Vec::new(), None, now_ms)
     }
 
-    /// Applies a change of a former incarnation of this server, as it comes back from outside at a place of the log, and those that waited for it.
+    /// Applies a change of another server, or of a former incarnation of this one, as it comes from outside at a place of the log, and those that waited
+    /// for it.
     pub(super) fn note_document(&mut self, entry: &journal::ChainedEntry, region_seq: u64) -> Result<(), RegionError> {
         let Body::Change { document, kind, bytes } = &entry.entry.body else { return Ok(()) };
         let Some(kind) = DocumentKind::from_number(*kind) else { return Ok(()) };
@@ -133,7 +135,7 @@ impl Region {
         Ok(())
     }
 
-    /// Applies a change that came back. Answers whether it is in; one that came before what it builds on waits.
+    /// Applies a change that came from outside. Answers whether it is in; one that came before what it builds on waits.
     fn take_in(
         &mut self,
         scope: &Scope,
@@ -163,7 +165,7 @@ impl Region {
                 Ok(false)
             }
             Err(error) => {
-                tracing::error!(%error, "a change that came back cannot be applied");
+                tracing::error!(%error, "a change of a server cannot be applied");
                 Ok(false)
             }
         }
@@ -294,7 +296,7 @@ impl Region {
     /// # Errors
     /// When the log refuses, or a document does not read.
     pub fn all_of(&self, kind: DocumentKind) -> Result<Vec<DocumentState>, AuthorError> {
-        let mut statement = self.db.prepare_cached("SELECT id FROM document_code WHERE kind = ?1 ORDER BY code")?;
+        let mut statement = self.db.prepare_cached("SELECT id FROM document_code WHERE kind = ?1 ORDER BY code, id")?;
         let ids = statement.query_map([kind as u16], |row| row.get(0))?.collect::<Result<Vec<[u8; 16]>, _>>()?;
         let states = ids.into_iter().filter_map(|id| self.state(kind, id).transpose());
         states.collect()
@@ -406,13 +408,16 @@ impl Region {
         Ok(saved.map(|saved| Document::load(kind, id, &saved)).transpose()?)
     }
 
+    /// The document of a code. Where several servers gave it at once, it is the oldest.
     pub(super) fn document_id(&self, kind: DocumentKind, code: &str) -> Result<Option<[u8; 16]>, RegionError> {
-        let id = self
-            .db
-            .prepare_cached("SELECT id FROM document_code WHERE kind = ?1 AND code = ?2")?
-            .query_row(params![kind as u16, code], |row| row.get(0))
-            .optional()?;
-        Ok(id)
+        Ok(self.document_ids(kind, code)?.first().copied())
+    }
+
+    /// All documents of a code, the oldest first: more than one where servers that did not see each other gave it.
+    pub(super) fn document_ids(&self, kind: DocumentKind, code: &str) -> Result<Vec<[u8; 16]>, RegionError> {
+        let mut select = self.db.prepare_cached("SELECT id FROM document_code WHERE kind = ?1 AND code = ?2 ORDER BY id")?;
+        let ids = select.query_map(params![kind as u16, code], |row| row.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
     }
 
     /// Chains, seals and stores one commit of the server's own, inside the open transaction.

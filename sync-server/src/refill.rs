@@ -97,11 +97,13 @@ struct Reading {
     refill: Refill,
     read_to: u64,
     written: u64,
+    /// Whether its end was reached once: what comes now was just written elsewhere.
+    is_level: bool,
 }
 
 impl Reading {
     fn begins(at: &CentralReading) -> Self {
-        Self { refill: Refill::of(at), read_to: at.read_to, written: at.read_to }
+        Self { refill: Refill::of(at), read_to: at.read_to, written: at.read_to, is_level: false }
     }
 }
 
@@ -115,7 +117,7 @@ async fn look<C: CentralStore>(hub: &Hub, store: &C, reading: &mut Option<Readin
     let brought = store.brought_by_others(hub.region(), &wanted.stores, at.read_to, ROWS_MAX).await?;
     if brought.read_to < at.read_to {
         // The central store was put back from a backup: what it takes from now on has numbers that were read before.
-        *reading = Some(Reading { refill: Refill::of(&wanted), read_to: 0, written: at.written });
+        *reading = Some(Reading { read_to: 0, written: at.written, ..Reading::begins(&wanted) });
         return Ok(true);
     }
     let (read_to, more) = (brought.read_to, brought.more);
@@ -129,13 +131,16 @@ async fn look<C: CentralStore>(hub: &Hub, store: &C, reading: &mut Option<Readin
             })
             .await??;
         let (refill, taken) = taken;
-        if taken > 0 {
-            tracing::info!(event = "refilled", commits = taken, "commits came from the central store");
+        match taken {
+            0 => {}
+            _ if at.is_level => tracing::debug!(commits = taken, "commits came from the central store"),
+            _ => tracing::info!(event = "refilled", commits = taken, "commits came from the central store"),
         }
         at.written = refill.waits_from().unwrap_or(read_to);
         at.refill = refill;
     }
     at.read_to = read_to;
+    at.is_level |= !more;
     *reading = Some(at);
     Ok(more)
 }

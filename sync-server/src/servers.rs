@@ -30,6 +30,9 @@ pub async fn run<C: CentralStore>(
     mut stop: watch::Receiver<bool>,
 ) {
     let device = *authority.server_device().as_bytes();
+    if hub.with(|region| region.own().device).await.is_ok_and(|own| own != device) {
+        return tracing::warn!("this log keeps the id that it was founded with, which does not follow from its key: other servers cannot meet this one");
+    }
     let own = ServerCard { device, certificate: authority.server_certificate().to_vec(), address };
     let mut strangers = BTreeSet::new();
     let meeting = async {

@@ -291,6 +291,21 @@ impl Region {
         Ok(names)
     }
 
+    /// Notes what managers are called, those too who write at other servers.
+    ///
+    /// # Errors
+    /// When the log refuses; nothing is noted then.
+    pub fn know_authors(&mut self, names: &BTreeMap<[u8; 16], String>) -> Result<(), RegionError> {
+        self.in_transaction(|region| names.iter().try_for_each(|(id, name)| region.note_author(id, name)))
+    }
+
+    fn note_author(&self, id: &[u8; 16], name: &str) -> Result<(), RegionError> {
+        self.db
+            .prepare_cached("INSERT INTO author (id, name) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET name = excluded.name")?
+            .execute(params![id, name])?;
+        Ok(())
+    }
+
     /// Everything of a kind that has a code, by code.
     ///
     /// # Errors
@@ -360,11 +375,7 @@ impl Region {
     /// What [`Self::write`] does, inside the open transaction.
     pub(super) fn keep_all(&mut self, prepared: Vec<Prepared>, who: Option<&Editor>, now_ms: u64) -> Result<(), AuthorError> {
         if let Some(Editor { id, name }) = who {
-            self.db
-                .prepare_cached(
-                    "INSERT INTO author (id, name) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
-                )?
-                .execute(params![id, name])?;
+            self.note_author(id, name)?;
         }
         let entries = prepared.into_iter().map(|one| self.keep(one)).collect::<Result<_, _>>()?;
         self.commit_own(entries, who.map(|who| who.id), now_ms)

@@ -4,7 +4,8 @@ CREATE TABLE servers (
     device       uuid  PRIMARY KEY,
     -- DER.
     certificate  bytea NOT NULL CHECK (octet_length(certificate) <= 8192),
-    -- Where tills reach it, for whoever reads this table.
+    -- What people call it, and where tills reach it.
+    name         text  NOT NULL CHECK (octet_length(name) <= 400),
     address      text  NOT NULL CHECK (octet_length(address) <= 300),
     started_at   timestamptz NOT NULL DEFAULT now()
 );

@@ -105,6 +105,8 @@ pub struct ServerCard {
     pub device: [u8; 16],
     /// Its certificate, DER. Whoever reads it believes it only where the common authority has signed it.
     pub certificate: Vec<u8>,
+    /// What people call it.
+    pub name: String,
     /// Where devices reach it.
     pub address: String,
 }

@@ -22,7 +22,7 @@ use crate::log_source::LogSource;
 use crate::metrics::{Metrics, MetricsServer, Now};
 use crate::quic::{Quic, QuicError};
 use crate::region::{AuthorError, Region, RegionError, Writer};
-use crate::web::{accounts, EnrolmentDesk, IssueError, WebError, WebServer, WebState};
+use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState, accounts};
 use crate::web_api::EnrolmentCode;
 use crate::{refill, servers};
 

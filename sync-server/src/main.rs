@@ -56,6 +56,9 @@ enum Command {
         /// The data folder of another server of the same shop, or a backup of it, whose authority this one shares.
         #[arg(long, value_name = "DIR")]
         authority: Option<PathBuf>,
+        /// What people call this server, in lists of devices; "Sync server" at first.
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Run the server until Ctrl-C or SIGTERM.
     Run,
@@ -218,7 +221,7 @@ async fn act(path: &Path, central_url: Option<String>, command: Command) -> anyh
         Command::Reproject { check } => reproject(&config, check).await,
         Command::Manager(ManagerCommand::Add { name, reset_password: false }) => add_manager(&config, &*env, &name).await,
         Command::Manager(ManagerCommand::Add { name, .. }) => reset_password(&config, &*env, &name).await,
-        Command::Init { authority } => init(&config, &*env, authority.as_deref()).await,
+        Command::Init { authority, name } => init(&config, &*env, authority.as_deref(), name.as_deref()).await,
         Command::Backup { to } => back_up(&config, &*env, &to),
         Command::Restore { from } => restore(&config, &*env, &from),
         offline => offline_command(&config, &*env, offline),
@@ -249,12 +252,15 @@ async fn run(config: &Config, env: Arc<dyn Env>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn init(config: &Config, env: &dyn Env, authority_of: Option<&Path>) -> anyhow::Result<()> {
+async fn init(config: &Config, env: &dyn Env, authority_of: Option<&Path>, name: Option<&str>) -> anyhow::Result<()> {
     if let Some(from) = authority_of {
         std::fs::create_dir_all(&config.data).with_context(|| format!("cannot make {}", config.data.display()))?;
         Authority::adopt(from, &config.data)?;
     }
-    let Opened { region, authority, .. } = daemon::open(&config.data, env, true)?;
+    let Opened { mut region, authority, _lock } = daemon::open(&config.data, env, true)?;
+    if let Some(name) = name {
+        region.rename(name, env.unix_ms())?;
+    }
     let fingerprint: String = authority.fingerprint().iter().map(|b| format!("{b:02x}")).collect();
     println!("region {} in {}", uuid::Uuid::from_bytes(region.own().incarnation), config.data.display());
     println!("authority {fingerprint}");

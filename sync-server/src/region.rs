@@ -34,7 +34,7 @@ pub use desk::{DeskError, Pending};
 use lines::Line;
 pub use outgoing::{LogRow, Outgoing};
 pub use refill::{CentralReading, Refill};
-pub use servers::{Met, MeetError};
+pub use servers::{MeetError, Met};
 pub use verify::VerifyError;
 pub use watched::{AdmittedSale, SALES_KEPT_MAX};
 

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sync_proto::enrolment::CertifiedServer;
 use sync_proto::env::Env;
 use tokio::sync::watch;
 
@@ -30,10 +29,13 @@ pub async fn run<C: CentralStore>(
     mut stop: watch::Receiver<bool>,
 ) {
     let device = *authority.server_device().as_bytes();
-    if hub.with(|region| region.own().device).await.is_ok_and(|own| own != device) {
-        return tracing::warn!("this log keeps the id that it was founded with, which does not follow from its key: other servers cannot meet this one");
+    let Ok((own, name)) = hub.with(|region| (region.own().device, region.name())).await else { return };
+    if own != device {
+        return tracing::warn!(
+            "this log keeps the id that it was founded with, which does not follow from its key: other servers cannot meet this one"
+        );
     }
-    let own = ServerCard { device, certificate: authority.server_certificate().to_vec(), address };
+    let own = ServerCard { device, certificate: authority.server_certificate().to_vec(), name, address };
     let mut strangers = BTreeSet::new();
     let meeting = async {
         // A log that was put back from a backup writes nothing before that is noticed, which is when the feed asks where it stands.
@@ -72,17 +74,21 @@ async fn meet(
             tracing::error!(event = "strange_server", address = card.address, why, "nothing is taken from another server");
         }
     };
-    let Some(CertifiedServer { device, public_key }) = authority.server_of(&card.certificate) else {
+    let Some(server) = authority.server_of(&card.certificate) else {
         let why = "its certificate is not of this server's authority: set it up anew with `init --authority`";
         strange(why, strangers);
         return Ok(());
     };
-    let now_ms = env.unix_ms();
-    match hub.with(move |region| region.meet(device, public_key, now_ms)).await? {
-        Ok(Met::Now) => tracing::info!(event = "server_met", server = %device, address = card.address, "another server is known now"),
+    let (name, now_ms) = (card.name.clone(), env.unix_ms());
+    match hub.with(move |region| region.meet(server, &name, now_ms)).await? {
+        Ok(Met::Now) => {
+            tracing::info!(event = "server_met", server = %server.device, address = card.address, "another server is known now")
+        }
         Ok(Met::Before) => {}
         Err(error @ MeetError::Otherwise(_)) => strange(&error.to_string(), strangers),
-        Err(MeetError::Author(error)) => tracing::error!(%error, address = card.address, "another server is not met; this is tried again"),
+        Err(MeetError::Author(error)) => {
+            tracing::error!(%error, address = card.address, "another server is not met; this is tried again")
+        }
     }
     Ok(())
 }

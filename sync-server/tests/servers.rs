@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domain::document::{DocumentKind, DocumentValue, Store};
+use domain::document::{DocumentKind, Store};
 use domain::ids::{DeviceId, ProductId, StoreId};
 use domain::money::{Currency, UnitPrice};
 use domain::record::{DeviceStart, Record};
 use domain::tax::TaxMode;
 use journal::{Body, Entry, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Seal, SigningKey};
 use sync_proto::batch::Run;
+use sync_proto::documents::DocumentValue;
 use sync_proto::enrolment::CertifiedServer;
 use sync_proto::env::Env;
 use sync_proto::scopes;
@@ -55,7 +56,7 @@ impl Server {
     }
 
     fn meet(&mut self, other: &CertifiedServer) -> Met {
-        self.region.meet(other.device, other.public_key, 1).expect("they meet")
+        self.region.meet(*other, "Other", 1).expect("they meet")
     }
 
     fn feed(&mut self, central: &mut Central) {
@@ -158,7 +159,8 @@ impl Server {
     }
 
     fn add_product(&mut self, code: &str, price: i64) -> ProductId {
-        let patch = ProductPatch { code: Some(code.into()), name: Some(code.into()), tax: Some(TaxPatch::Rate(0)), ..priced(price) };
+        let patch =
+            ProductPatch { code: Some(code.into()), name: Some(code.into()), tax: Some(TaxPatch::Rate(0)), ..priced(price) };
         let made = self.region.create_product(patch, None, &self.clock).expect("a product");
         match made.value {
             DocumentValue::Product(product) => product.id,
@@ -195,8 +197,8 @@ fn priced(price: i64) -> ProductPatch {
 fn exchange(servers: &mut [&mut Server], central: &mut Central) {
     loop {
         let mut taken = 0;
+        servers.iter_mut().for_each(|server| server.feed(central));
         for server in servers.iter_mut() {
-            server.feed(central);
             taken += server.pull(central);
         }
         if taken == 0 {
@@ -332,14 +334,30 @@ fn a_lost_log_takes_back_its_own_stores_and_what_other_servers_wrote() {
 }
 
 #[test]
+fn a_server_is_called_by_its_name_everywhere() {
+    let (mut a, mut b, mut central) = (Server::new(1), Server::new(2), Central::default());
+    assert_eq!(a.region.name(), "Sync server");
+    a.region.rename("North", 1).expect("a name");
+    a.region.rename("", 1).expect_err("no name");
+    a.meet(&b.me);
+    assert_eq!(b.region.meet(a.me, "North", 1).expect("they meet"), Met::Now);
+    exchange(&mut [&mut a, &mut b], &mut central);
+    a.region.rename("Far north", 1).expect("a name");
+    exchange(&mut [&mut a, &mut b], &mut central);
+    for server in [&a, &b] {
+        assert_eq!(server.region.device(a.me.device).map(|known| known.name.as_str()), Some("Far north"));
+    }
+}
+
+#[test]
 fn only_what_is_no_device_yet_is_met() {
     let (mut a, b) = (Server::new(1), Server::new(2));
     a.add_store("S01");
     let till = a.till("S01", 40);
     assert_eq!(a.meet(&a.me.clone()), Met::Before, "itself");
-    let key = b.me.public_key;
     for device in [till.id, a.me.device] {
-        let refused = a.region.meet(device, key, 1).expect_err("it is known otherwise");
+        let somebody = CertifiedServer { device, ..b.me };
+        let refused = a.region.meet(somebody, "Other", 1).expect_err("it is known otherwise");
         assert!(matches!(refused, MeetError::Otherwise(id) if id == device), "{refused}");
     }
     // Somebody who says of another what that one is not.
@@ -368,7 +386,8 @@ fn a_server_is_believed_by_its_certificate_alone() {
     let request = asked.serialize_request(&key).expect("a request");
     let id = |n| uuid::Uuid::from_bytes([n; 16]);
     let pem = authority.sign_device(request.der(), DeviceId(id(1)), StoreId(id(2))).expect("signed");
-    let device = <rustls_pki_types::CertificateDer as rustls_pki_types::pem::PemObject>::from_pem_slice(pem.as_bytes()).expect("a certificate");
+    let device = <rustls_pki_types::CertificateDer as rustls_pki_types::pem::PemObject>::from_pem_slice(pem.as_bytes())
+        .expect("a certificate");
     assert_eq!(authority.server_of(&device), None, "a device is no server");
     let refused = Authority::adopt(first.path(), strange.path()).expect_err("it has another authority");
     assert!(matches!(refused, AuthorityError::Other(_)), "{refused}");

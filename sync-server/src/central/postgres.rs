@@ -127,30 +127,33 @@ impl CentralStore for Postgres {
         let (region, after) = (Uuid::from_bytes(region), to_i64(after, "a place in the central database")?);
         let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
         let mut loan = self.get().await?;
-        let brought = in_time("give entries back", ANSWER_WAIT, brought_by_others(&mut loan, region, &stores, after, limit)).await?;
+        let brought =
+            in_time("give entries back", ANSWER_WAIT, brought_by_others(&mut loan, region, &stores, after, limit)).await?;
         self.give_back(loan);
         Ok(brought)
     }
 
     async fn leave_card(&self, own: &ServerCard) -> Result<Vec<ServerCard>, CentralError> {
-        let ServerCard { device, certificate, address } = own;
+        let ServerCard { device, certificate, name, address } = own;
         let limit = i64::try_from(SERVERS_MAX).unwrap_or(i64::MAX);
         let loan = self.get().await?;
         let cards = in_time("say which servers there are", ANSWER_WAIT, async {
             loan.execute(
-                "INSERT INTO servers AS s (device, certificate, address) VALUES ($1, $2, $3)
-                 ON CONFLICT (device) DO UPDATE SET certificate = excluded.certificate, address = excluded.address
-                 WHERE (s.certificate, s.address) IS DISTINCT FROM (excluded.certificate, excluded.address)",
-                &[&Uuid::from_bytes(*device), certificate, address],
+                "INSERT INTO servers AS s (device, certificate, name, address) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (device) DO UPDATE
+                 SET certificate = excluded.certificate, name = excluded.name, address = excluded.address
+                 WHERE (s.certificate, s.name, s.address) IS DISTINCT FROM (excluded.certificate, excluded.name, excluded.address)",
+                &[&Uuid::from_bytes(*device), certificate, name, address],
             )
             .await?;
             let rows = loan
-                .query("SELECT device, certificate, address FROM servers ORDER BY started_at, device LIMIT $1", &[&limit])
+                .query("SELECT device, certificate, name, address FROM servers ORDER BY started_at, device LIMIT $1", &[&limit])
                 .await?;
             let card = |row: &tokio_postgres::Row| ServerCard {
                 device: row.get::<_, Uuid>(0).into_bytes(),
                 certificate: row.get(1),
-                address: row.get(2),
+                name: row.get(2),
+                address: row.get(3),
             };
             Ok(rows.iter().map(card).collect())
         })

@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::document::{DocumentKind, StaffMember, Store};
 use domain::ids::{StaffId, StoreId};
-use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, RECORD_VERSION, Record};
+use domain::record::{DeviceStart, RECORD_VERSION, Record};
 use journal::{Body, Hlc, NewEntry, Scope};
 use rusqlite::{OptionalExtension, params};
 use sync_proto::documents::{ChangeHash, Document, DocumentError, DocumentValue, Writing};
 use sync_proto::env::{Env, random};
 use sync_proto::scopes;
 
-use super::servers::SERVER_NAME;
+use super::servers::server_called;
 use super::{Region, RegionError};
 
 pub(super) use catalogue::product_of;
@@ -103,15 +103,8 @@ impl Region {
         if self.device(own).is_some() {
             return Ok(());
         }
-        let enrolled = DeviceEnrolment {
-            device: own,
-            store: None,
-            kind: DeviceKind::Server,
-            name: SERVER_NAME.to_owned(),
-            number: 0,
-            public_key: self.own_key.verifying_key().to_bytes(),
-        };
-        self.write_records(vec![Record::DeviceEnrolled(enrolled)], now_ms)
+        let enrolled = server_called(own, &self.name(), self.own_key.verifying_key().to_bytes());
+        self.write_records(vec![enrolled], now_ms)
     }
 
     pub(super) fn start_record(&self) -> DeviceStart {

@@ -184,10 +184,13 @@ impl Region {
     /// Lets go of what nobody can verify: of writers whom no server has named that is known here.
     fn pass_over_unnamed(&mut self, refill: &mut Refill) -> Result<(), RegionError> {
         let mut first = BTreeMap::<[u8; 16], u64>::new();
-        let whole = refill.waiting.iter().flat_map(|((origin, _), queue)| queue.iter().map(|whole| (origin, whole.central_seq)));
-        let parts = refill.parts.iter().flat_map(|((origin, ..), parts)| parts.iter().map(|part| (origin, part.central_seq)));
+        let whole =
+            refill.waiting.iter().flat_map(|((origin, _), queue)| queue.iter().map(move |whole| (origin, whole.central_seq)));
+        let parts =
+            refill.parts.iter().flat_map(|((origin, ..), parts)| parts.iter().map(move |part| (origin, part.central_seq)));
         for (origin, place) in whole.chain(parts) {
-            let is_named = self.is_server(origin.device) || self.device(DeviceId(uuid::Uuid::from_bytes(origin.device))).is_some();
+            let is_named =
+                self.is_server(origin.device) || self.device(DeviceId(uuid::Uuid::from_bytes(origin.device))).is_some();
             if !is_named {
                 let known = first.entry(origin.device).or_insert(place);
                 *known = place.min(*known);

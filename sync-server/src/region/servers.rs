@@ -9,13 +9,15 @@ use domain::ids::{DeviceId, StoreId};
 use domain::record::{DeviceEnrolment, DeviceKind, Record};
 use journal::Scope;
 use rusqlite::{OptionalExtension, params};
+use sync_proto::enrolment::CertifiedServer;
 use sync_proto::scopes;
 use uuid::Uuid;
 
+use super::desk::is_device_name;
 use super::{AuthorError, Region, RegionError};
 
-/// What people call a server.
-pub(super) const SERVER_NAME: &str = "Sync server";
+/// What people call a server that has no name of its own.
+const SERVER_NAME: &str = "Sync server";
 
 /// What became of a meeting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +39,19 @@ pub enum MeetError {
     Author(#[from] AuthorError),
 }
 
+/// The record that says who a server is.
+pub(super) fn server_called(device: DeviceId, name: &str, public_key: [u8; 32]) -> Record {
+    let name = name.to_owned();
+    Record::DeviceEnrolled(DeviceEnrolment { device, store: None, kind: DeviceKind::Server, name, number: 0, public_key })
+}
+
 impl Region {
     /// Writes another server into the directory, unless that has been done, by this or any other server.
     ///
     /// # Errors
     /// A device that is known otherwise, or a log that refuses.
-    pub fn meet(&mut self, server: DeviceId, public_key: [u8; 32], now_ms: u64) -> Result<Met, MeetError> {
+    pub fn meet(&mut self, server: CertifiedServer, name: &str, now_ms: u64) -> Result<Met, MeetError> {
+        let CertifiedServer { device: server, public_key } = server;
         let is_own = public_key == self.own_key.verifying_key().to_bytes();
         match self.device(server) {
             _ if is_own => return Ok(Met::Before),
@@ -51,10 +60,29 @@ impl Region {
             None if *server.as_bytes() == self.own.device => return Err(MeetError::Otherwise(server)),
             None => {}
         }
-        let (store, name) = (None, SERVER_NAME.to_owned());
-        let enrolled = DeviceEnrolment { device: server, store, kind: DeviceKind::Server, name, number: 0, public_key };
-        self.write_records(vec![Record::DeviceEnrolled(enrolled)], now_ms)?;
+        let name = if is_device_name(name) { name.trim() } else { SERVER_NAME };
+        self.write_records(vec![server_called(server, name, public_key)], now_ms)?;
         Ok(Met::Now)
+    }
+
+    /// What people call this server.
+    pub fn name(&self) -> String {
+        self.device(DeviceId(Uuid::from_bytes(self.own.device))).map_or_else(|| SERVER_NAME.to_owned(), |own| own.name.clone())
+    }
+
+    /// Gives this server another name, if it is another. Devices and other servers hear of it.
+    ///
+    /// # Errors
+    /// A name that is none, or a log that refuses.
+    pub fn rename(&mut self, name: &str, now_ms: u64) -> Result<(), AuthorError> {
+        if !is_device_name(name) {
+            return Err(AuthorError::DeviceName);
+        }
+        if name.trim() == self.name() {
+            return Ok(());
+        }
+        let (own, key) = (DeviceId(Uuid::from_bytes(self.own.device)), self.own_key.verifying_key().to_bytes());
+        self.write_records(vec![server_called(own, name.trim(), key)], now_ms)
     }
 
     /// Whether a device is a server: this one, or one that the directory names.

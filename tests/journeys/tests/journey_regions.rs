@@ -125,7 +125,8 @@ fn an_edit_at_one_server_reaches_the_others_tills() -> Result<()> {
     }
     let central = Central::connect(&stack.central.url())?;
     let said = || {
-        let price = central.query("SELECT price_centi FROM products WHERE code = '85123A'")?.first().map(|row| row.get::<_, i64>(0));
+        let price =
+            central.query("SELECT price_centi FROM products WHERE code = '85123A'")?.first().map(|row| row.get::<_, i64>(0));
         let told = central.query("SELECT 1 FROM exceptions WHERE kind = 'edited_at_once'")?.len();
         Ok((price == Some(42_000) && told == 1).then_some(()))
     };
@@ -149,8 +150,11 @@ fn one_code_given_at_both_servers_at_once_is_two_products_of_which_the_older_is_
     std::fs::write(&file, "code,name,price,tax_rate_bp\nTWICE,Given twice,5.00,2000\n")?;
     north.command(&["products", "import", &file.to_string_lossy()], None)?;
     let here = stack.manager()?;
-    let _: ProductView =
-        here.ask("POST", "/api/v1/products", &json!({ "code": "TWICE", "name": "Given here", "price_centi": 60_000, "tax_rate_bp": 2_000 }))?;
+    let _: ProductView = here.ask(
+        "POST",
+        "/api/v1/products",
+        &json!({ "code": "TWICE", "name": "Given here", "price_centi": 60_000, "tax_rate_bp": 2_000 }),
+    )?;
     let far = with_store(&mut north, &stack)?;
     let there = ManagerClient::sign_in(&north.web_url(), MANAGER.0, MANAGER.1)?;
     for till in [stack.tills[0].client(), far.client()] {
@@ -161,7 +165,8 @@ fn one_code_given_at_both_servers_at_once_is_two_products_of_which_the_older_is_
     }
     // What a file says of the code is said of the same product at either server.
     let ask = |manager: &ManagerClient, price: &str| -> Result<()> {
-        let begun: Value = manager.upload("/api/v1/imports?name=again.csv", format!("code,name,price\nTWICE,Given twice,{price}\n").as_bytes())?;
+        let begun: Value = manager
+            .upload("/api/v1/imports?name=again.csv", format!("code,name,price\nTWICE,Given twice,{price}\n").as_bytes())?;
         let path = format!("/api/v1/imports/{}", begun["id"].as_str().context("an id")?);
         let state = |of: &str| stack::until(of, PATIENCE, || Ok((manager.get::<Value>(&path)?["state"] == of).then_some(())));
         state("ready")?;

@@ -264,9 +264,18 @@ async fn init(config: &Config, env: &dyn Env, authority_of: Option<&Path>, name:
     let fingerprint: String = authority.fingerprint().iter().map(|b| format!("{b:02x}")).collect();
     println!("region {} in {}", uuid::Uuid::from_bytes(region.own().incarnation), config.data.display());
     println!("authority {fingerprint}");
-    let applied = central(config)?.migrate().await.context("the central database cannot be prepared")?;
+    let central = central(config)?;
+    let applied = central.migrate().await.context("the central database cannot be prepared")?;
     println!("central database ready, {applied} migrations applied");
-    Ok(())
+    match central.servers().await?.iter().find(|card| authority.server_of(&card.certificate).is_none()) {
+        Some(other) => bail!(
+            "{} at {} feeds the same central database and has another authority: the two would take nothing from one another. Empty {} and run `init --authority DIR`, with DIR the data folder or a backup of that server",
+            other.name,
+            other.address,
+            config.data.display()
+        ),
+        None => Ok(()),
+    }
 }
 
 fn back_up(config: &Config, env: &dyn Env, to: &Path) -> anyhow::Result<()> {

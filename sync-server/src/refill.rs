@@ -17,8 +17,8 @@ use crate::region::{AuthorError, CentralReading, Refill, RegionError};
 
 /// How often the central store is asked: an edit at one server is at another one's tills within about a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Most entries of one answer.
-const ROWS_MAX: usize = 1_000;
+/// Most entries of one answer: they are verified and taken in at the owner of the log, where devices wait meanwhile.
+const ROWS_MAX: usize = 250;
 /// How far the place that was read may be ahead of the one that is written down, when nothing was taken in between.
 const UNWRITTEN_MAX: u64 = 50_000;
 

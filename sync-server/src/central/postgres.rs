@@ -55,6 +55,25 @@ impl Postgres {
         Ok(applied)
     }
 
+    /// The cards of all servers, at most [`SERVERS_MAX`].
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn servers(&self) -> Result<Vec<ServerCard>, CentralError> {
+        let limit = i64::try_from(SERVERS_MAX).unwrap_or(i64::MAX);
+        let all = "SELECT device, certificate, name, address FROM servers ORDER BY started_at, device LIMIT $1";
+        let loan = self.get().await?;
+        let rows = in_time("say which servers there are", ANSWER_WAIT, async { Ok(loan.query(all, &[&limit]).await?) }).await?;
+        self.give_back(loan);
+        let card = |row: &tokio_postgres::Row| ServerCard {
+            device: row.get::<_, Uuid>(0).into_bytes(),
+            certificate: row.get(1),
+            name: row.get(2),
+            address: row.get(3),
+        };
+        Ok(rows.iter().map(card).collect())
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors
@@ -135,9 +154,8 @@ impl CentralStore for Postgres {
 
     async fn leave_card(&self, own: &ServerCard) -> Result<Vec<ServerCard>, CentralError> {
         let ServerCard { device, certificate, name, address } = own;
-        let limit = i64::try_from(SERVERS_MAX).unwrap_or(i64::MAX);
         let loan = self.get().await?;
-        let cards = in_time("say which servers there are", ANSWER_WAIT, async {
+        in_time("take a server's card", ANSWER_WAIT, async {
             loan.execute(
                 "INSERT INTO servers AS s (device, certificate, name, address) VALUES ($1, $2, $3, $4)
                  ON CONFLICT (device) DO UPDATE
@@ -146,20 +164,11 @@ impl CentralStore for Postgres {
                 &[&Uuid::from_bytes(*device), certificate, name, address],
             )
             .await?;
-            let rows = loan
-                .query("SELECT device, certificate, name, address FROM servers ORDER BY started_at, device LIMIT $1", &[&limit])
-                .await?;
-            let card = |row: &tokio_postgres::Row| ServerCard {
-                device: row.get::<_, Uuid>(0).into_bytes(),
-                certificate: row.get(1),
-                name: row.get(2),
-                address: row.get(3),
-            };
-            Ok(rows.iter().map(card).collect())
+            Ok(())
         })
         .await?;
         self.give_back(loan);
-        Ok(cards)
+        self.servers().await
     }
 
     async fn seen(&self, contacts: &[Contact]) -> Result<(), CentralError> {

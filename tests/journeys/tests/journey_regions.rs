@@ -31,12 +31,16 @@ fn address(protocol: Protocol) -> Result<SocketAddr> {
     Ports::Free.choose("the second server", protocol, 0, &mut |_| {})
 }
 
-/// A second server of the shop, which does not run yet.
-fn second_server(stack: &Stack) -> Result<Server> {
-    let plan = Plan::for_test()?;
+/// A server of the same central database, of which only the configuration is there.
+fn prepare(stack: &Stack) -> Result<Server> {
     let (folder, log) = (stack.folder().join("north"), stack.folder().join("logs/north.log"));
     let (sync, web) = (address(Protocol::Udp)?, address(Protocol::Tcp)?);
-    let server = Server::prepare(&plan.binaries.sync_server(), &folder, &log, sync, web, &stack.central.url())?;
+    Server::prepare(&Plan::for_test()?.binaries.sync_server(), &folder, &log, sync, web, &stack.central.url())
+}
+
+/// A second server of the shop, which does not run yet.
+fn second_server(stack: &Stack) -> Result<Server> {
+    let server = prepare(stack)?;
     server.command(&["init", "--authority", &stack.folder().join("server/data").to_string_lossy()], None)?;
     Ok(server)
 }
@@ -240,6 +244,43 @@ fn a_store_moves_to_another_region_and_nothing_is_lost() -> Result<()> {
     cashier::wait_until_sent(third.client())?;
     north.stop();
     agree_on(&north, &central, 10)
+}
+
+#[test]
+fn a_server_with_another_authority_is_told_and_nothing_is_taken_from_it() -> Result<()> {
+    let stack = start(1)?;
+    cashier::begin(stack.tills[0].client())?;
+    let mut strange = prepare(&stack)?;
+    let said = strange.command(&["init"], None).expect_err("it would be another shop's").to_string();
+    ensure!(said.contains("has another authority") && said.contains("init --authority DIR"), "{said}");
+    let other = stack.folder().join("nowhere").display().to_string();
+    let said = strange.command(&["init", "--authority", &other], None).expect_err("there is nothing").to_string();
+    ensure!(said.contains("cannot use") && said.contains("authority.key"), "{said}");
+    let first = stack.folder().join("server/data").display().to_string();
+    let said = strange.command(&["init", "--authority", &first], None).expect_err("it has one already").to_string();
+    ensure!(said.contains("holds another authority already"), "{said}");
+    // Somebody runs it all the same.
+    add_store(&strange)?;
+    let file = stack.folder().join("strange.csv");
+    std::fs::write(&file, "code,name,price,tax_rate_bp\nSTRANGE,Not ours,5.00,2000\n")?;
+    strange.command(&["products", "import", &file.to_string_lossy()], None)?;
+    strange.start()?;
+    for log in ["sync-server.log", "north.log"] {
+        let told =
+            || Ok(std::fs::read_to_string(stack.folder().join("logs").join(log))?.contains("strange_server").then_some(()));
+        stack::until("both servers to say so", PATIENCE, told)?;
+    }
+    // Its product has been read by now, and so has an edit here by the till.
+    let central = Central::connect(&stack.central.url())?;
+    let fed = || Ok((central.query("SELECT 1 FROM products WHERE code = 'STRANGE'")?.len() == 1).then_some(()));
+    stack::until("its product in the central database", PATIENCE, fed)?;
+    let here = stack.manager()?;
+    let page: ProductsPage = here.get("/api/v1/products?search=85123A")?;
+    let path = format!("/api/v1/products/{}", page.rows.first().context("the product")?.product);
+    let _: ProductView = here.ask("PATCH", &path, &json!({ "price_centi": 31_000 }))?;
+    wait_for_price(stack.tills[0].client(), 31_000)?;
+    ensure!(stack.tills[0].client().search("STRANGE", 5)?.is_empty(), "a till sells what a stranger wrote");
+    Ok(())
 }
 
 /// Brings a till to another server, as an operator does.

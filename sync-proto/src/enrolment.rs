@@ -86,7 +86,7 @@ impl CertifiedServer {
         use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let names = parsed.subject_alternative_name().ok()??;
-        let is_server = names.value.general_names.iter().any(|name| *name == GeneralName::DNSName(SERVER_NAME));
+        let is_server = names.value.general_names.contains(&GeneralName::DNSName(SERVER_NAME));
         let public_key = parsed.public_key().subject_public_key.data.as_ref().try_into().ok()?;
         is_server.then(|| Self::of_key(public_key))
     }

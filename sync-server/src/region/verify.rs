@@ -64,19 +64,25 @@ impl Region {
         let mut named = BTreeMap::from([(own, Named { key: self.own_key.verifying_key(), is_server: true })]);
         let mut left: Vec<_> = self.lines.iter().collect();
         let mut entries = 0;
-        while !left.is_empty() {
-            // Whoever has been named so far: servers first, because they name others.
+        loop {
+            // Servers name devices, and other servers.
             let is_server = |device: &[u8; 16]| named.get(device).is_some_and(|of| of.is_server);
-            let next = left.iter().position(|(origin, _)| is_server(&origin.device));
-            let next = next.or_else(|| left.iter().position(|(origin, _)| named.contains_key(&origin.device)));
-            let (origin, lines) = left.swap_remove(next.ok_or_else(|| VerifyError::Unknown(left[0].0.device))?);
-            let Named { key, is_server } = named[&origin.device];
+            let (servers, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|(origin, _)| is_server(&origin.device));
+            left = others;
+            if servers.is_empty() {
+                break;
+            }
+            for (origin, lines) in servers {
+                let key = named[&origin.device].key;
+                for line in lines {
+                    entries += self.verify_line(line, &key, &mut |entry| note_key(entry, &mut named))?;
+                }
+            }
+        }
+        for (origin, lines) in left {
+            let Named { key, .. } = *named.get(&origin.device).ok_or(VerifyError::Unknown(origin.device))?;
             for line in lines {
-                entries += self.verify_line(line, &key, &mut |entry| {
-                    if is_server {
-                        note_key(entry, &mut named);
-                    }
-                })?;
+                entries += self.verify_line(line, &key, &mut |_| {})?;
             }
         }
         Ok(entries)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use quinn::Connection;
 use sync_proto::batch::RUN_COMMITS_MAX;
-use sync_proto::enrolment::REPLICATION_ALPN;
+use sync_proto::enrolment::{CertifiedServer, REPLICATION_ALPN};
 use sync_proto::env::{Env, random};
 use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Reason, ScopeName, Taken, Verdict, Wanted, Welcome};
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError};
@@ -171,6 +171,8 @@ async fn once(
     welcomed: &mut bool,
 ) -> Result<Infallible, Broken> {
     let connection = net.connect(&link.address, &link.server_name, config.clone()).await?;
+    let server = server_of(&connection);
+    node.with(move |till| till.set_server(server)).await?;
     let mut tasks = JoinSet::new();
     let Err(broken) = match Driver::open(node, env, &connection, boot, &mut tasks).await {
         Ok(mut driver) => driver.run(&connection, &mut tasks, welcomed).await,
@@ -189,6 +191,12 @@ async fn once(
         return Err(Broken::Renewed);
     }
     Err(broken)
+}
+
+/// The server at the other end, whose certificate TLS has verified.
+fn server_of(connection: &Connection) -> Option<CertifiedServer> {
+    let chain = connection.peer_identity()?.downcast::<Vec<rustls_pki_types::CertificateDer<'static>>>().ok()?;
+    CertifiedServer::of(chain.first()?)
 }
 
 /// What is being offered.

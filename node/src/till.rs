@@ -34,6 +34,7 @@ use domain::record::{DeviceKind, DeviceStart, RECORD_VERSION, Record};
 use domain::staff::Permission;
 use jiff::tz::TimeZone;
 use journal::{Body, Hlc, NewEntry, Scope, SealedCommit};
+use sync_proto::enrolment::CertifiedServer;
 use sync_proto::env::{self, Env};
 use sync_proto::scopes;
 
@@ -119,6 +120,8 @@ pub struct Till {
     neighbours: BTreeMap<([u8; 16], DeviceId), u64>,
     neighbours_connected: u64,
     brought: u64,
+    /// The server at the other end of the link, as its certificate says.
+    server: Option<CertifiedServer>,
 }
 
 /// A command of which nobody knows whether it was recorded, and the entry to look for.
@@ -214,6 +217,7 @@ impl Till {
             neighbours: BTreeMap::new(),
             neighbours_connected: 0,
             brought: 0,
+            server: None,
             replica: Some(replica),
             db_uuid,
             env,

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use domain::ids::{DeviceId, StoreId};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
+use sha2::{Digest, Sha256};
 
 /// The TLS protocol name of enrolment.
 pub const ALPN: &[u8] = b"evertill-enrol/1";
@@ -60,6 +61,34 @@ impl Certified {
         })?;
         let public_key = parsed.public_key().subject_public_key.data.as_ref().try_into().ok()?;
         Some(Self { device: device.parse().ok()?, store: store.parse().ok()?, public_key })
+    }
+}
+
+/// What an authority says of a server in its certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CertifiedServer {
+    /// Its id, which follows from its key.
+    pub device: DeviceId,
+    /// Its Ed25519 public key: what TLS and its seals are checked with.
+    pub public_key: [u8; 32],
+}
+
+impl CertifiedServer {
+    /// The server of a public key.
+    pub fn of_key(public_key: [u8; 32]) -> Self {
+        let hash: [u8; 32] = Sha256::new().chain_update(b"evertill/server/1").chain_update(public_key).finalize().into();
+        let id = *hash.first_chunk().expect("a hash has 32 bytes");
+        Self { device: DeviceId(uuid::Builder::from_custom_bytes(id).into_uuid()), public_key }
+    }
+
+    /// What a certificate says, in DER, whose signature was verified; none when it is no server's.
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let names = parsed.subject_alternative_name().ok()??;
+        let is_server = names.value.general_names.contains(&GeneralName::DNSName(SERVER_NAME));
+        let public_key = parsed.public_key().subject_public_key.data.as_ref().try_into().ok()?;
+        is_server.then(|| Self::of_key(public_key))
     }
 }
 

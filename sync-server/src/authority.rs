@@ -11,6 +11,8 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use domain::ids::{DeviceId, StoreId};
 use ed25519_dalek::pkcs8::DecodePrivateKey;
@@ -19,11 +21,15 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType,
 };
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
-use sync_proto::enrolment::Certified;
-use sync_proto::enrolment::SERVER_NAME;
+use sync_proto::enrolment::{Certified, CertifiedServer, SERVER_NAME};
+
+/// A moment within the life of every certificate that an authority of ours signs: 2024-01-01.
+const SIGNED_IN: Duration = Duration::from_secs(1_704_067_200);
 
 /// Why there is no authority.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +46,9 @@ pub enum AuthorityError {
     /// A key or certificate that cannot be made or read.
     #[error("cannot make or read a certificate")]
     Certificate(#[source] rcgen::Error),
+    /// There is another authority in the data folder already.
+    #[error("{} holds another authority already: the server that is to share one with others begins with an empty data folder", .0.display())]
+    Other(PathBuf),
     /// A key of a region that has a log is gone.
     #[error("{} is missing: put it back from a backup, because with a new one every till would be locked out", .0.display())]
     Missing(PathBuf),
@@ -78,6 +87,22 @@ impl Authority {
     pub fn check_keys(data: &Path) -> Result<(), AuthorityError> {
         let missing = ["authority.key", "server.key"].map(|name| data.join(name)).into_iter().find(|path| !path.exists());
         missing.map_or(Ok(()), |path| Err(AuthorityError::Missing(path)))
+    }
+
+    /// Copies the authority of another server's data folder, or of a backup of it, into one that has none: then the two are servers of one shop, and
+    /// devices that one of them enrolled are devices of the other. Where it is there already, nothing is done.
+    ///
+    /// # Errors
+    /// A folder without an authority, a data folder with another one, or files that cannot be read or written.
+    pub fn adopt(from: &Path, data: &Path) -> Result<(), AuthorityError> {
+        for name in ["authority.key", "authority.crt"] {
+            let (source, target) = (from.join(name), data.join(name));
+            let text = std::fs::read_to_string(&source).map_err(|e| AuthorityError::File { path: source, source: e })?;
+            if pem(&target, || Ok(text.clone()))? != text {
+                return Err(AuthorityError::Other(target));
+            }
+        }
+        Ok(())
     }
 
     /// Opens the authority in a data folder, making what is not there.
@@ -126,12 +151,25 @@ impl Authority {
 
     /// The server's device id, which follows from its key: a server that lost its log is still the one that its devices know.
     pub fn server_device(&self) -> DeviceId {
-        let hash: [u8; 32] = Sha256::new()
-            .chain_update(b"evertill/server/1")
-            .chain_update(self.seal_key.verifying_key().to_bytes())
-            .finalize()
-            .into();
-        DeviceId(uuid::Builder::from_custom_bytes(*hash.first_chunk().expect("a hash has 32 bytes")).into_uuid())
+        CertifiedServer::of_key(self.seal_key.verifying_key().to_bytes()).device
+    }
+
+    /// The server's own certificate.
+    pub fn server_certificate(&self) -> &CertificateDer<'static> {
+        &self.server_certificate
+    }
+
+    /// The server that this authority has signed a certificate for; none for anything else, be it a device's certificate.
+    pub fn server_of(&self, certificate: &[u8]) -> Option<CertifiedServer> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate()).ok()?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
+        let certificate = CertificateDer::from(certificate);
+        let name = ServerName::try_from(SERVER_NAME).ok()?;
+        // The name sets it apart from a device, whose certificate has none. Certificates of this authority are valid until 2099, and no clock is asked.
+        verifier.verify_server_cert(&certificate, &[], &name, &[], UnixTime::since_unix_epoch(SIGNED_IN)).ok()?;
+        CertifiedServer::of(&certificate)
     }
 
     /// A secret of this server for one purpose, the same as long as its key is.

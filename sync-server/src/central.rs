@@ -18,6 +18,8 @@
 
 use std::future::Future;
 
+use journal::Scope;
+
 mod backoff;
 pub mod catalogue;
 pub mod coverage;
@@ -38,6 +40,9 @@ pub use postgres::Postgres;
 pub const APPEND_ROWS_MAX: usize = 2_000;
 /// Most bytes of entries of one [`CentralStore::append`], save for a single row that is larger.
 pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Most servers that are answered.
+pub const SERVERS_MAX: usize = 1_000;
 
 /// An entry on its way from a region's log to the central store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +96,19 @@ pub struct Brought {
     pub read_to: u64,
     /// Whether there may be more.
     pub more: bool,
+}
+
+/// A server that feeds the central store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerCard {
+    /// Its id.
+    pub device: [u8; 16],
+    /// Its certificate, DER. Whoever reads it believes it only where the common authority has signed it.
+    pub certificate: Vec<u8>,
+    /// What people call it.
+    pub name: String,
+    /// Where devices reach it.
+    pub address: String,
 }
 
 /// A device as a server has heard it.
@@ -157,16 +175,24 @@ pub trait CentralStore: Send + Sync {
     /// When the store does not answer.
     fn position(&self, region: [u8; 16]) -> impl Future<Output = Result<Position, CentralError>> + Send;
 
-    /// Entries after a place of the store that another region than this one brought first, at most so many.
+    /// Entries after a place of the store that another region than this one brought first, at most so many: of what happens in stores only what is in
+    /// the scopes `stores`.
     ///
     /// # Errors
     /// When the store does not answer.
     fn brought_by_others(
         &self,
         region: [u8; 16],
+        stores: &[Scope],
         after: u64,
         rows_max: usize,
     ) -> impl Future<Output = Result<Brought, CentralError>> + Send;
+
+    /// Leaves a server's card, and answers those of all servers, at most [`SERVERS_MAX`].
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn leave_card(&self, own: &ServerCard) -> impl Future<Output = Result<Vec<ServerCard>, CentralError>> + Send;
 
     /// Notes which devices were heard, so that figures can say what they cover. Older news changes nothing.
     ///

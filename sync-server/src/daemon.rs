@@ -21,13 +21,15 @@ use crate::live::{self, Live};
 use crate::log_source::LogSource;
 use crate::metrics::{Metrics, MetricsServer, Now};
 use crate::quic::{Quic, QuicError};
-use crate::refill;
 use crate::region::{AuthorError, Region, RegionError, Writer};
-use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState};
+use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState, accounts};
 use crate::web_api::EnrolmentCode;
+use crate::{refill, servers};
 
 /// How often the central database is told which devices were heard.
 const CONTACTS_EVERY: Duration = Duration::from_millis(500);
+/// How often the central database is asked what managers are called.
+const NAMES_EVERY: Duration = Duration::from_secs(5);
 /// How often the central database is asked whether it is there.
 const LOOK_AT_CENTRAL_EVERY: Duration = Duration::from_secs(2);
 /// How long the feed may take, once devices are gone, to bring the last entries to the central database.
@@ -181,6 +183,7 @@ pub async fn run(
         metrics: metrics_server.local_addr().unwrap_or(config.metrics.listen),
     };
     let public = config.sync.public.clone().unwrap_or_else(|| listening.sync.to_string());
+    let meeting = servers::run(hub.clone(), authority.clone(), public.clone(), central.clone(), env.clone(), stop.clone());
     let desk = Desk { hub: hub.clone(), authority, env: env.clone(), public };
     let importer = Importer::new(hub.clone(), config.data.join(IMPORTS_FOLDER), env.clone(), live.clone(), stop.clone());
     if let Err(error) = importer.resume().await {
@@ -203,6 +206,7 @@ pub async fn run(
     tasks.spawn(live::follow_figures(live, central.clone(), ending.clone()));
     tasks.spawn(refill::watch(hub.clone(), filling, ending.clone()));
     tasks.spawn(follow_central(hub.clone(), central, ending.clone()));
+    tasks.spawn(meeting);
     let devices = tokio::spawn(quic.run(endpoint, stop.clone()));
     tracing::info!(
         event = "started",
@@ -291,6 +295,7 @@ async fn follow_central(hub: Hub, central: Postgres, stop: watch::Receiver<bool>
             projector::run(central.clone(), stop.clone()),
             refill::run(hub.clone(), central.clone(), stop.clone()),
             tell_contacts(&hub, &central),
+            learn_names(&hub, &central),
         )
     };
     let mut stopping = stop.clone();
@@ -322,6 +327,25 @@ async fn tell_contacts(hub: &Hub, central: &Postgres) {
             .collect();
         if !news.is_empty() && central.seen(&news).await.is_ok() {
             told = heard;
+        }
+    }
+}
+
+/// Learns what managers are called who write at other servers, or wrote before this log was lost.
+async fn learn_names(hub: &Hub, central: &Postgres) {
+    let mut known = BTreeMap::new();
+    let mut interval = tokio::time::interval(NAMES_EVERY);
+    loop {
+        interval.tick().await;
+        let Ok(names) = accounts::names(central).await else { continue };
+        if names == known {
+            continue;
+        }
+        let learnt = names.clone();
+        match hub.with(move |region| region.know_authors(&learnt)).await {
+            Ok(Ok(())) => known = names,
+            Ok(Err(error)) => tracing::error!(%error, "the names of managers cannot be written down"),
+            Err(_) => return,
         }
     }
 }

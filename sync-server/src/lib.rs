@@ -11,6 +11,7 @@
 //! | [`posted`] | a value that changes, and who waits for it |
 //! | [`quic`] | the QUIC face: replication and enrolment |
 //! | [`refill`] | what the central store has and the log has not |
+//! | [`servers`] | how the servers of one shop meet |
 //! | [`import`] | products from a CSV file |
 //! | [`live`] | what happens now, for those who watch |
 //! | [`central`] | the feed to Postgres, the projector, the reports |
@@ -35,6 +36,7 @@ pub mod quic;
 pub mod refill;
 pub mod region;
 pub mod secrets;
+pub mod servers;
 pub mod web;
 pub mod web_api;
 mod words;

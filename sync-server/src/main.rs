@@ -17,6 +17,7 @@ use domain::tax::TaxMode;
 use operations::check::Report;
 use operations::logging;
 use sync_proto::env::{Env, random};
+use sync_server::authority::Authority;
 use sync_server::central::{Postgres, projector};
 use sync_server::config::Config;
 use sync_server::daemon::{self, Opened};
@@ -51,7 +52,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Prepare the data folder (log, authority, keys) and the central database. Safe to run again.
-    Init,
+    Init {
+        /// The data folder of another server of the same shop, or a backup of it, whose authority this one shares.
+        #[arg(long, value_name = "DIR")]
+        authority: Option<PathBuf>,
+        /// What people call this server, in lists of devices; "Sync server" at first.
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Run the server until Ctrl-C or SIGTERM.
     Run,
     /// Copy the region and its keys into a new folder. The server may run meanwhile.
@@ -213,7 +221,7 @@ async fn act(path: &Path, central_url: Option<String>, command: Command) -> anyh
         Command::Reproject { check } => reproject(&config, check).await,
         Command::Manager(ManagerCommand::Add { name, reset_password: false }) => add_manager(&config, &*env, &name).await,
         Command::Manager(ManagerCommand::Add { name, .. }) => reset_password(&config, &*env, &name).await,
-        Command::Init => init(&config, &*env).await,
+        Command::Init { authority, name } => init(&config, &*env, authority.as_deref(), name.as_deref()).await,
         Command::Backup { to } => back_up(&config, &*env, &to),
         Command::Restore { from } => restore(&config, &*env, &from),
         offline => offline_command(&config, &*env, offline),
@@ -244,14 +252,30 @@ async fn run(config: &Config, env: Arc<dyn Env>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn init(config: &Config, env: &dyn Env) -> anyhow::Result<()> {
-    let Opened { region, authority, .. } = daemon::open(&config.data, env, true)?;
+async fn init(config: &Config, env: &dyn Env, authority_of: Option<&Path>, name: Option<&str>) -> anyhow::Result<()> {
+    if let Some(from) = authority_of {
+        std::fs::create_dir_all(&config.data).with_context(|| format!("cannot make {}", config.data.display()))?;
+        Authority::adopt(from, &config.data)?;
+    }
+    let Opened { mut region, authority, _lock } = daemon::open(&config.data, env, true)?;
+    if let Some(name) = name {
+        region.rename(name, env.unix_ms())?;
+    }
     let fingerprint: String = authority.fingerprint().iter().map(|b| format!("{b:02x}")).collect();
     println!("region {} in {}", uuid::Uuid::from_bytes(region.own().incarnation), config.data.display());
     println!("authority {fingerprint}");
-    let applied = central(config)?.migrate().await.context("the central database cannot be prepared")?;
+    let central = central(config)?;
+    let applied = central.migrate().await.context("the central database cannot be prepared")?;
     println!("central database ready, {applied} migrations applied");
-    Ok(())
+    match central.servers().await?.iter().find(|card| authority.server_of(&card.certificate).is_none()) {
+        Some(other) => bail!(
+            "{} at {} feeds the same central database and has another authority: the two would take nothing from one another. Empty {} and run `init --authority DIR`, with DIR the data folder or a backup of that server",
+            other.name,
+            other.address,
+            config.data.display()
+        ),
+        None => Ok(()),
+    }
 }
 
 fn back_up(config: &Config, env: &dyn Env, to: &Path) -> anyhow::Result<()> {

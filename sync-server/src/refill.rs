@@ -1,6 +1,7 @@
 //! The way back: what the central store has and this region's log has not.
 //!
-//! A log that was lost is filled again, one that was put back from a backup catches up, and what other regions write reaches this one's devices.
+//! A log that was lost is filled again, one that was put back from a backup catches up, and what other servers write, and the tills of stores that are
+//! served here write elsewhere, reaches this one's devices.
 //! That a log was put back is noticed in two places: the central store has more of it than there is, or a device has read on in it to an entry that
 //! is not there. The log then goes on under a fresh incarnation, and its devices greet anew.
 
@@ -12,12 +13,12 @@ use tokio::sync::watch;
 
 use crate::central::{CentralError, CentralStore};
 use crate::hub::{Hub, HubError};
-use crate::region::{AuthorError, Refill, RegionError};
+use crate::region::{AuthorError, CentralReading, Refill, RegionError};
 
-/// How often the central store is asked.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Most entries of one answer.
-const ROWS_MAX: usize = 1_000;
+/// How often the central store is asked: an edit at one server is at another one's tills within about a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Most entries of one answer: they are verified and taken in at the owner of the log, where devices wait meanwhile.
+const ROWS_MAX: usize = 250;
 /// How far the place that was read may be ahead of the one that is written down, when nothing was taken in between.
 const UNWRITTEN_MAX: u64 = 50_000;
 
@@ -91,26 +92,32 @@ pub async fn run<C: CentralStore>(hub: Hub, store: C, mut stop: watch::Receiver<
 }
 
 /// Where a reading of the central store is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reading {
     refill: Refill,
     read_to: u64,
     written: u64,
+    /// Whether its end was reached once: what comes now was just written elsewhere.
+    is_level: bool,
+}
+
+impl Reading {
+    fn begins(at: &CentralReading) -> Self {
+        Self { refill: Refill::of(at), read_to: at.read_to, written: at.read_to, is_level: false }
+    }
 }
 
 /// Reads on, and answers whether there may be more.
 async fn look<C: CentralStore>(hub: &Hub, store: &C, reading: &mut Option<Reading>) -> Result<bool, Failed> {
+    let wanted = hub.with(|region| region.central_reading()).await??;
     let mut at = match reading.take() {
-        Some(at) => at,
-        None => {
-            let read_to = hub.with(|region| region.central_read()).await??;
-            Reading { refill: Refill::default(), read_to, written: read_to }
-        }
+        Some(at) if at.refill.is_of(&wanted) => at,
+        _ => Reading::begins(&wanted),
     };
-    let brought = store.brought_by_others(hub.region(), at.read_to, ROWS_MAX).await?;
+    let brought = store.brought_by_others(hub.region(), &wanted.stores, at.read_to, ROWS_MAX).await?;
     if brought.read_to < at.read_to {
         // The central store was put back from a backup: what it takes from now on has numbers that were read before.
-        *reading = Some(Reading { refill: Refill::default(), read_to: 0, written: at.written });
+        *reading = Some(Reading { read_to: 0, written: at.written, ..Reading::begins(&wanted) });
         return Ok(true);
     }
     let (read_to, more) = (brought.read_to, brought.more);
@@ -124,13 +131,16 @@ async fn look<C: CentralStore>(hub: &Hub, store: &C, reading: &mut Option<Readin
             })
             .await??;
         let (refill, taken) = taken;
-        if taken > 0 {
-            tracing::info!(event = "refilled", commits = taken, "commits came back from the central store");
+        match taken {
+            0 => {}
+            _ if at.is_level => tracing::debug!(commits = taken, "commits came from the central store"),
+            _ => tracing::info!(event = "refilled", commits = taken, "commits came from the central store"),
         }
         at.written = refill.waits_from().unwrap_or(read_to);
         at.refill = refill;
     }
     at.read_to = read_to;
+    at.is_level |= !more;
     *reading = Some(at);
     Ok(more)
 }

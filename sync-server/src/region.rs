@@ -3,7 +3,7 @@
 //! [`Region`] is synchronous and owns the connection; [`crate::hub`] gives it a thread and groups what many connections bring into one
 //! commit. Nothing is acknowledged before SQLite has synced it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use domain::ids::{DeviceId, StoreId};
@@ -25,6 +25,7 @@ mod imports;
 mod lines;
 mod outgoing;
 mod refill;
+mod servers;
 mod verify;
 mod watched;
 
@@ -32,7 +33,8 @@ pub use author::{AuthorError, DocumentState, Editor, ProductPatch, StorePatch, T
 pub use desk::{DeskError, Pending};
 use lines::Line;
 pub use outgoing::{LogRow, Outgoing};
-pub use refill::Refill;
+pub use refill::{CentralReading, Refill};
+pub use servers::{MeetError, Met};
 pub use verify::VerifyError;
 pub use watched::{AdmittedSale, SALES_KEPT_MAX};
 
@@ -43,6 +45,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/region/0004_lines.sql"),
     include_str!("../../migrations/region/0005_waiting.sql"),
     include_str!("../../migrations/region/0006_documents_by_kind.sql"),
+    include_str!("../../migrations/region/0007_servers.sql"),
 ];
 
 /// Why the region's log did not do something. Nothing was half done.
@@ -192,6 +195,10 @@ pub struct Region {
     origins: BTreeMap<i64, Origin>,
     scope_ids: BTreeMap<Scope, i64>,
     devices: BTreeMap<DeviceId, Device>,
+    /// The stores whose entries are kept here.
+    served: BTreeSet<StoreId>,
+    /// How often what was read of the central store has to be read again since the log was opened.
+    rewinds: u64,
     last_seq: u64,
     commits_written: u64,
     /// Sales and refunds admitted since they were asked for; none while nobody asks.
@@ -252,6 +259,8 @@ impl Region {
             origins: BTreeMap::new(),
             scope_ids: BTreeMap::new(),
             devices: BTreeMap::new(),
+            served: BTreeSet::new(),
+            rewinds: 0,
             last_seq: 0,
             commits_written: 0,
             sales: None,
@@ -285,7 +294,7 @@ impl Region {
                 .db
                 .execute("UPDATE meta SET value = ?1 WHERE key = 'incarnation'", [incarnation])
                 .map_err(RegionError::from)?;
-            region.set_meta("central_read", 0)?;
+            region.read_central_again_from(0)?;
             region.own.incarnation = incarnation;
             region.starting = Some(region.start_record());
             region.write_start(now_ms)
@@ -445,13 +454,12 @@ impl Region {
         self.take_run(&key, kind, store, run)
     }
 
-    /// Admits what a device brings of others of its store, or of this server, inside the open transaction.
+    /// Admits what a device brings of others of its store, or of servers, inside the open transaction.
     fn admit_brought(&mut self, bearer: DeviceId, run: Run) -> Result<Admitted, AdmitError> {
         let store = self.devices.get(&bearer).ok_or(AdmitError::UnknownDevice(bearer))?.store;
         let writer = DeviceId(uuid::Uuid::from_bytes(run.origin.device));
-        let is_ours = run.origin.device == self.own.device;
         let (key, kind, of) = self.writer_of(run.origin)?.ok_or(AdmitError::UnknownDevice(writer))?;
-        if !is_ours && of != store {
+        if kind != DeviceKind::Server && of != store {
             return Err(AdmitError::NotTheSender(writer));
         }
         let is_own = run.origin == self.own;
@@ -568,8 +576,8 @@ impl Region {
                     entry.bytes,
                     seal.map(|s| &s[..]),
                 ])?;
-            if origin.device == self.own.device {
-                self.note_device(entry)?;
+            if self.is_server(origin.device) {
+                self.note_device(origin, entry)?;
                 if origin != self.own {
                     self.note_document(entry, self.last_seq)?;
                 }
@@ -579,11 +587,21 @@ impl Region {
         Ok(())
     }
 
-    /// Keeps the device table, which the server's own DeviceEnrolled records fill. From anyone else they are kept, and say nothing.
-    fn note_device(&mut self, entry: &ChainedEntry) -> Result<(), RegionError> {
+    /// Keeps the device table, which the DeviceEnrolled records of servers fill. From anyone else they are kept, and say nothing.
+    fn note_device(&mut self, origin: Origin, entry: &ChainedEntry) -> Result<(), RegionError> {
         let Body::Record { kind: 20, version, bytes } = &entry.entry.body else { return Ok(()) };
         let Ok(Some(Record::DeviceEnrolled(enrolled))) = Record::decode(20, *version, bytes) else { return Ok(()) };
         let DeviceEnrolment { device, store, kind, name, number, public_key } = enrolled;
+        let is_ours = origin.device == self.own.device;
+        if !is_ours && *device.as_bytes() == self.own.device {
+            // Who this server is it says itself.
+            return Ok(());
+        }
+        self.note_named(device)?;
+        if let (true, Some(store)) = (is_ours, store) {
+            let is_first = origin == self.own && !self.devices.values().any(|known| known.store == Some(store));
+            self.keep_served(store, !is_first)?;
+        }
         self.db
             .prepare_cached(
                 "INSERT OR REPLACE INTO device (device, store, kind, name, number, public_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -613,6 +631,7 @@ impl Region {
         self.read_lines()?;
         self.last_seq = self.db.query_row("SELECT coalesce(max(region_seq), 0) FROM entry", [], |row| row.get(0))?;
         self.devices = self.read_devices()?;
+        self.served = self.read_served()?;
         self.clock = self.clock.max(self.last_own_clock()?);
         Ok(())
     }

@@ -7,6 +7,7 @@ use domain::record::DeviceKind;
 use journal::{Body, ChainError, ChainedEntry, Entry, Origin, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
 use rusqlite::Connection;
 use sync_proto::batch::Run;
+use sync_proto::enrolment::CertifiedServer;
 use sync_proto::frame::{DocumentPlace, Documents, Mark, ProvenHash};
 use sync_proto::lines::{self, LINES_MAX, LinesError};
 use sync_proto::scopes;
@@ -324,6 +325,16 @@ impl Till {
         }
     }
 
+    /// Notes which server is at the other end of the link. The authority has signed its certificate, so that what it writes holds, even where the
+    /// directory that is here does not name it yet: this till was moved to another region.
+    pub fn set_server(&mut self, server: Option<CertifiedServer>) {
+        self.server = server;
+    }
+
+    fn connected_server(&self, device: [u8; 16]) -> Option<&CertifiedServer> {
+        self.server.as_ref().filter(|server| *server.device.as_bytes() == device)
+    }
+
     /// Notes the server's clock as it greeted.
     pub fn note_server_clock(&mut self, server_ms: u64) {
         let ahead = i128::from(self.env.unix_ms()) - i128::from(server_ms);
@@ -503,7 +514,7 @@ impl Batch<'_> {
     }
 
     fn kind(&self, db: &Connection, device: [u8; 16]) -> Result<(DeviceKind, Option<domain::ids::StoreId>), ReceiveError> {
-        if device == self.till.identity.server_device() {
+        if device == self.till.identity.server_device() || self.till.connected_server(device).is_some() {
             return Ok((DeviceKind::Server, None));
         }
         if device == *self.till.identity.device().as_bytes() {
@@ -513,13 +524,15 @@ impl Batch<'_> {
         Ok((known.kind, known.store))
     }
 
-    /// What a device's seals are checked with. That of the own server and of this device is not taken from what is received.
+    /// What a device's seals are checked with. That of the own server, of the one at the other end and of this device is not taken from what is received.
     fn public_key(&self, db: &Connection, device: [u8; 16]) -> Result<VerifyingKey, ReceiveError> {
         if device == *self.till.identity.device().as_bytes() {
             return Ok(self.till.identity.signing_key().verifying_key());
         }
         let bytes = if device == self.till.identity.server_device() {
             self.till.identity.server_public_key()
+        } else if let Some(server) = self.till.connected_server(device) {
+            server.public_key
         } else {
             let known = people::device(db, DeviceId(Uuid::from_bytes(device)))?;
             known.ok_or(ReceiveError::UnknownDevice(device))?.public_key

@@ -141,7 +141,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::central::{Appended, Brought, Contact};
+    use journal::Scope;
+
+    use crate::central::{Appended, Brought, Contact, ServerCard};
 
     /// What goes wrong with one append.
     #[derive(Debug, Clone, Copy)]
@@ -194,8 +196,12 @@ mod tests {
             Ok(Position { region_seq: self.0.lock().expect("the model").taken.len() as u64, hash: None })
         }
 
-        async fn brought_by_others(&self, _: [u8; 16], _: u64, _: usize) -> Result<Brought, CentralError> {
+        async fn brought_by_others(&self, _: [u8; 16], _: &[Scope], _: u64, _: usize) -> Result<Brought, CentralError> {
             Ok(Brought::default())
+        }
+
+        async fn leave_card(&self, own: &ServerCard) -> Result<Vec<ServerCard>, CentralError> {
+            Ok(vec![own.clone()])
         }
 
         async fn seen(&self, _: &[Contact]) -> Result<(), CentralError> {

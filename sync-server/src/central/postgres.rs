@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use journal::Scope;
 use tokio::sync::{Notify, watch};
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 use uuid::Uuid;
@@ -13,11 +14,13 @@ use super::migrate::{self, locks};
 use super::pool::{Loan, Pool, in_time};
 use super::{
     APPEND_BYTES_MAX, APPEND_ROWS_MAX, Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Fork,
-    Position,
+    Position, SERVERS_MAX, ServerCard,
 };
 
 /// How long an append, or any other short question, may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// How many numbers of the central store one answer of [`CentralStore::brought_by_others`] goes through.
+const BROUGHT_WITHIN: i64 = 100_000;
 /// How long bringing the schema up to date may take.
 const MIGRATE_WAIT: Duration = Duration::from_secs(3_600);
 
@@ -50,6 +53,25 @@ impl Postgres {
         let applied = in_time("migrate", MIGRATE_WAIT, migrate::migrate(&mut loan)).await?;
         self.give_back(loan);
         Ok(applied)
+    }
+
+    /// The cards of all servers, at most [`SERVERS_MAX`].
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn servers(&self) -> Result<Vec<ServerCard>, CentralError> {
+        let limit = i64::try_from(SERVERS_MAX).unwrap_or(i64::MAX);
+        let all = "SELECT device, certificate, name, address FROM servers ORDER BY started_at, device LIMIT $1";
+        let loan = self.get().await?;
+        let rows = in_time("say which servers there are", ANSWER_WAIT, async { Ok(loan.query(all, &[&limit]).await?) }).await?;
+        self.give_back(loan);
+        let card = |row: &tokio_postgres::Row| ServerCard {
+            device: row.get::<_, Uuid>(0).into_bytes(),
+            certificate: row.get(1),
+            name: row.get(2),
+            address: row.get(3),
+        };
+        Ok(rows.iter().map(card).collect())
     }
 
     /// Whether the database answers.
@@ -113,13 +135,40 @@ impl CentralStore for Postgres {
         Ok(position)
     }
 
-    async fn brought_by_others(&self, region: [u8; 16], after: u64, rows_max: usize) -> Result<Brought, CentralError> {
+    async fn brought_by_others(
+        &self,
+        region: [u8; 16],
+        stores: &[Scope],
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Brought, CentralError> {
+        let stores: Vec<&str> = stores.iter().map(Scope::as_str).collect();
         let (region, after) = (Uuid::from_bytes(region), to_i64(after, "a place in the central database")?);
         let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
         let mut loan = self.get().await?;
-        let brought = in_time("give entries back", ANSWER_WAIT, brought_by_others(&mut loan, region, after, limit)).await?;
+        let brought =
+            in_time("give entries back", ANSWER_WAIT, brought_by_others(&mut loan, region, &stores, after, limit)).await?;
         self.give_back(loan);
         Ok(brought)
+    }
+
+    async fn leave_card(&self, own: &ServerCard) -> Result<Vec<ServerCard>, CentralError> {
+        let ServerCard { device, certificate, name, address } = own;
+        let loan = self.get().await?;
+        in_time("take a server's card", ANSWER_WAIT, async {
+            loan.execute(
+                "INSERT INTO servers AS s (device, certificate, name, address) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (device) DO UPDATE
+                 SET certificate = excluded.certificate, name = excluded.name, address = excluded.address
+                 WHERE (s.certificate, s.name, s.address) IS DISTINCT FROM (excluded.certificate, excluded.name, excluded.address)",
+                &[&Uuid::from_bytes(*device), certificate, name, address],
+            )
+            .await?;
+            Ok(())
+        })
+        .await?;
+        self.give_back(loan);
+        self.servers().await
     }
 
     async fn seen(&self, contacts: &[Contact]) -> Result<(), CentralError> {
@@ -157,8 +206,15 @@ impl CentralStore for Postgres {
     }
 }
 
-/// Reads at one moment of the database, so that no number below `read_to` is passed over.
-async fn brought_by_others(client: &mut Client, region: Uuid, after: i64, limit: i64) -> Result<Brought, CentralError> {
+/// Reads at one moment of the database, so that no number below `read_to` is passed over. Of many rows that nobody here wants at most
+/// [`BROUGHT_WITHIN`] are gone through at once.
+async fn brought_by_others(
+    client: &mut Client,
+    region: Uuid,
+    stores: &[&str],
+    after: i64,
+    limit: i64,
+) -> Result<Brought, CentralError> {
     let tx = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
     let others = tx.query_one("SELECT EXISTS (SELECT FROM feed_cursor WHERE region <> $1)", &[&region]).await?;
     let newest = "SELECT GREATEST((SELECT max(central_seq) FROM entries), (SELECT max(central_seq) FROM forked_entries), 0)";
@@ -166,19 +222,21 @@ async fn brought_by_others(client: &mut Client, region: Uuid, after: i64, limit:
     if !others.get::<_, bool>(0) {
         return Ok(Brought { rows: Vec::new(), read_to: newest.unsigned_abs(), more: false });
     }
+    let end = newest.min(after.saturating_add(BROUGHT_WITHIN));
     let columns = "central_seq, device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, seal, region_seq";
+    let wanted = "central_seq > $1 AND central_seq <= $5 AND region <> $2 AND (scope NOT LIKE 'store/%' OR scope = ANY ($4))";
     let sql = format!(
         "SELECT {columns} FROM (
-             (SELECT {columns} FROM entries WHERE central_seq > $1 AND region <> $2 ORDER BY central_seq LIMIT $3)
+             (SELECT {columns} FROM entries WHERE {wanted} ORDER BY central_seq LIMIT $3)
              UNION ALL
-             (SELECT {columns} FROM forked_entries WHERE central_seq > $1 AND region <> $2 ORDER BY central_seq LIMIT $3)
+             (SELECT {columns} FROM forked_entries WHERE {wanted} ORDER BY central_seq LIMIT $3)
          ) AS rows ORDER BY central_seq LIMIT $3"
     );
-    let found = tx.query(&sql, &[&after, &region, &limit]).await?;
+    let found = tx.query(&sql, &[&after, &region, &limit, &stores, &end]).await?;
     let rows: Vec<CentralRow> = found.iter().map(central_row).collect::<Result<_, _>>()?;
-    let more = rows.len() as i64 >= limit;
-    let read_to = if more { rows.last().map_or(0, |row| row.central_seq) } else { newest.unsigned_abs() };
-    Ok(Brought { rows, read_to, more })
+    let is_full = rows.len() as i64 >= limit;
+    let read_to = if is_full { rows.last().map_or(0, |row| row.central_seq) } else { end.unsigned_abs() };
+    Ok(Brought { rows, read_to, more: is_full || end < newest })
 }
 
 fn central_row(row: &tokio_postgres::Row) -> Result<CentralRow, CentralError> {

@@ -138,7 +138,13 @@ impl<'a> Driver<'a> {
             }
         });
         let hub_device = device.clone();
-        let followed = quic.hub.with(move |region| region.followed_by(&hub_device)).await?;
+        let follow = move |region: &mut Region| {
+            if let Some(store) = hub_device.store {
+                region.serve(store)?;
+            }
+            Ok::<_, RegionError>(region.followed_by(&hub_device))
+        };
+        let followed = quic.hub.with(follow).await??;
         let session = ServerSession::new();
         Ok(Self {
             quic,

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::document::{DocumentKind, StaffMember, Store};
 use domain::ids::{StaffId, StoreId};
-use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, RECORD_VERSION, Record};
+use domain::record::{DeviceStart, RECORD_VERSION, Record};
 use journal::{Body, Hlc, NewEntry, Scope};
 use rusqlite::{OptionalExtension, params};
 use sync_proto::documents::{ChangeHash, Document, DocumentError, DocumentValue, Writing};
 use sync_proto::env::{Env, random};
 use sync_proto::scopes;
 
+use super::servers::server_called;
 use super::{Region, RegionError};
 
 pub(super) use catalogue::product_of;
@@ -102,15 +103,8 @@ impl Region {
         if self.device(own).is_some() {
             return Ok(());
         }
-        let enrolled = DeviceEnrolment {
-            device: own,
-            store: None,
-            kind: DeviceKind::Server,
-            name: "Sync server".to_owned(),
-            number: 0,
-            public_key: self.own_key.verifying_key().to_bytes(),
-        };
-        self.write_records(vec![Record::DeviceEnrolled(enrolled)], now_ms)
+        let enrolled = server_called(own, &self.name(), self.own_key.verifying_key().to_bytes());
+        self.write_records(vec![enrolled], now_ms)
     }
 
     pub(super) fn start_record(&self) -> DeviceStart {
@@ -122,7 +116,8 @@ impl Region {
         self.commit_own(Vec::new(), None, now_ms)
     }
 
-    /// Applies a change of a former incarnation of this server, as it comes back from outside at a place of the log, and those that waited for it.
+    /// Applies a change of another server, or of a former incarnation of this one, as it comes from outside at a place of the log, and those that waited
+    /// for it.
     pub(super) fn note_document(&mut self, entry: &journal::ChainedEntry, region_seq: u64) -> Result<(), RegionError> {
         let Body::Change { document, kind, bytes } = &entry.entry.body else { return Ok(()) };
         let Some(kind) = DocumentKind::from_number(*kind) else { return Ok(()) };
@@ -133,7 +128,7 @@ impl Region {
         Ok(())
     }
 
-    /// Applies a change that came back. Answers whether it is in; one that came before what it builds on waits.
+    /// Applies a change that came from outside. Answers whether it is in; one that came before what it builds on waits.
     fn take_in(
         &mut self,
         scope: &Scope,
@@ -163,7 +158,7 @@ impl Region {
                 Ok(false)
             }
             Err(error) => {
-                tracing::error!(%error, "a change that came back cannot be applied");
+                tracing::error!(%error, "a change of a server cannot be applied");
                 Ok(false)
             }
         }
@@ -289,12 +284,27 @@ impl Region {
         Ok(names)
     }
 
+    /// Notes what managers are called, those too who write at other servers.
+    ///
+    /// # Errors
+    /// When the log refuses; nothing is noted then.
+    pub fn know_authors(&mut self, names: &BTreeMap<[u8; 16], String>) -> Result<(), RegionError> {
+        self.in_transaction(|region| names.iter().try_for_each(|(id, name)| region.note_author(id, name)))
+    }
+
+    fn note_author(&self, id: &[u8; 16], name: &str) -> Result<(), RegionError> {
+        self.db
+            .prepare_cached("INSERT INTO author (id, name) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET name = excluded.name")?
+            .execute(params![id, name])?;
+        Ok(())
+    }
+
     /// Everything of a kind that has a code, by code.
     ///
     /// # Errors
     /// When the log refuses, or a document does not read.
     pub fn all_of(&self, kind: DocumentKind) -> Result<Vec<DocumentState>, AuthorError> {
-        let mut statement = self.db.prepare_cached("SELECT id FROM document_code WHERE kind = ?1 ORDER BY code")?;
+        let mut statement = self.db.prepare_cached("SELECT id FROM document_code WHERE kind = ?1 ORDER BY code, id")?;
         let ids = statement.query_map([kind as u16], |row| row.get(0))?.collect::<Result<Vec<[u8; 16]>, _>>()?;
         let states = ids.into_iter().filter_map(|id| self.state(kind, id).transpose());
         states.collect()
@@ -358,11 +368,7 @@ impl Region {
     /// What [`Self::write`] does, inside the open transaction.
     pub(super) fn keep_all(&mut self, prepared: Vec<Prepared>, who: Option<&Editor>, now_ms: u64) -> Result<(), AuthorError> {
         if let Some(Editor { id, name }) = who {
-            self.db
-                .prepare_cached(
-                    "INSERT INTO author (id, name) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
-                )?
-                .execute(params![id, name])?;
+            self.note_author(id, name)?;
         }
         let entries = prepared.into_iter().map(|one| self.keep(one)).collect::<Result<_, _>>()?;
         self.commit_own(entries, who.map(|who| who.id), now_ms)
@@ -406,13 +412,16 @@ impl Region {
         Ok(saved.map(|saved| Document::load(kind, id, &saved)).transpose()?)
     }
 
+    /// The document of a code. Where several servers gave it at once, it is the oldest.
     pub(super) fn document_id(&self, kind: DocumentKind, code: &str) -> Result<Option<[u8; 16]>, RegionError> {
-        let id = self
-            .db
-            .prepare_cached("SELECT id FROM document_code WHERE kind = ?1 AND code = ?2")?
-            .query_row(params![kind as u16, code], |row| row.get(0))
-            .optional()?;
-        Ok(id)
+        Ok(self.document_ids(kind, code)?.first().copied())
+    }
+
+    /// All documents of a code, the oldest first: more than one where servers that did not see each other gave it.
+    pub(super) fn document_ids(&self, kind: DocumentKind, code: &str) -> Result<Vec<[u8; 16]>, RegionError> {
+        let mut select = self.db.prepare_cached("SELECT id FROM document_code WHERE kind = ?1 AND code = ?2 ORDER BY id")?;
+        let ids = select.query_map(params![kind as u16, code], |row| row.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
     }
 
     /// Chains, seals and stores one commit of the server's own, inside the open transaction.

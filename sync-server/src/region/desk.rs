@@ -54,9 +54,7 @@ impl Region {
     /// No such store, a name that is none, or the log refuses.
     pub fn issue_code(&mut self, store_code: &str, name: &str, code: &str, now_ms: u64) -> Result<Pending, AuthorError> {
         let store = self.store_by_code(store_code)?.ok_or_else(|| AuthorError::NoSuchStore(store_code.to_owned()))?;
-        // Every replica of the store will hold it, in a record that has a bound.
-        let is_name = (1..=DEVICE_NAME_CHARS_MAX).contains(&name.trim().chars().count()) && !name.chars().any(char::is_control);
-        if !is_name {
+        if !is_device_name(name) {
             return Err(AuthorError::DeviceName);
         }
         let expires_at_ms = now_ms + CODE_LIFE_MS;
@@ -118,6 +116,11 @@ impl Region {
         self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('wrong_tries', ?1)", [tries])?;
         Ok(DeskError::WrongCode)
     }
+}
+
+/// Whether a device may be called so. Replicas will hold the name, in a record that has a bound.
+pub(super) fn is_device_name(name: &str) -> bool {
+    (1..=DEVICE_NAME_CHARS_MAX).contains(&name.trim().chars().count()) && !name.chars().any(char::is_control)
 }
 
 fn digest(code: &str) -> [u8; 32] {

@@ -481,6 +481,19 @@ impl Region {
         if changed == 1 { Ok(()) } else { Err(ImportError::NotFound) }
     }
 
+    /// The product of a code. Where servers that did not see each other gave the code to several, the oldest that is on sale, as at the tills.
+    fn product_of_code(&self, code: &str) -> Result<Option<Document>, ImportError> {
+        let mut oldest = None;
+        for id in self.document_ids(DocumentKind::Product, code)? {
+            let Some(document) = self.existing(DocumentKind::Product, id)? else { continue };
+            if product_in(&document)?.active {
+                return Ok(Some(document));
+            }
+            oldest = oldest.or(Some(document));
+        }
+        Ok(oldest)
+    }
+
     fn compare(&self, row: &Row, codes: &BTreeSet<String>) -> Result<Compared, ImportError> {
         let wrong = |column: &str, value: &str, message: String| {
             let (column, value) = (column.to_owned(), value.to_owned());
@@ -494,10 +507,7 @@ impl Region {
                 None => return wrong("tax_class", name, "There is no tax class of this name: add it first.".to_owned()),
             },
         };
-        let document = match self.document_id(DocumentKind::Product, &row.code)? {
-            Some(id) => self.existing(DocumentKind::Product, id)?,
-            None => None,
-        };
+        let document = self.product_of_code(&row.code)?;
         let before = document.as_ref().map(product_in).transpose()?;
         let wrote = match (&document, &before) {
             (Some(document), Some(before)) if row.active.is_none() && self.is_taken_back(document, before)? => Wrote::BroughtBack,

@@ -1,9 +1,10 @@
-//! Taking entries back from the central store: all of them after the log was lost, what is newer after it was put back from a backup, and what other
-//! regions brought.
+//! Taking entries from the central store: all of them after the log was lost, what is newer after it was put back from a backup, and what other
+//! regions brought: all that servers write, and what happens in the stores that are served here.
 //!
 //! Rows come in the order in which the store took them. That is the order of their chains, save where a device has two histories: there an entry may
 //! come before the one that it follows. [`Refill`] therefore holds commits until what is before them is here. Every commit is verified like one that
-//! comes from a device; what does not hold is left out and said.
+//! comes from a device; what does not hold is left out and said. What a writer wrote whom nobody here has named is passed over, and read again once
+//! somebody does.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,9 +20,22 @@ use crate::central::{CentralRow, FeedRow};
 /// Commits that may wait for what is before them.
 const WAITING_MAX: usize = 100_000;
 
+/// Where this log stands in the central store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CentralReading {
+    /// How far it has been read.
+    pub read_to: u64,
+    /// How often it has been begun again further back since the log was opened.
+    pub rewinds: u64,
+    /// The stores of which all is read, by their scopes, beside what servers write.
+    pub stores: Vec<Scope>,
+}
+
 /// Commits on their way from the central store into the log.
 #[derive(Debug, Default)]
 pub struct Refill {
+    /// What [`CentralReading::rewinds`] was when they began to be read.
+    rewinds: u64,
     /// Parts of commits that are not whole yet.
     parts: BTreeMap<(Origin, u64, journal::Hlc), Vec<Part>>,
     /// Whole commits by origin and number, in the order in which they came.
@@ -48,6 +62,16 @@ struct Whole {
 }
 
 impl Refill {
+    /// Nothing yet, of a reading that begins.
+    pub fn of(reading: &CentralReading) -> Self {
+        Self { rewinds: reading.rewinds, ..Self::default() }
+    }
+
+    /// Whether what it holds is of a reading that has been begun again since.
+    pub fn is_of(&self, reading: &CentralReading) -> bool {
+        self.rewinds == reading.rewinds
+    }
+
     /// Adds rows of the central store.
     ///
     /// # Errors
@@ -128,18 +152,57 @@ impl Region {
                     break;
                 }
             }
-            let position = refill.waits_from().map_or(read_to, |from| from.min(read_to));
+            region.pass_over_unnamed(refill)?;
+            let mut position = refill.waits_from().map_or(read_to, |from| from.min(read_to));
+            if region.rewinds != refill.rewinds {
+                position = position.min(region.central_read()?);
+            }
             region.set_meta("central_read", position)?;
             Ok(taken)
         })
     }
 
-    /// How far the central store has been read.
+    /// Where this log stands in the central store.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn central_read(&self) -> Result<u64, RegionError> {
+    pub fn central_reading(&self) -> Result<CentralReading, RegionError> {
+        Ok(CentralReading { read_to: self.central_read()?, rewinds: self.rewinds, stores: self.served_scopes() })
+    }
+
+    fn central_read(&self) -> Result<u64, RegionError> {
         Ok(self.meta("central_read")?.unwrap_or(0))
+    }
+
+    /// Begins to read the central store again from a place, inside the open transaction, if it has been read further.
+    pub(super) fn read_central_again_from(&mut self, place: u64) -> Result<(), RegionError> {
+        self.rewinds += 1;
+        let read = self.central_read()?;
+        self.set_meta("central_read", read.min(place))
+    }
+
+    /// Lets go of what nobody can verify: of writers whom no server has named that is known here.
+    fn pass_over_unnamed(&mut self, refill: &mut Refill) -> Result<(), RegionError> {
+        let mut first = BTreeMap::<[u8; 16], u64>::new();
+        let whole =
+            refill.waiting.iter().flat_map(|((origin, _), queue)| queue.iter().map(move |whole| (origin, whole.central_seq)));
+        let parts =
+            refill.parts.iter().flat_map(|((origin, ..), parts)| parts.iter().map(move |part| (origin, part.central_seq)));
+        for (origin, place) in whole.chain(parts) {
+            let is_named =
+                self.is_server(origin.device) || self.device(DeviceId(uuid::Uuid::from_bytes(origin.device))).is_some();
+            if !is_named {
+                let known = first.entry(origin.device).or_insert(place);
+                *known = place.min(*known);
+            }
+        }
+        for (device, place) in &first {
+            self.pass_over(*device, *place)?;
+        }
+        refill.waiting.retain(|(origin, _), _| !first.contains_key(&origin.device));
+        refill.parts.retain(|(origin, ..), _| !first.contains_key(&origin.device));
+        refill.held = refill.waiting.values().map(VecDeque::len).sum();
+        Ok(())
     }
 
     /// In the order in which the store took them: a document's changes build on one another across incarnations.

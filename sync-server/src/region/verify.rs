@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::record::Record;
+use domain::record::{DeviceKind, Record};
 use journal::{Body, ChainError, ChainedEntry, Entry, OriginChain, ReceivedCommit, Scope, Seal, VerifyingKey, View};
 
 use super::lines::Line;
@@ -40,6 +40,13 @@ pub enum VerifyError {
     Region(#[from] RegionError),
 }
 
+/// Whom a server has named.
+#[derive(Clone, Copy)]
+struct Named {
+    key: VerifyingKey,
+    is_server: bool,
+}
+
 impl From<rusqlite::Error> for VerifyError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Region(error.into())
@@ -48,19 +55,34 @@ impl From<rusqlite::Error> for VerifyError {
 
 impl Region {
     /// Verifies every chain from its beginning and every seal, and answers how many entries that were. The server's own come first: they
-    /// hold against the server's key, and say which keys devices have.
+    /// hold against the server's key, and say which keys devices and other servers have; what those say comes next, and devices last.
     ///
     /// # Errors
     /// The first thing that does not hold.
     pub fn verify(&self) -> Result<u64, VerifyError> {
         let own = self.own.device;
-        let mut keys = BTreeMap::from([(own, self.own_key.verifying_key())]);
-        let (ours, others): (Vec<_>, Vec<_>) = self.lines.iter().partition(|(origin, _)| origin.device == own);
+        let mut named = BTreeMap::from([(own, Named { key: self.own_key.verifying_key(), is_server: true })]);
+        let mut left: Vec<_> = self.lines.iter().collect();
         let mut entries = 0;
-        for (origin, lines) in ours.into_iter().chain(others) {
-            let key = *keys.get(&origin.device).ok_or(VerifyError::Unknown(origin.device))?;
+        loop {
+            // Servers name devices, and other servers.
+            let is_server = |device: &[u8; 16]| named.get(device).is_some_and(|of| of.is_server);
+            let (servers, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|(origin, _)| is_server(&origin.device));
+            left = others;
+            if servers.is_empty() {
+                break;
+            }
+            for (origin, lines) in servers {
+                let key = named[&origin.device].key;
+                for line in lines {
+                    entries += self.verify_line(line, &key, &mut |entry| note_key(entry, &mut named))?;
+                }
+            }
+        }
+        for (origin, lines) in left {
+            let Named { key, .. } = *named.get(&origin.device).ok_or(VerifyError::Unknown(origin.device))?;
             for line in lines {
-                entries += self.verify_line(line, &key, &mut |entry| note_key(entry, origin.device == own, &mut keys))?;
+                entries += self.verify_line(line, &key, &mut |_| {})?;
             }
         }
         Ok(entries)
@@ -126,12 +148,13 @@ fn hold(
     Ok(entries.len() as u64)
 }
 
-/// Keeps the key of a device that the server admitted.
-fn note_key(entry: &ChainedEntry, is_ours: bool, keys: &mut BTreeMap<[u8; 16], VerifyingKey>) {
+/// Keeps the key of a device that a server has named.
+fn note_key(entry: &ChainedEntry, named: &mut BTreeMap<[u8; 16], Named>) {
     let Entry { body: Body::Record { kind: DEVICE_ENROLLED, version, bytes }, .. } = &entry.entry else { return };
     let Ok(Some(Record::DeviceEnrolled(enrolled))) = Record::decode(DEVICE_ENROLLED, *version, bytes) else { return };
-    if is_ours && let Ok(key) = VerifyingKey::from_bytes(&enrolled.public_key) {
+    if let Ok(key) = VerifyingKey::from_bytes(&enrolled.public_key) {
         // The server's own key is the one that it holds, whatever the log says.
-        keys.entry(*enrolled.device.as_bytes()).or_insert(key);
+        let is_server = enrolled.kind == DeviceKind::Server;
+        named.entry(*enrolled.device.as_bytes()).or_insert(Named { key, is_server });
     }
 }

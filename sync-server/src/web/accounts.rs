@@ -1,6 +1,6 @@
 //! Managers' accounts in the central database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -122,6 +122,18 @@ pub(super) async fn outdated(
     central.give_back(loan);
     let known: BTreeSet<_> = rows.iter().map(|row| (row.get(0), mark(row.get(1)))).collect();
     Ok(signed_in.difference(&known).copied().collect())
+}
+
+/// What every manager is called, by id: histories of edits carry ids alone.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn names(central: &Postgres) -> Result<BTreeMap<[u8; 16], String>, CentralError> {
+    let loan = central.get().await?;
+    let all = "SELECT id, name FROM manager_accounts";
+    let rows = in_time("name the managers", ANSWER_WAIT, async { Ok(loan.query(all, &[]).await?) }).await?;
+    central.give_back(loan);
+    Ok(rows.iter().map(|row| (row.get::<_, Uuid>(0).into_bytes(), row.get(1))).collect())
 }
 
 fn mark(hash: &str) -> PasswordMark {

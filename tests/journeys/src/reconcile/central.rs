@@ -50,7 +50,7 @@ const FLAWS: [&str; 7] = [
       GROUP BY o.order_id, o.total_minor HAVING o.total_minor <> coalesce(sum(p.amount_minor), 0) ORDER BY 1 LIMIT 10",
     "SELECT format('product %s has %s thousandths in stock, its movements come to %s', product_id, l.quantity_milli, sum(m.quantity_milli))
        FROM stock_levels l FULL JOIN stock_movements m USING (store_id, product_id)
-      GROUP BY product_id, l.quantity_milli HAVING l.quantity_milli IS DISTINCT FROM sum(m.quantity_milli) ORDER BY 1 LIMIT 10",
+      GROUP BY store_id, product_id, l.quantity_milli HAVING l.quantity_milli IS DISTINCT FROM sum(m.quantity_milli) ORDER BY 1 LIMIT 10",
 ];
 
 /// A connection to the central database.

@@ -58,6 +58,14 @@ impl Till {
         self.neighbours = all.iter().copied().filter(|other| *other != listen).collect();
     }
 
+    /// From its next start on it connects to another server; what is cut then is the cable to that one.
+    pub fn set_server(&mut self, server: SocketAddr) {
+        self.server = server;
+        if let Some(link) = &self.link {
+            link.set_target(server);
+        }
+    }
+
     /// Puts a cable between it and the server that can be cut. It counts from the till's next start on.
     pub fn put_link(&mut self) -> Result<()> {
         self.link = Some(UdpLink::to(self.server).context("could not lay a cable")?);

@@ -210,13 +210,14 @@ async fn entries_are_given_back_to_whoever_did_not_bring_them() {
     }
     region.rows.iter_mut().for_each(|row| row.seal = Some([row.seq as u8; 64]));
     feed_all(&world.central, &region).await;
-    let own = world.central.brought_by_others(region.id, 0, 100).await.expect("an answer");
+    let stores = [shop.clone()];
+    let own = world.central.brought_by_others(region.id, &stores, 0, 100).await.expect("an answer");
     assert_eq!((own.rows.len(), own.more), (0, false), "nobody else brought anything");
     assert!(own.read_to >= 7);
 
     let (mut back, mut after) = (Vec::new(), 0);
     loop {
-        let brought = world.central.brought_by_others([9; 16], after, 2).await.expect("an answer");
+        let brought = world.central.brought_by_others([9; 16], &stores, after, 2).await.expect("an answer");
         assert!(brought.rows.len() <= 2 && brought.rows.iter().all(|row| row.central_seq > after));
         back.extend(brought.rows);
         after = brought.read_to;
@@ -229,6 +230,8 @@ async fn entries_are_given_back_to_whoever_did_not_bring_them() {
     let of =
         |rows: Vec<FeedRow>| rows.into_iter().map(|row| (row.hash, row.bytes, row.seal, row.commit)).collect::<BTreeSet<_>>();
     assert_eq!(of(back.into_iter().map(|row| row.row).collect()), of(region.rows.clone()));
+    let elsewhere = world.central.brought_by_others([9; 16], &[scopes::store(store(2))], 0, 100).await.expect("an answer");
+    assert_eq!((elsewhere.rows.len(), elsewhere.more, elsewhere.read_to), (0, false, after), "another store's are not asked for");
     let position = world.central.position(region.id).await.expect("a position");
     assert_eq!((position.region_seq, position.hash), (7, region.rows.last().map(|row| row.hash)));
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sync_server::central::{Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Fork, Position};
+use journal::Scope;
+use sync_server::central::{
+    Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Fork, Position, ServerCard,
+};
 
 /// How long an answer takes.
 const ANSWERS_AFTER: Duration = Duration::from_millis(3);
@@ -37,6 +40,7 @@ struct Contents {
     known: BTreeSet<[u8; 32]>,
     places: BTreeMap<Place, [u8; 32]>,
     positions: BTreeMap<[u8; 16], Position>,
+    servers: BTreeMap<[u8; 16], ServerCard>,
 }
 
 impl Central {
@@ -131,17 +135,32 @@ impl CentralStore for Central {
         Ok(self.state().now.positions.get(&region).copied().unwrap_or_default())
     }
 
-    async fn brought_by_others(&self, region: [u8; 16], after: u64, rows_max: usize) -> Result<Brought, CentralError> {
+    async fn brought_by_others(
+        &self,
+        region: [u8; 16],
+        stores: &[Scope],
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Brought, CentralError> {
         tokio::time::sleep(ANSWERS_AFTER).await;
         self.check_here()?;
         let state = self.state();
         let numbered = (1..).zip(state.now.rows.iter().zip(&state.now.brought_by));
-        let others = numbered.filter(|(n, (_, by))| *n > after && **by != region);
+        let wanted = |scope: &str| !scope.starts_with("store/") || stores.iter().any(|store| store.as_str() == scope);
+        let others = numbered.filter(|(n, (row, by))| *n > after && **by != region && wanted(&row.scope));
         let rows: Vec<_> =
             others.take(rows_max).map(|(central_seq, (row, _))| CentralRow { central_seq, row: row.clone() }).collect();
         let more = rows.len() == rows_max;
         let read_to = if more { rows.last().map_or(0, |row| row.central_seq) } else { state.now.rows.len() as u64 };
         Ok(Brought { rows, read_to, more })
+    }
+
+    async fn leave_card(&self, own: &ServerCard) -> Result<Vec<ServerCard>, CentralError> {
+        tokio::time::sleep(ANSWERS_AFTER).await;
+        self.check_here()?;
+        let mut state = self.state();
+        state.now.servers.insert(own.device, own.clone());
+        Ok(state.now.servers.values().cloned().collect())
     }
 
     async fn seen(&self, _: &[Contact]) -> Result<(), CentralError> {

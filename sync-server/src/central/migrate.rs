@@ -18,6 +18,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (5, "reports", include_str!("../../../migrations/central/0005_reports.sql")),
     (6, "seals", include_str!("../../../migrations/central/0006_seals.sql")),
     (7, "open_orders", include_str!("../../../migrations/central/0007_open_orders.sql")),
+    (8, "exceptions", include_str!("../../../migrations/central/0008_exceptions.sql")),
 ];
 
 /// Advisory locks of this program: `pg_advisory_xact_lock(CLASS, which)`.

@@ -250,7 +250,7 @@ pub fn refund_of(
         let left = line.quantity.0 - refunded(at).0;
         let twice = lines.iter().any(|l: &NewLine| l.original_line == u32::try_from(at).ok());
         if quantity.0 > left || twice {
-            return Err(RefundError::MoreThanLeft { line: at, left: Quantity(left) });
+            return Err(RefundError::MoreThanLeft { line: at, left: Quantity(left.max(0)) });
         }
         lines.push(NewLine {
             product: line.product,

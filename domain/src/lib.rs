@@ -13,11 +13,13 @@
 //! | [`document`] | what people edit together: products, tax classes, pictures, stores, staff; the values only, not the CRDT |
 //! | [`open_order`] | a parked order or a table as a plain value, and what people did to it at once |
 //! | [`picture`] | what of an image file can be said from its first bytes |
+//! | [`count`] | which count of a product stands, and what still applies to it |
 //! | [`fold`] | a record turned into the rows it means, the same on every replica and in Postgres |
 //! | [`staff`] | roles and what each may do |
 //! | [`receipt`] | what a receipt says (how it is printed is `hardware`'s business) |
 
 pub mod cart;
+pub mod count;
 pub mod document;
 pub mod fold;
 pub mod ids;

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cart::{Cart, CartKind, CartLine, Recalled};
-use crate::ids::{LineId, OpenOrderId, OrderId, StaffId, StoreId};
+use crate::ids::{LineId, OpenOrderId, OrderId, ProductId, StaffId, StoreId};
 use crate::money::Quantity;
+use crate::record::Order;
 use crate::tax::TaxMode;
 
 /// Most lines that one person can bring an open order to. What several added at once may be more, and stays.
@@ -93,6 +94,8 @@ pub enum OpenOrderException {
     PaidTwice {
         /// The sales, ascending.
         sales: Vec<OrderId>,
+        /// How much too much of which line was sold, above zero.
+        lines: BTreeMap<LineId, Quantity>,
     },
     /// It was paid at one place and given up at another. The payment stands.
     PaidAndCancelled {
@@ -115,6 +118,9 @@ pub enum OpenOrderException {
         lines: BTreeMap<LineId, Quantity>,
     },
 }
+
+/// How much of which product.
+pub type Goods = BTreeMap<ProductId, Quantity>;
 
 /// What was done in a cart to the open order that it was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -234,14 +240,18 @@ impl OpenOrder {
 
     /// What people did at once that does not fit together, each kind at most once.
     pub fn exceptions(&self) -> Vec<OpenOrderException> {
-        let (mut twice, mut taken_out, mut unpaid) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut twice, mut paid_twice) = (BTreeSet::new(), BTreeMap::new());
+        let (mut taken_out, mut unpaid) = (BTreeMap::new(), BTreeMap::new());
         for line in self.lines.iter().filter(|_| !self.payments.is_empty()) {
             let sold_by = || self.payments.iter().filter(|payment| payment.covered.contains_key(&line.id));
             let sold = sold_by().fold(0i64, |sum, payment| sum.saturating_add(payment.covered[&line.id].0));
             let left = line.left().0;
             match sold.cmp(&left) {
                 std::cmp::Ordering::Less => drop(unpaid.insert(line.id, Quantity(left - sold))),
-                std::cmp::Ordering::Greater if sold_by().count() > 1 => twice.extend(sold_by().map(|payment| payment.sale)),
+                std::cmp::Ordering::Greater if sold_by().count() > 1 => {
+                    twice.extend(sold_by().map(|payment| payment.sale));
+                    paid_twice.insert(line.id, Quantity(sold - left));
+                }
                 std::cmp::Ordering::Greater => drop(taken_out.insert(line.id, Quantity(sold - left))),
                 std::cmp::Ordering::Equal => {}
             }
@@ -251,13 +261,68 @@ impl OpenOrder {
             self.lines.iter().filter(below).map(|line| (line.id, Quantity(line.goods.quantity.0.saturating_neg()))).collect();
         let both = !self.payments.is_empty() && self.cancelled.is_some();
         let found = [
-            (!twice.is_empty()).then(|| OpenOrderException::PaidTwice { sales: twice.into_iter().collect() }),
+            (!twice.is_empty()).then(|| OpenOrderException::PaidTwice { sales: twice.into_iter().collect(), lines: paid_twice }),
             both.then(|| OpenOrderException::PaidAndCancelled { sales: self.sales() }),
             (!taken_out.is_empty()).then_some(OpenOrderException::PaidAndTakenOut { lines: taken_out }),
             (!unpaid.is_empty()).then_some(OpenOrderException::UnpaidRemainder { lines: unpaid }),
             (!below.is_empty()).then_some(OpenOrderException::TakenOutTwice { lines: below }),
         ];
         found.into_iter().flatten().collect()
+    }
+
+    /// Those of the exceptions that still ask for somebody: `returned` is what came back of its sales, `is_rest_done` whether the order of what
+    /// was left unpaid ([`Self::remainder`]) was paid or given up itself.
+    pub fn unsettled(&self, returned: &Goods, is_rest_done: bool) -> Vec<OpenOrderException> {
+        let mut left = returned.clone();
+        let mut exceptions = self.exceptions();
+        exceptions.retain(|exception| match exception {
+            OpenOrderException::PaidTwice { lines, .. } | OpenOrderException::PaidAndTakenOut { lines } => {
+                !take(&mut left, &self.goods_of(lines))
+            }
+            OpenOrderException::PaidAndCancelled { .. } => {
+                let sold = self.payments.iter().flat_map(|payment| &payment.covered);
+                !take(&mut returned.clone(), &self.goods_of(sold))
+            }
+            OpenOrderException::UnpaidRemainder { .. } => !is_rest_done,
+            OpenOrderException::TakenOutTwice { .. } => true,
+        });
+        exceptions
+    }
+
+    /// What of a sale is to be given back because it was paid for twice: positions of its lines, and how much of each. `refunded` says what came back of
+    /// each line, `returned` what came back of all sales of this order. Nothing where the sale is not one of those that paid for the same goods.
+    pub fn to_give_back(&self, sale: &Order, refunded: &[Quantity], returned: &Goods) -> Vec<(usize, Quantity)> {
+        let twice = self.exceptions().into_iter().find_map(|exception| match exception {
+            OpenOrderException::PaidTwice { sales, lines } => sales.contains(&sale.id).then_some(lines),
+            _ => None,
+        });
+        let Some(twice) = twice else { return Vec::new() };
+        let mut due = self.goods_of(&twice);
+        for (product, back) in returned {
+            due.entry(*product).and_modify(|due| due.0 = due.0.saturating_sub(back.0));
+        }
+        let mut lines = Vec::new();
+        for (at, line) in sale.lines.iter().enumerate() {
+            let Some(due) = due.get_mut(&line.product) else { continue };
+            let left = line.quantity.0 - refunded.get(at).map_or(0, |back| back.0);
+            let back = left.min(due.0);
+            if back > 0 {
+                due.0 -= back;
+                lines.push((at, Quantity(back)));
+            }
+        }
+        lines
+    }
+
+    fn goods_of<'a>(&self, lines: impl IntoIterator<Item = (&'a LineId, &'a Quantity)>) -> Goods {
+        let product_of: BTreeMap<LineId, ProductId> = self.lines.iter().map(|line| (line.id, line.goods.product)).collect();
+        let mut goods = Goods::new();
+        for (line, quantity) in lines {
+            let Some(product) = product_of.get(line) else { continue };
+            let sum = goods.entry(*product).or_insert(Quantity(0));
+            sum.0 = sum.0.saturating_add(quantity.0);
+        }
+        goods
     }
 
     /// The open order of what was added and not paid for, under its own id and with the ids of the lines; none when everything is
@@ -277,6 +342,17 @@ impl OpenOrder {
     fn sales(&self) -> Vec<OrderId> {
         self.payments.iter().map(|payment| payment.sale).collect()
     }
+}
+
+/// Takes goods out of others, if all of them are there.
+fn take(from: &mut Goods, goods: &Goods) -> bool {
+    let is_there = goods.iter().all(|(product, quantity)| from.get(product).is_some_and(|there| there.0 >= quantity.0));
+    if is_there {
+        for (product, quantity) in goods {
+            from.entry(*product).and_modify(|there| there.0 -= quantity.0);
+        }
+    }
+    is_there
 }
 
 impl OpenOrderLine {

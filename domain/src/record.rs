@@ -5,6 +5,8 @@
 //! given a second meaning, and a reader skips what it does not know (`docs/protocol.md` lists every shape, golden samples
 //! in `domain/tests/golden.rs` pin them).
 
+use std::collections::BTreeSet;
+
 use jiff::civil::Date;
 use minicbor::{Decode, Encode};
 
@@ -16,6 +18,8 @@ use crate::tax::{self, TaxLine, TaxMode};
 pub const LINES_MAX: usize = 2_000;
 /// Most payments of one order.
 pub const PAYMENTS_MAX: usize = 32;
+/// Most histories that the cut of a stock count names. A store has one for each life of each of its tills.
+pub const CUT_ORIGINS_MAX: usize = 1_024;
 /// Longest reason, reference or description, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1_000;
 
@@ -42,6 +46,8 @@ pub enum Record {
     DeviceStarted(DeviceStart),
     /// A device was admitted; written by a server.
     DeviceEnrolled(DeviceEnrolment),
+    /// What is on the shelves was counted.
+    StockCounted(StockCount),
 }
 
 /// A sale, or with negative quantities and amounts a refund.
@@ -188,6 +194,54 @@ pub struct StockLine {
     /// Quantity × unit price, rounded once, in minor units.
     #[n(3)]
     pub amount_minor: i64,
+}
+
+/// Stock counted: what there is of some products, whatever the records came to. Which count of a product stands, and what still
+/// applies to it, [`crate::count`] says.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct StockCount {
+    /// Its id.
+    #[n(0)]
+    pub id: RecordId,
+    /// The shift it was made in.
+    #[n(1)]
+    pub shift: ShiftId,
+    /// What was counted, 1 to [`LINES_MAX`], each product once.
+    #[n(2)]
+    pub lines: Vec<CountLine>,
+    /// The cut: what the till had of the store's histories when it was counted, at most [`CUT_ORIGINS_MAX`]. What is not in it still applies.
+    #[n(3)]
+    pub cut: Vec<SeenUpTo>,
+    /// Why.
+    #[n(4)]
+    pub reason: String,
+}
+
+/// One product of a stock count. An array on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CountLine {
+    /// What.
+    #[n(0)]
+    pub product: ProductId,
+    /// How much there is; not below zero.
+    #[n(1)]
+    pub quantity: Quantity,
+}
+
+/// How much of one history in the store's scope was seen. An array on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SeenUpTo {
+    /// Whose.
+    #[n(0)]
+    pub device: DeviceId,
+    /// In which of its lives.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub incarnation: [u8; 16],
+    /// The last entry that was seen.
+    #[n(2)]
+    pub seq: u64,
 }
 
 /// An amount booked that is neither a sale nor a refund.
@@ -405,6 +459,7 @@ impl Record {
             Self::DrawerOpened(_) => 7,
             Self::SignedIn(_) => 8,
             Self::DeviceStarted(_) => 9,
+            Self::StockCounted(_) => 10,
             Self::DeviceEnrolled(_) => 20,
         }
     }
@@ -421,6 +476,7 @@ impl Record {
             Self::SignedIn(r) => bytes(r),
             Self::DeviceStarted(r) => bytes(r),
             Self::DeviceEnrolled(r) => bytes(r),
+            Self::StockCounted(r) => bytes(r),
         }
     }
 
@@ -445,6 +501,7 @@ impl Record {
             7 => Self::DrawerOpened(read(kind, bytes)?),
             8 => Self::SignedIn(read(kind, bytes)?),
             9 => Self::DeviceStarted(read(kind, bytes)?),
+            10 => Self::StockCounted(read(kind, bytes)?),
             20 => Self::DeviceEnrolled(read(kind, bytes)?),
             _ => return Ok(None),
         };
@@ -508,6 +565,20 @@ impl Record {
             Self::SignedIn(_) => Ok(()),
             Self::DeviceStarted(d) => text(&d.series).and(text(&d.software)),
             Self::DeviceEnrolled(d) => text(&d.name),
+            Self::StockCounted(c) => {
+                lines(c.lines.len())?;
+                if c.cut.len() > CUT_ORIGINS_MAX {
+                    return Err("a cut of too many histories");
+                }
+                if c.lines.iter().any(|line| !(0..=money::QUANTITY_MILLI_MAX).contains(&line.quantity.0)) {
+                    return Err("a counted quantity is below zero or too large");
+                }
+                let products: BTreeSet<ProductId> = c.lines.iter().map(|line| line.product).collect();
+                if products.len() < c.lines.len() {
+                    return Err("a product was counted twice");
+                }
+                text(&c.reason)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Sells and refunds against a found sale.
     Cashier,
-    /// Also prices by hand, refunds without a sale, corrects stock, opens the drawer without a sale.
+    /// Also prices by hand, gives back what was paid twice, refunds without a sale, corrects and counts stock, opens the drawer without a sale.
     ShiftLead,
     /// Also books account adjustments.
     Manager,
@@ -22,11 +22,13 @@ pub enum Permission {
     Sell,
     /// Give money back for lines of a sale that was found.
     RefundSale,
+    /// Give back a payment that was taken twice.
+    RefundPayment,
     /// Give money back without the sale.
     RefundWithoutSale,
     /// Sell at another price than the catalogue's.
     OverridePrice,
-    /// Correct stock.
+    /// Correct stock, and count it.
     AdjustStock,
     /// Open the cash drawer without a sale.
     OpenDrawer,
@@ -40,7 +42,7 @@ impl Role {
         use Permission as P;
         let least = match permission {
             P::Sell | P::RefundSale => Role::Cashier,
-            P::RefundWithoutSale | P::OverridePrice | P::AdjustStock | P::OpenDrawer => Role::ShiftLead,
+            P::RefundPayment | P::RefundWithoutSale | P::OverridePrice | P::AdjustStock | P::OpenDrawer => Role::ShiftLead,
             P::AdjustAccount => Role::Manager,
         };
         self >= least

@@ -5,8 +5,8 @@ use domain::document::Product;
 use domain::ids::{DeviceId, OrderId, ProductId, RecordId, ShiftId, StoreId};
 use domain::money::{Currency, Quantity, UnitPrice};
 use domain::record::{
-    AccountAdjustment, AccountLine, BusinessDay, DeviceEnrolment, DeviceKind, DeviceStart, DrawerOpening, RECORD_VERSION, Record,
-    ShiftClosing, ShiftOpening, SignIn, StockAdjustment, StockLine,
+    AccountAdjustment, AccountLine, BusinessDay, CUT_ORIGINS_MAX, CountLine, DeviceEnrolment, DeviceKind, DeviceStart,
+    DrawerOpening, RECORD_VERSION, Record, SeenUpTo, ShiftClosing, ShiftOpening, SignIn, StockAdjustment, StockCount, StockLine,
 };
 use domain::tax::TaxMode;
 use expect_test::expect_file;
@@ -47,6 +47,18 @@ fn four_line_sale() -> domain::record::Order {
         cart.add(&product, name, Quantity::pieces(pieces).expect("a quantity"), UnitPrice(price), false).expect("added");
     }
     cart.settle_in_cash(&terms(), 10_000).expect("settled")
+}
+
+/// A count of so much of the products 10, 11 and so on.
+fn stock_count(quantities: &[i64]) -> StockCount {
+    let line = |(n, quantity): (u8, &i64)| CountLine { product: ProductId(uuid(n)), quantity: Quantity(*quantity) };
+    StockCount {
+        id: RecordId(uuid(4)),
+        shift: ShiftId(uuid(2)),
+        lines: (10..).zip(quantities).map(line).collect(),
+        cut: vec![SeenUpTo { device: DeviceId(uuid(8)), incarnation: [9; 16], seq: 1_000 }],
+        reason: "stocktaking".into(),
+    }
 }
 
 fn samples() -> Vec<Record> {
@@ -102,6 +114,7 @@ fn samples() -> Vec<Record> {
             number: 1,
             public_key: [1; 32],
         }),
+        Record::StockCounted(stock_count(&[7_000, 0])),
     ]
 }
 
@@ -140,5 +153,22 @@ fn a_record_cut_off_anywhere_is_refused() {
         for end in 0..bytes.len() {
             assert!(Record::decode(record.kind(), RECORD_VERSION, &bytes[..end]).is_err(), "{record:?} cut at {end}");
         }
+    }
+}
+
+#[test]
+fn a_count_beyond_its_bounds_is_refused() {
+    let check = |count: StockCount| {
+        let read = Record::decode(10, RECORD_VERSION, &Record::StockCounted(count).encode());
+        read.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let seen = SeenUpTo { device: DeviceId(uuid(8)), incarnation: [9; 16], seq: 1 };
+    let mut twice = stock_count(&[1_000, 1_000]);
+    twice.lines[1].product = twice.lines[0].product;
+    assert_eq!(check(stock_count(&[0])), Ok(()));
+    assert_eq!(check(StockCount { cut: vec![seen.clone(); CUT_ORIGINS_MAX], ..stock_count(&[1]) }), Ok(()));
+    assert!(check(StockCount { cut: vec![seen; CUT_ORIGINS_MAX + 1], ..stock_count(&[1]) }).is_err());
+    for bad in [stock_count(&[-1]), stock_count(&[i64::MAX]), twice] {
+        assert!(check(bad.clone()).is_err(), "{bad:?}");
     }
 }

@@ -10,10 +10,11 @@ mod bindings;
 mod error;
 mod view;
 
-pub use ask::{AdjustLine, Command, Item, Query, RefundLine};
+pub use ask::{AdjustLine, Command, CountedLine, Item, Query, RefundLine};
 pub use error::{ApiError, ApiErrorCode};
 pub use view::{
     CartLineView, CartView, ClosedShiftView, DrawerState, Durability, Event, LedgerRow, LedgerView, LinkState, LinkView,
-    OpenOrderView, OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PrintJobView, PrintState, ProductView,
-    RecalledView, SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
+    OpenOrderView, OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PaidTwiceView, PrintJobView, PrintState,
+    ProductView, RecalledView, RefundView, SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView, TillIdentity,
+    TillView,
 };

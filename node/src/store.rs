@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`log`] | entries, chains, runs, cursors, acknowledgements: the truth |
 //! | [`project`] | an entry turned into rows; [`sums`] those rows that are written now and then; [`rebuild`] all of them anew |
+//! | [`counts`] | stock counts: which stands, and what still applies to it |
 //! | [`documents`] | changes taken into documents, and what those say turned into rows |
 //! | [`catalogue`], [`people`], [`orders`], [`open_orders`] | reading and writing the rows of one subject |
 //! | [`paper`] | print jobs, attempts and drawer kicks |
@@ -15,6 +16,7 @@
 
 pub mod ahead;
 pub mod catalogue;
+pub mod counts;
 pub mod documents;
 pub mod lines;
 pub mod log;
@@ -44,6 +46,7 @@ const REPLICA_MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/node/0004_open_orders.sql"),
     include_str!("../../migrations/node/0005_documents.sql"),
     include_str!("../../migrations/node/0006_ahead.sql"),
+    include_str!("../../migrations/node/0007_exceptions.sql"),
 ];
 
 /// A raw key of SQLCipher.

@@ -10,6 +10,7 @@
 //! | `cart` | building, settling and refunding orders |
 //! | `desk` | signing in, shifts, corrections, the drawer |
 //! | `parked` | open orders: parked, taken up again, given up |
+//! | `twice` | what was paid for twice, and giving it back |
 //! | `look` | views and queries |
 //! | `offering` | what this till has and others lack |
 //! | `paper` | what the printing worker asks and tells |
@@ -23,6 +24,7 @@ mod offering;
 mod paper;
 mod parked;
 pub mod receive;
+mod twice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,7 +45,7 @@ use crate::draft::Draft;
 use crate::identity::{HighWater, Identity, IdentityError, machine_id};
 use crate::store::orders::ShiftRow;
 use crate::store::sums::Sums;
-use crate::store::{Replica, StoreError, StoreOptions, log, orders, paper as paper_rows, people, project, rebuild};
+use crate::store::{Replica, StoreError, StoreOptions, counts, log, orders, paper as paper_rows, people, project, rebuild};
 
 use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
@@ -287,7 +289,9 @@ impl Till {
             Command::GiveUp { open_order } => self.give_up(open_order),
             Command::SettleCash { order, tendered_minor } => self.settle_cash(order, tendered_minor),
             Command::RefundSale { refund, original, lines, reason } => self.refund_sale(refund, original, &lines, &reason),
+            Command::RefundSecondPayment { refund, sale } => self.refund_second_payment(refund, sale),
             Command::AdjustStock { lines, reason, reference } => self.adjust_stock(&lines, reason, reference),
+            Command::CountStock { lines, reason } => self.count_stock(&lines, reason),
             Command::AdjustAccount { description, quantity_milli, unit_price, reference } => {
                 self.adjust_account(description, quantity_milli, unit_price, reference)
             }
@@ -516,6 +520,7 @@ impl Till {
                 }
             }
         }
+        counts::settle(&tx, added)?;
         if let Some(job) = &beside.job {
             insert_job(&tx, job, now)?;
         }

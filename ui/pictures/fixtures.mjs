@@ -25,6 +25,7 @@ export const manyStaff = [
 ];
 
 const leadMay = {
+  may_refund_payment: true,
   may_refund_without_sale: true,
   may_override_price: true,
   may_adjust_stock: true,
@@ -207,6 +208,7 @@ const summary = (n, more = {}) => ({
   total_minor: n % 9 === 4 ? -1_275 : 1_275 + n * 311,
   lines: (n % 7) + 1,
   till: `Till ${(n % 3) + 1}`,
+  is_paid_twice: n === 5 || n === 6,
   durability: n < 2 ? 'device' : n < 4 ? 'regional' : 'central',
   ...more,
 });
@@ -225,5 +227,21 @@ export const order = {
   taxes: [],
   original: null,
   reason: null,
+  refunds: [
+    {
+      receipt: 'S01-T02b-000881',
+      till: 'Till 2',
+      cashier: 'Ben Whitaker',
+      at_ms: NOW - 40 * MINUTE,
+      amount_minor: 1_275,
+    },
+  ],
+  paid_twice: null,
   next_refund: '01890000-0000-7000-8000-0000000000cc',
+};
+
+export const orderPaidTwice = {
+  ...order,
+  refunds: [],
+  paid_twice: { label: 'Table 4', others: ['S01-T02b-000894'], amount_minor: 4_582 },
 };

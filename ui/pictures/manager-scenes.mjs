@@ -274,6 +274,8 @@ export const managerScenes = [
     },
   },
   { name: 'exceptions-none', path: '/exceptions', server: nothing, size: desk },
+  { name: 'exceptions-all', path: '/exceptions?state=all' },
+  { name: 'parked-orders', path: '/parked' },
   { name: 'imports', path: '/imports' },
   {
     name: 'imports-wrong',

@@ -25,6 +25,19 @@ const closed = f.till({
   open_orders: 16,
 });
 
+async function search(page, text) {
+  await id(page, 'go-count').click();
+  await id(page, 'count-search').fill(text);
+  await id(page, 'count-product').first().waitFor();
+}
+
+async function count(page) {
+  await search(page, 'cake');
+  await id(page, 'count-product').first().click();
+  await id(page, 'count-field').fill('7');
+  await page.getByRole('button', { name: 'Stocktaking', exact: true }).click();
+}
+
 export const tillScenes = [
   { name: 'token', view: f.till(), token: false },
   { name: 'waiting', view: f.till({ store: null, staff: [], signed_in: null, shift: null }) },
@@ -214,6 +227,31 @@ export const tillScenes = [
       await page.getByRole('button', { name: 'Damaged', exact: true }).click();
     },
   },
+  {
+    name: 'order-paid-twice',
+    view: f.till(),
+    order: f.orderPaidTwice,
+    async steps(page) {
+      await page.keyboard.press('F4');
+      await id(page, 'history-order').first().click();
+      await id(page, 'refund-twice').waitFor();
+    },
+  },
+  {
+    name: 'order-paid-twice-1024',
+    view: f.till(),
+    order: f.orderPaidTwice,
+    size: small,
+    async steps(page) {
+      await page.keyboard.press('F4');
+      await id(page, 'history-order').first().click();
+      await id(page, 'refund-twice').waitFor();
+    },
+  },
+  { name: 'count-search', view: f.till(), steps: (page) => search(page, 'cake') },
+  { name: 'count', view: f.till(), steps: count },
+  { name: 'count-1024', view: f.till(), size: small, steps: count },
+  { name: 'count-phone', view: f.till(), size: phone, steps: count },
   { name: 'start-refund', view: f.till(), steps: (page) => page.keyboard.press('F6') },
   { name: 'no-sale', view: f.till(), steps: (page) => page.keyboard.press('F8') },
   { name: 'close-shift', view: f.till(), steps: (page) => page.keyboard.press('F7') },

@@ -36,6 +36,7 @@ export function tillView(lines: CartLineView[] = [], more: Partial<TillView> = {
       staff,
       may_refund_without_sale: true,
       may_override_price: true,
+      may_refund_payment: true,
       may_adjust_stock: true,
       may_open_drawer: true,
     },

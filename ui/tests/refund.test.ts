@@ -14,6 +14,7 @@ const order: OrderView = {
     lines: 2,
     till: 'Till 3',
     durability: 'central',
+    is_paid_twice: false,
   },
   cashier: 'Amara',
   lines: [
@@ -35,6 +36,8 @@ const order: OrderView = {
   taxes: [],
   original: null,
   reason: null,
+  refunds: [],
+  paid_twice: null,
   next_refund: 'refund-1',
 };
 
@@ -91,4 +94,15 @@ test('the value is exact for whole lines and an estimate for parts', async () =>
 test('a refund cannot be refunded', async () => {
   const { job } = await open({ ...order, summary: { ...order.summary, is_refund: true } });
   expect(job.primary).toBeNull();
+});
+
+test('what was paid twice goes back in one touch, however much the node says that is', async () => {
+  const twice = { label: 'Table 4', others: ['S01-T01a-000007'], amount_minor: 1_530 };
+  const { node, job, done } = await open({ ...order, paid_twice: twice });
+  await job.refundTwice();
+  expect(node.commands).toEqual([{ type: 'refund_second_payment', refund: 'refund-1', sale: 'sale-1' }]);
+  expect(done.count).toBe(1);
+  const { node: other, job: once } = await open();
+  await once.refundTwice();
+  expect(other.commands).toEqual([]);
 });

@@ -113,6 +113,15 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Give back in cash what was paid for twice: the goods of an open order that this sale and another one both sold. Needs the permission.
+    RefundSecondPayment {
+        /// The new refund's id, minted by [`Query::Order`] as `next_refund`: asking again changes nothing.
+        #[cfg_attr(test, ts(type = "string"))]
+        refund: OrderId,
+        /// The sale.
+        #[cfg_attr(test, ts(type = "string"))]
+        sale: OrderId,
+    },
     /// Correct stock. Needs the permission.
     AdjustStock {
         /// What changed.
@@ -121,6 +130,14 @@ pub enum Command {
         reason: String,
         /// A number of another system.
         reference: Option<String>,
+    },
+    /// Say how much there is of some products. What was sold or came in without this till having heard of it still applies. Needs the
+    /// permission to correct stock.
+    CountStock {
+        /// What was counted, each product once.
+        lines: Vec<CountedLine>,
+        /// Why.
+        reason: String,
     },
     /// Book an amount that is neither a sale nor a refund. Needs the permission.
     AdjustAccount {
@@ -192,6 +209,16 @@ pub struct AdjustLine {
     pub quantity_milli: i64,
     /// What one is valued at, in hundredths of a minor unit.
     pub unit_price: i64,
+}
+
+/// One product of a stock count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct CountedLine {
+    /// The product's code.
+    pub code: String,
+    /// How much there is, in thousandths; not below zero.
+    pub quantity_milli: i64,
 }
 
 /// Something to look up. Answered from the till's own disk.

@@ -105,7 +105,9 @@ pub struct SignedInView {
     pub may_refund_without_sale: bool,
     /// May sell at another price.
     pub may_override_price: bool,
-    /// May correct stock.
+    /// May give back what was paid for twice.
+    pub may_refund_payment: bool,
+    /// May correct and count stock.
     pub may_adjust_stock: bool,
     /// May open the drawer without a sale.
     pub may_open_drawer: bool,
@@ -375,6 +377,8 @@ pub struct OrderSummary {
     pub till: String,
     /// How safe it is; for another till's order at least `neighbour`.
     pub durability: Durability,
+    /// Whether it sold goods of an open order that another sale sold too, and that nobody has given back yet.
+    pub is_paid_twice: bool,
 }
 
 /// An open order in a list.
@@ -418,9 +422,41 @@ pub struct OrderView {
     pub original: Option<String>,
     /// Why money went back.
     pub reason: Option<String>,
+    /// What came back of this sale so far, earliest first.
+    pub refunds: Vec<RefundView>,
+    /// That it paid for goods which another sale paid for too; none once they are given back.
+    pub paid_twice: Option<PaidTwiceView>,
     /// The id to use for the next refund of this sale.
     #[cfg_attr(test, ts(type = "string"))]
     pub next_refund: OrderId,
+}
+
+/// A refund of a sale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct RefundView {
+    /// Its receipt number.
+    pub receipt: String,
+    /// The till that paid it out.
+    pub till: String,
+    /// Who did; empty when unknown.
+    pub cashier: String,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// What was paid out, as a positive sum.
+    pub amount_minor: i64,
+}
+
+/// An open order that was paid twice, as one of its sales shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct PaidTwiceView {
+    /// What the order was called by; may be empty.
+    pub label: String,
+    /// The receipt numbers of the other sales.
+    pub others: Vec<String>,
+    /// What [`Command::RefundSecondPayment`](super::Command::RefundSecondPayment) gives back.
+    pub amount_minor: i64,
 }
 
 /// One line of an order.

@@ -213,5 +213,5 @@ fn product_row(r: &Row<'_>) -> rusqlite::Result<Product> {
 }
 
 fn stocked_row(r: &Row<'_>) -> rusqlite::Result<(Product, StockSum)> {
-    Ok((product_row(r)?, StockSum { quantity_milli: r.get(9)?, sold: r.get(10)? }))
+    Ok((product_row(r)?, StockSum { quantity_milli: r.get(9)?, is_level: true, sold: r.get(10)? }))
 }

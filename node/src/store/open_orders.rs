@@ -5,8 +5,8 @@ use domain::ids::{OpenOrderId, OrderId, StaffId};
 use domain::open_order::{OpenOrder, OpenOrderStatus, Stamp};
 use domain::tax::TaxMode;
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
 use sync_proto::documents::Document;
+use sync_proto::documents::open_order::rest_id;
 use uuid::Uuid;
 
 use super::{StoreError, documents};
@@ -40,6 +40,10 @@ pub struct OpenOrderRow {
 /// A failure of SQLite.
 pub fn put(db: &Connection, document: &Document, order: &OpenOrder) -> Result<(), StoreError> {
     let Some(stamps) = document.open_order_stamps() else { return Ok(()) };
+    let mut paid = db.prepare_cached("INSERT OR IGNORE INTO paid_order (sale, open_order) VALUES (?, ?)")?;
+    for payment in &order.payments {
+        paid.execute(params![payment.sale.as_bytes(), order.id.as_bytes()])?;
+    }
     match order.status() {
         OpenOrderStatus::Open => put_row(db, order, None, stamps),
         OpenOrderStatus::Paid { .. } | OpenOrderStatus::Cancelled => {
@@ -54,12 +58,6 @@ pub fn put(db: &Connection, document: &Document, order: &OpenOrder) -> Result<()
             }
         }
     }
-}
-
-/// The id of the open order of what was added to one while it was paid elsewhere.
-pub fn rest_id(paid: OpenOrderId) -> OpenOrderId {
-    let hash: [u8; 32] = Sha256::new().chain_update(b"evertill/rest/1").chain_update(paid.as_bytes()).finalize().into();
-    OpenOrderId(Uuid::from_bytes(*hash.first_chunk().expect("a hash has 32 bytes")))
 }
 
 /// The paid order that a row is the rest of, while that has no document of its own.
@@ -133,6 +131,20 @@ pub fn newest(db: &Connection, text: &str, limit: usize) -> Result<Vec<OpenOrder
         text.is_empty() || row.as_ref().map_or(true, |row| row.label.to_lowercase().contains(&text))
     };
     Ok(rows.filter(is_meant).take(limit.min(OPEN_ORDERS_MAX)).collect::<Result<_, _>>()?)
+}
+
+/// The open orders that a sale paid and that other sales paid too; none as a rule.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn paid_beside_others(db: &Connection, sale: OrderId) -> Result<Vec<OpenOrderId>, StoreError> {
+    let mut select = db.prepare_cached(
+        "SELECT open_order FROM paid_order p WHERE sale = ?1
+             AND EXISTS (SELECT 1 FROM paid_order o WHERE o.open_order = p.open_order AND o.sale <> ?1)
+         ORDER BY open_order LIMIT ?2",
+    )?;
+    let rows = select.query_map(params![sale.as_bytes(), OPEN_ORDERS_MAX], |r| r.get(0))?;
+    Ok(rows.map(|id| Ok(OpenOrderId(Uuid::from_bytes(id?)))).collect::<rusqlite::Result<_>>()?)
 }
 
 /// What an open order is called by, and what else is to be known of it; none when it is paid, given up or not here.

@@ -137,6 +137,28 @@ pub fn add_refunded(db: &Connection, order: OrderId, line: u32, quantity: Quanti
     Ok(())
 }
 
+/// Notes a refund of a sale.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn put_refund(db: &Connection, sale: OrderId, refund: OrderId) -> Result<(), StoreError> {
+    db.prepare_cached("INSERT OR IGNORE INTO refund (sale, refund) VALUES (?, ?)")?
+        .execute(params![sale.as_bytes(), refund.as_bytes()])?;
+    Ok(())
+}
+
+/// The refunds of a sale, in the order in which they were begun, at most [`ORDERS_MAX`].
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn refunds_of(db: &Connection, sale: OrderId) -> Result<Vec<OrderRow>, StoreError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {ORDER_COLUMNS} JOIN refund r ON r.refund = o.id WHERE r.sale = ? ORDER BY o.id LIMIT ?"
+    ))?;
+    let rows = select.query_map(params![sale.as_bytes(), ORDERS_MAX], order_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// How much of each of `lines` lines came back, as far as this replica knows.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use sync_proto::scopes;
 
 use super::documents::{self, Change};
 use super::sums::Sums;
-use super::{StoreError, orders, people};
+use super::{StoreError, counts, orders, people};
 
 /// What changed for whoever looks at a screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,7 +31,7 @@ impl Effects {
     }
 }
 
-/// Projects the entry in row `id` of the log.
+/// Projects the entry in row `id` of the log. The caller ends its transaction with [`counts::settle`].
 ///
 /// # Errors
 /// A failure of SQLite.
@@ -49,7 +49,7 @@ pub fn entry(db: &Connection, id: i64, origin: i64, entry: &Entry, sums: &mut Su
     }
 }
 
-/// Projects a record that is in row `id` of the log.
+/// Projects a record that is in row `id` of the log. The caller ends its transaction with [`counts::settle`].
 ///
 /// # Errors
 /// A failure of SQLite.
@@ -70,6 +70,9 @@ pub fn record(
             for (sale, line, quantity) in fold::refunded_lines(record) {
                 orders::add_refunded(db, sale, line, quantity)?;
             }
+            if let (true, Some(sale)) = (is_refund, order.original) {
+                orders::put_refund(db, sale, order.id)?;
+            }
         }
         Record::ShiftOpened(s) => orders::put_shift_opened(db, origin, at_ms, s)?,
         Record::ShiftClosed(s) => orders::put_shift_closed(db, at_ms, s)?,
@@ -82,9 +85,10 @@ pub fn record(
         }
         Record::DeviceEnrolled(d) if is_of_directory(db, id)? => people::put_device(db, d)?,
         Record::DeviceEnrolled(_) => return unread(db, id, "a device's enrolment that no server wrote", None),
+        Record::StockCounted(count) => counts::put(db, id, count, sums)?,
         Record::StockAdjusted(_) | Record::AccountAdjusted(_) | Record::DrawerOpened(_) | Record::SignedIn(_) => {}
     }
-    sums.fold(origin, record);
+    sums.fold(origin, record, &counts::covered(db, id, record)?);
     Ok(Effects { catalogue: false, till: true })
 }
 

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::sums::Sums;
-use super::{Replica, StoreError, ahead, documents, log, project};
+use super::{Replica, StoreError, ahead, counts, documents, log, project};
 
 /// The projections, each with the columns that say what it holds (places in the search index depend on history).
 const PROJECTIONS: &[(&str, &str)] = &[
@@ -24,6 +24,10 @@ const PROJECTIONS: &[(&str, &str)] = &[
     ("open_order", "*"),
     ("orders", "*"),
     ("refunded", "*"),
+    ("refund", "*"),
+    ("paid_order", "*"),
+    ("stock_count", "*"),
+    ("counted_upto", "*"),
     ("shift", "*"),
     ("stock_level", "*"),
     ("shift_sum", "*"),
@@ -47,6 +51,7 @@ pub fn rebuild(replica: &Replica) -> Result<u64, StoreError> {
     }
     let mut sums = Sums::default();
     let read = for_each_after(&tx, 0, |id, origin, entry| project::entry(&tx, id, origin, entry, &mut sums).map(|_| ()))?;
+    counts::settle(&tx, &mut sums)?;
     sums.flush(&tx, log::last_id(&tx)?)?;
     tx.commit()?;
     Ok(read)
@@ -61,16 +66,16 @@ pub fn fold_since(db: &Connection, upto: i64) -> Result<Sums, StoreError> {
     for_each_after(db, upto, |id, origin, entry| {
         let journal::Body::Record { kind, version, bytes } = &entry.body else { return Ok(()) };
         let Ok(Some(record)) = domain::record::Record::decode(*kind, *version, bytes) else { return Ok(()) };
-        if let domain::record::Record::SaleCompleted(o) | domain::record::Record::RefundGiven(o) = &record {
-            // An order that came twice counts once: by the entry that its row names.
-            let first = super::orders::order(db, o.id)?;
-            if first.is_none_or(|row| row.entry != id) {
-                return Ok(());
-            }
+        if !counts::counts_here(db, id, &record)? {
+            return Ok(());
         }
-        sums.fold(origin, &record);
+        if let domain::record::Record::StockCounted(count) = &record {
+            count.lines.iter().for_each(|line| sums.count_again(line.product));
+        }
+        sums.fold(origin, &record, &counts::covered(db, id, &record)?);
         Ok(())
     })?;
+    counts::settle(db, &mut sums)?;
     Ok(sums)
 }
 

@@ -3,7 +3,7 @@
 //! A sale touches every one of them, and each touched page costs about 10 µs of encryption, so they are not written with the sale. What
 //! came after the last [`Sums::flush`] is held in memory and folded again from the log at start-up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::fold::{self, LineSums};
 use domain::ids::{ProductId, ShiftId};
@@ -19,13 +19,17 @@ pub struct Sums {
     shifts: BTreeMap<ShiftId, ShiftSum>,
     ledger: BTreeMap<i64, LedgerSum>,
     entries: u64,
+    /// Products that were counted, until their levels are known.
+    counted: BTreeSet<ProductId>,
 }
 
 /// One product's stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StockSum {
-    /// The level in thousandths.
+    /// In thousandths: the level, or what is added to it.
     pub quantity_milli: i64,
+    /// Whether it is the level, whatever that was before.
+    pub is_level: bool,
     /// How many lines sold it.
     pub sold: i64,
 }
@@ -55,11 +59,13 @@ pub struct LedgerSum {
 }
 
 impl Sums {
-    /// Adds what a record of an origin means.
-    pub fn fold(&mut self, origin: i64, record: &Record) {
+    /// Adds what a record of an origin means. To the stock of the products in `covered` it adds nothing: a count has heard of it.
+    pub fn fold(&mut self, origin: i64, record: &Record, covered: &BTreeSet<ProductId>) {
         for movement in fold::stock_movements(record) {
             let stock = self.stock.entry(movement.product).or_default();
-            stock.quantity_milli = stock.quantity_milli.saturating_add(movement.quantity.0);
+            if !covered.contains(&movement.product) {
+                stock.quantity_milli = stock.quantity_milli.saturating_add(movement.quantity.0);
+            }
             stock.sold += i64::from(movement.reason == fold::MovementReason::Sale);
         }
         if let Some((shift, cash_minor)) = fold::cash_movement(record) {
@@ -88,6 +94,22 @@ impl Sums {
         self.entries += 1;
     }
 
+    /// Notes that a product was counted: its level is to be said by [`super::counts::settle`].
+    pub fn count_again(&mut self, product: ProductId) {
+        self.counted.insert(product);
+    }
+
+    /// The products that were counted since this was last asked.
+    pub fn take_counted_again(&mut self) -> BTreeSet<ProductId> {
+        std::mem::take(&mut self.counted)
+    }
+
+    /// Says a product's level in thousandths, whatever came to it before.
+    pub fn set_level(&mut self, product: ProductId, quantity_milli: i64) {
+        let stock = self.stock.entry(product).or_default();
+        (stock.quantity_milli, stock.is_level) = (quantity_milli, true);
+    }
+
     /// Adds what others add.
     pub fn merge(&mut self, other: Self) {
         for (product, add) in other.stock {
@@ -102,6 +124,7 @@ impl Sums {
             ledger.orders += add.orders;
         }
         self.entries += other.entries;
+        self.counted.extend(other.counted);
     }
 
     /// How many records these sums hold beyond the tables.
@@ -115,11 +138,11 @@ impl Sums {
     /// A failure of SQLite, or a row that makes no sense.
     pub fn flush(&self, db: &Connection, upto: i64) -> Result<(), StoreError> {
         let mut stock = db.prepare_cached(
-            "INSERT INTO stock_level (product, quantity, sold) VALUES (?, ?, ?) ON CONFLICT (product) DO UPDATE
-             SET quantity = quantity + excluded.quantity, sold = sold + excluded.sold",
+            "INSERT INTO stock_level (product, quantity, sold) VALUES (?1, ?2, ?3) ON CONFLICT (product) DO UPDATE
+             SET quantity = CASE WHEN ?4 THEN 0 ELSE quantity END + excluded.quantity, sold = sold + excluded.sold",
         )?;
         for (product, sum) in &self.stock {
-            stock.execute(params![product.as_bytes(), sum.quantity_milli, sum.sold])?;
+            stock.execute(params![product.as_bytes(), sum.quantity_milli, sum.sold, sum.is_level])?;
         }
         for (id, add) in &self.shifts {
             let mut sum = stored_shift(db, *id)?;
@@ -187,7 +210,9 @@ impl Sums {
 impl StockSum {
     /// Adds what came after.
     pub fn add(&mut self, other: Self) {
-        self.quantity_milli = self.quantity_milli.saturating_add(other.quantity_milli);
+        let before = if other.is_level { 0 } else { self.quantity_milli };
+        self.quantity_milli = before.saturating_add(other.quantity_milli);
+        self.is_level |= other.is_level;
         self.sold += other.sold;
     }
 }

@@ -161,8 +161,21 @@ impl Till {
         let before = orders::refunded(self.db()?, original, sale.lines.len())?;
         let taken: Vec<_> = lines.iter().map(|l| (l.line, Quantity(l.quantity_milli))).collect();
         let refunded = |at: usize| before.get(at).copied().unwrap_or(Quantity(0));
-        let order = refund_of(&self.terms(&store)?, refund, &sale, &taken, refunded, reason).map_err(refund_error)?;
+        let order = refund_of(&self.terms(&store)?, refund, &sale, &taken, refunded, reason);
+        let order = order.map_err(|error| match error {
+            RefundError::MoreThanLeft { .. } => self.came_back_already(original, refund_error(error)),
+            error => refund_error(error),
+        })?;
         self.settle(&store, &cashier, order, true)
+    }
+
+    /// Says beside why a refund cannot be given where and when the sale was refunded before.
+    fn came_back_already(&self, sale: OrderId, error: ApiError) -> ApiError {
+        let Ok(Some(last)) = self.refunds_of(sale).map(|mut refunds| refunds.pop()) else { return error };
+        let at = self.local_time(last.at_ms);
+        let when = format!("{}, {at}, with receipt {}", last.till, last.receipt);
+        let message = format!("{}; it was already refunded at {when}", error.message);
+        ApiError { message, ..error }
     }
 
     /// Records an order with its receipt and drawer kick. When this returns, it is on disk.
@@ -305,7 +318,7 @@ fn cart_error(error: CartError) -> ApiError {
     ApiError::new(code, error.to_string())
 }
 
-fn refund_error(error: RefundError) -> ApiError {
+pub(super) fn refund_error(error: RefundError) -> ApiError {
     match error {
         RefundError::MoreThanLeft { .. } => ApiError::new(Code::NothingToRefund, error.to_string()),
         RefundError::Cart(CartError::Empty) => ApiError::new(Code::NothingToRefund, "nothing was chosen: choose what comes back"),

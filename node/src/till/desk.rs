@@ -1,13 +1,15 @@
 //! Signing in, shifts, corrections, the drawer.
 
+use std::collections::BTreeSet;
+
 use argon2::password_hash::PasswordHash;
 use argon2::{Argon2, PasswordVerifier};
 use domain::document::CODE_BYTES_MAX;
-use domain::ids::{ShiftId, StaffId};
+use domain::ids::{ProductId, ShiftId, StaffId};
 use domain::money::{self, AMOUNT_MINOR_MAX, Quantity, UnitPrice};
 use domain::record::{
-    AccountAdjustment, AccountLine, BusinessDay, DrawerOpening, LINES_MAX, Record, ShiftClosing, ShiftOpening, SignIn,
-    StockAdjustment, StockLine, TEXT_BYTES_MAX,
+    AccountAdjustment, AccountLine, BusinessDay, CUT_ORIGINS_MAX, CountLine, DrawerOpening, LINES_MAX, Record, ShiftClosing,
+    ShiftOpening, SignIn, StockAdjustment, StockCount, StockLine, TEXT_BYTES_MAX,
 };
 use domain::staff::{PIN_DIGITS_MAX, PIN_DIGITS_MIN, Permission, pin_wait_ms};
 use jiff::Timestamp;
@@ -15,8 +17,8 @@ use jiff::civil::Date;
 
 use super::cart::{bad_amount, bounded, cart_not_empty, money_error};
 use super::{Beside, Till, done_but_unread};
-use crate::api::{AdjustLine, ApiError, ApiErrorCode as Code};
-use crate::store::{catalogue, orders, people};
+use crate::api::{AdjustLine, ApiError, ApiErrorCode as Code, CountedLine};
+use crate::store::{catalogue, counts, orders, people};
 
 /// The most memory and passes that a PIN's hash may ask for; beyond it the hash is taken for broken.
 const HASH_KIB_MAX: u32 = 256 * 1024;
@@ -118,11 +120,52 @@ impl Till {
     }
 
     fn stock_line(&self, line: &AdjustLine) -> Result<StockLine, ApiError> {
-        let code = bounded(line.code.trim(), CODE_BYTES_MAX, "a code")?;
-        let unknown = || ApiError::new(Code::UnknownCode, "no product has this code: scan it again, or search by name");
-        let product = catalogue::product_by_code(self.db()?, code)?.ok_or_else(unknown)?;
+        let product = self.product_of(&line.code)?;
         let (quantity, unit_price) = (Quantity(line.quantity_milli), UnitPrice(line.unit_price));
-        Ok(StockLine { product: product.id, quantity, unit_price, amount_minor: valued(quantity, unit_price)? })
+        Ok(StockLine { product, quantity, unit_price, amount_minor: valued(quantity, unit_price)? })
+    }
+
+    /// Records how much there is of some products, and what this till had heard of by then.
+    pub(super) fn count_stock(&mut self, lines: &[CountedLine], reason: String) -> Result<(), ApiError> {
+        let member = self.permitted(Permission::AdjustStock)?;
+        let shift = self.open_shift_row()?.id;
+        bounded(&reason, TEXT_BYTES_MAX, "a reason")?;
+        if lines.is_empty() || lines.len() > LINES_MAX {
+            return Err(ApiError::new(Code::BadRequest, format!("a count has 1 to {LINES_MAX} lines: split it into several")));
+        }
+        let lines = lines.iter().map(|l| self.count_line(l)).collect::<Result<Vec<_>, _>>()?;
+        let products: BTreeSet<_> = lines.iter().map(|line| line.product).collect();
+        if products.len() < lines.len() {
+            return Err(ApiError::new(Code::BadRequest, "a product is counted twice: add the two up"));
+        }
+        let cut = counts::cut_of(self.db()?, &self.scope)?;
+        if cut.len() > CUT_ORIGINS_MAX {
+            return Err(ApiError::new(
+                Code::BadRequest,
+                format!("this store has had more than {CUT_ORIGINS_MAX} tills and lives of tills: correct the stock instead"),
+            ));
+        }
+        let count = StockCount { id: self.new_record_id(), shift, lines, cut, reason };
+        Ok(self.record(Some(member.id), &Record::StockCounted(count), Beside::default())?)
+    }
+
+    fn count_line(&self, line: &CountedLine) -> Result<CountLine, ApiError> {
+        let product = self.product_of(&line.code)?;
+        let quantity = Quantity(line.quantity_milli);
+        if quantity.0 < 0 {
+            return Err(ApiError::new(Code::BadQuantity, "a count is not below zero: count again"));
+        }
+        if quantity.0 > 0 {
+            quantity.checked().map_err(money_error)?;
+        }
+        Ok(CountLine { product, quantity })
+    }
+
+    /// The product of a typed code.
+    fn product_of(&self, code: &str) -> Result<ProductId, ApiError> {
+        let code = bounded(code.trim(), CODE_BYTES_MAX, "a code")?;
+        let unknown = || ApiError::new(Code::UnknownCode, "no product has this code: scan it again, or search by name");
+        Ok(catalogue::product_by_code(self.db()?, code)?.ok_or_else(unknown)?.id)
     }
 
     pub(super) fn adjust_account(

@@ -1,19 +1,21 @@
 //! What a screen shows, and what can be looked up.
 
-use domain::cart::CartKind;
+use domain::cart::{CartKind, Terms, refund_of};
 use domain::document::{Picture, StaffMember};
 use domain::ids::{DeviceId, OpenOrderId, OrderId, PictureId, StaffId};
-use domain::money::Currency;
+use domain::money::{Currency, Quantity};
+use domain::record::Order;
 use domain::staff::Permission;
 use domain::tax::{TaxLine, TaxMode};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::Till;
+use super::twice::SecondPayment;
 use crate::api::{
     ApiError, ApiErrorCode as Code, CartLineView, CartView, ClosedShiftView, Durability, LedgerRow, LedgerView, LinkView,
-    OpenOrderView, OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PrintJobView, ProductView, Query, RecalledView,
-    SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
+    OpenOrderView, OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PaidTwiceView, PrintJobView, ProductView, Query,
+    RecalledView, RefundView, SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
 };
 use crate::store::open_orders::OpenOrderRow;
 use crate::store::orders::{OrderRow, ShiftRow};
@@ -267,6 +269,7 @@ impl Till {
             lines: row.lines,
             till: self.device_name(row.device)?,
             durability: self.durability(row.origin, row.device, commit)?,
+            is_paid_twice: !row.is_refund && self.is_paid_twice(row)?,
         })
     }
 
@@ -284,8 +287,14 @@ impl Till {
             amount_minor: l.amount_minor,
             refundable_milli: if row.is_refund { 0 } else { (l.quantity.0 - back.0).max(0) },
         });
+        let paid_twice = match self.second_payment(&row)? {
+            Some(second) => Some(self.paid_twice_view(&row, &order, second)?),
+            None => None,
+        };
         Ok(OrderView {
             lines: lines.collect(),
+            refunds: self.refunds_of(id)?,
+            paid_twice,
             cashier: self.staff_name(entry.staff)?,
             taxes: tax_views(&order.taxes),
             original,
@@ -293,6 +302,37 @@ impl Till {
             next_refund: self.new_order_id(),
             summary: self.summary(&row)?,
         })
+    }
+
+    /// What came back of a sale, earliest first.
+    pub(super) fn refunds_of(&self, sale: OrderId) -> Result<Vec<RefundView>, ApiError> {
+        let db = self.db()?;
+        let view = |row: OrderRow| {
+            let entry = super::from_disk::decode(&log::entry_bytes(db, row.entry)?)?;
+            Ok(RefundView {
+                receipt: row.receipt(),
+                till: self.device_name(row.device)?,
+                cashier: self.staff_name(entry.staff)?,
+                at_ms: row.at_ms,
+                amount_minor: -row.total_minor,
+            })
+        };
+        orders::refunds_of(db, sale)?.into_iter().map(view).collect()
+    }
+
+    fn paid_twice_view(&self, row: &OrderRow, sale: &Order, second: SecondPayment) -> Result<PaidTwiceView, ApiError> {
+        let db = self.db()?;
+        let mut others = Vec::new();
+        for id in second.sales.iter().filter(|id| **id != row.id) {
+            others.extend(orders::order(db, *id)?.map(|other| other.receipt()));
+        }
+        // What it would come to now; the number and the shift are those of the refund to come.
+        let tax_mode = people::store(db, self.identity.store())?.map_or(sale.tax_mode, |store| store.tax_mode);
+        let terms = Terms { receipt_number: 0, shift: sale.shift, currency: sale.currency, tax_mode };
+        let refunded = orders::refunded(db, row.id, sale.lines.len())?;
+        let before = |at: usize| refunded.get(at).copied().unwrap_or(Quantity(0));
+        let refund = refund_of(&terms, row.id, sale, &second.lines, before, "").map_err(super::cart::refund_error)?;
+        Ok(PaidTwiceView { label: second.label, others, amount_minor: -refund.total_minor })
     }
 
     fn search(&self, text: &str, limit: usize) -> Result<Vec<ProductView>, ApiError> {
@@ -359,6 +399,7 @@ fn signed_in_view(m: &StaffMember) -> SignedInView {
         staff: staff_view(m),
         may_refund_without_sale: m.role.may(Permission::RefundWithoutSale),
         may_override_price: m.role.may(Permission::OverridePrice),
+        may_refund_payment: m.role.may(Permission::RefundPayment),
         may_adjust_stock: m.role.may(Permission::AdjustStock),
         may_open_drawer: m.role.may(Permission::OpenDrawer),
     }

@@ -18,7 +18,7 @@ use crate::api::{Event, LinkState};
 use crate::store::lines::{Line, LinesOf};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
-use crate::store::{self, StoreError, ahead, log, paper, people};
+use crate::store::{self, StoreError, ahead, counts, log, paper, people};
 
 /// How the link to the regional server changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,6 +222,7 @@ impl Till {
             for run in runs {
                 batch.take(db, run)?;
             }
+            counts::settle(db, &mut batch.sums)?;
             if let Some(Place { region_seq, .. }) = place {
                 batch.till.followed.iter().try_for_each(|scope| log::move_cursor(db, scope, region_seq))?;
                 log::set_mark(db, mark.as_ref())?;

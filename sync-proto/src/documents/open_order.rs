@@ -27,6 +27,7 @@ use domain::record::TEXT_BYTES_MAX;
 use domain::tax::{TAX_RATE_BP_MAX, TaxMode};
 use journal::Hlc;
 use minicbor::{Decode, Encode};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::register::Register;
@@ -38,6 +39,12 @@ const LINES_BYTES_MAX: usize = CHANGE_BYTES_MAX - 8 * 1024;
 const LINES_PER_CHANGE_MAX: usize = 400;
 /// What a line takes in a change besides its value: its key, who and when, and what Automerge notes of it.
 const LINE_OVERHEAD_BYTES: usize = 80;
+
+/// The id of the open order of what was added to one while it was paid elsewhere, the same for everybody who makes it.
+pub fn rest_id(paid: OpenOrderId) -> OpenOrderId {
+    let hash: [u8; 32] = Sha256::new().chain_update(b"evertill/rest/1").chain_update(paid.as_bytes()).finalize().into();
+    OpenOrderId(Uuid::from_bytes(*hash.first_chunk().expect("a hash has 32 bytes")))
+}
 
 /// Why an open order was not written. It is as it was.
 #[derive(Debug, thiserror::Error)]

@@ -35,6 +35,12 @@ pub enum ExceptionKind {
     UnpaidRemainder,
     /// More taken out of an open order than was in it.
     TakenOutTwice,
+    /// More of a line given back than was sold.
+    RefundedTwice,
+    /// More sold than there was, of something that is counted or taken in.
+    Oversold,
+    /// One product counted by people who had not heard of one another.
+    CountedAtOnce,
     /// A record or a change that only a server may write, from another device.
     NotAllowed,
     /// An entry that the central database does not take.
@@ -43,7 +49,7 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Fork,
         Self::UnreadableEntry,
         Self::UnreadableRecord,
@@ -60,6 +66,9 @@ impl ExceptionKind {
         Self::PaidAndTakenOut,
         Self::UnpaidRemainder,
         Self::TakenOutTwice,
+        Self::RefundedTwice,
+        Self::Oversold,
+        Self::CountedAtOnce,
         Self::NotAllowed,
         Self::NotProjected,
     ];
@@ -83,6 +92,9 @@ impl ExceptionKind {
             Self::PaidAndTakenOut => "paid_and_taken_out",
             Self::UnpaidRemainder => "unpaid_remainder",
             Self::TakenOutTwice => "taken_out_twice",
+            Self::RefundedTwice => "refunded_twice",
+            Self::Oversold => "oversold",
+            Self::CountedAtOnce => "counted_at_once",
             Self::NotAllowed => "not_allowed",
             Self::NotProjected => "not_projected",
         }
@@ -112,6 +124,9 @@ impl ExceptionKind {
             Self::PaidAndTakenOut => "Goods were paid for and taken out of the order",
             Self::UnpaidRemainder => "Goods of an open order are not paid for",
             Self::TakenOutTwice => "The same goods were taken out of an order twice",
+            Self::RefundedTwice => "More was given back than was sold",
+            Self::Oversold => "More was sold than there was",
+            Self::CountedAtOnce => "One product was counted by several people at once",
             Self::NotAllowed => "A till wrote what only a server may write",
             Self::NotProjected => "An entry is missing from the figures",
         }
@@ -138,14 +153,25 @@ impl ExceptionKind {
             Self::OpenOrderRefused => {
                 "The order is as it was without it, and sales count all the same. If this does not go away by itself, compare the order with what the customer has, and have the till looked at."
             }
-            Self::PaidTwice => "Both sales count until then. Ask both cashiers who paid, and refund the other receipt at a till.",
+            Self::PaidTwice => {
+                "Both sales count until then. Ask both cashiers who paid; then a shift lead or manager opens the other receipt at any till of the store and presses “Give back what was paid twice”."
+            }
             Self::PaidAndCancelled => "Ask both cashiers. If nobody paid after all, refund the sale at a till.",
             Self::PaidAndTakenOut => "Ask both cashiers. If the customer did not get the goods, refund them at a till.",
             Self::UnpaidRemainder => {
-                "If the customer is still there, sell it as an order of its own; otherwise say in the note what became of the goods."
+                "Tills list it as an open order of its own: have it paid there, or given up. That settles it."
             }
             Self::TakenOutTwice => {
                 "Nothing of it is left in the order. If the customer still wants some of it, add it to the order again."
+            }
+            Self::RefundedTwice => {
+                "Both refunds stand, and the money is out of both drawers. Compare the receipts, and ask the customer for what was paid out too much."
+            }
+            Self::Oversold => {
+                "All sales stand. If goods came in that nobody entered, enter them; otherwise count the product at a till. This goes away by itself once the level is right."
+            }
+            Self::CountedAtOnce => {
+                "Sales that a count had not heard of are taken off it either way. Have the product counted once more: that settles it."
             }
             Self::NotAllowed => {
                 "It is kept but has no effect. No till of ours writes it: take this one out of use and have it looked at."

@@ -9,6 +9,8 @@
 //! * `facts`: what records and changes mean, as rows; no I/O.
 //! * `documents`: changes taken into documents.
 //! * `open_orders`: the documents that tills write: what passes, what waits, and what does not fit together.
+//! * `stock`: levels where goods are counted or taken in, and what was sold of nothing.
+//! * `refunds`: what was given back twice.
 //! * `write`: rows into tables.
 
 use std::cmp::Ordering;
@@ -29,13 +31,15 @@ mod documents;
 mod facts;
 mod open_orders;
 mod rebuild;
+mod refunds;
+mod stock;
 mod write;
 
 pub use rebuild::{Rebuilt, reproject};
 
 /// Which shape of the read model this program writes. It becomes one more with every change after which the same entries give other
 /// rows: the first projector that knows it builds the rows again, and older programs then leave them alone.
-pub const READ_MODEL: i32 = 3;
+pub const READ_MODEL: i32 = 4;
 
 /// Most entries of one batch.
 const BATCH_ROWS_MAX: usize = 4_000;
@@ -221,10 +225,13 @@ async fn project_batch(tx: &Transaction<'_>, cursor: i64, upto: i64, rows_max: u
         records.append(&mut facts.records);
         commits.push(facts);
     }
-    for fact in write::claim(tx, records, &mut rows).await? {
-        facts::fold(&fact, &mut rows);
+    let records = write::claim(tx, records, &mut rows).await?;
+    for fact in &records {
+        facts::fold(fact, &mut rows);
     }
-    documents::take(tx, commits, &mut rows).await?;
+    stock::take(tx, &records, &mut rows).await?;
+    let returned = refunds::take(tx, &records, &mut rows).await?;
+    documents::take(tx, commits, &returned, &mut rows).await?;
     write::write(tx, &rows).await?;
     move_cursor(tx, last).await?;
     Ok(Projected { entries, cursor: last, elsewhere: false })

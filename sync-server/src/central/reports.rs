@@ -4,7 +4,7 @@
 //! database, so that its figures, its rows and its coverage are of one moment.
 //!
 //! * [`sales`]: figures, cut in eight ways. * [`list`]: the sales behind a figure. * [`detail`]: one sale.
-//! * [`stock`]: levels and movements. * [`devices`]. * [`exceptions`], and that somebody looked at one.
+//! * [`open_orders`]: what is parked at tills. * [`stock`]: levels and movements. * [`devices`]. * [`exceptions`], and that somebody looked at one.
 //! * [`export`]: every table as a file. * [`zone`]: days and hours by the clock.
 
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub mod devices;
 pub mod exceptions;
 pub mod export;
 pub mod list;
+pub mod open_orders;
 pub mod sales;
 pub mod stock;
 pub mod zone;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Live;
+use crate::central::reports::exceptions;
 use crate::central::{CentralError, Postgres, in_time};
 use crate::web_api::LiveEvent;
 
@@ -70,13 +71,7 @@ async fn standing(central: &Postgres, told: Option<Standing>) -> Result<Standing
         if let Some(told) = told.filter(|told| told.central_seq == central_seq) {
             return Ok(told);
         }
-        let row = loan
-            .query_one(
-                "SELECT count(*) FROM exceptions AS e WHERE NOT EXISTS (
-                     SELECT FROM exception_reviews AS r WHERE r.central_seq = e.central_seq AND r.kind = e.kind)",
-                &[],
-            )
-            .await?;
+        let row = loan.query_one(&exceptions::open_count(), &[]).await?;
         Ok(Standing { central_seq, open: row.get(0) })
     })
     .await?;

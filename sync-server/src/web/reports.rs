@@ -16,6 +16,7 @@ use super::api::{BODY_BYTES_MAX, bad_body};
 use crate::central::reports::exceptions::ExceptionsQuestion;
 use crate::central::reports::export::{self, ExportError, Table};
 use crate::central::reports::list::{Chosen, ListQuestion};
+use crate::central::reports::open_orders::OpenOrdersQuestion;
 use crate::central::reports::sales::SalesQuestion;
 use crate::central::reports::stock::{MovementsQuestion, StockQuestion};
 use crate::central::reports::{self, Period, ReportError};
@@ -176,6 +177,21 @@ pub(super) async fn movements(
         Format::Json => json(reports::stock::movements(&state.shared.central, &question, state.shared.env.unix_ms()).await),
         Format::Csv => table(&state, Table::Movements(question)).await,
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OpenOrdersQuery {
+    store: Option<String>,
+    search: Option<String>,
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+pub(super) async fn open_orders(State(state): State<WebState>, query: Asked<OpenOrdersQuery>) -> Result<Response, Refusal> {
+    let q = asked(query, "store, search, after and limit, all optional")?;
+    let question = OpenOrdersQuestion::new(q.store.as_deref(), q.search.as_deref(), q.after.as_deref(), q.limit)?;
+    json(reports::open_orders::open_orders(&state.shared.central, &question, state.shared.env.unix_ms()).await)
 }
 
 #[derive(Debug, Deserialize)]

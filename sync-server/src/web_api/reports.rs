@@ -384,11 +384,13 @@ pub struct MovementsPage {
 pub struct StockMovement {
     /// When.
     pub at_ms: u64,
-    /// `sale`, `refund` or `adjustment`.
+    /// `sale`, `refund`, `adjustment` or `count`.
     pub reason: String,
-    /// Negative when it left the shelf.
+    /// Negative when it left the shelf; nothing in a count.
     pub quantity_milli: i64,
-    /// The level after it, in the order of this list.
+    /// What a count found.
+    pub counted_milli: Option<i64>,
+    /// The level after it, in the order of this list; up to the count that stands, what the movements alone come to.
     pub level_milli: i64,
     /// The sale or refund it is from.
     pub order: Option<String>,
@@ -440,7 +442,7 @@ pub struct DeviceView {
 pub struct ExceptionsPage {
     /// Newest first.
     pub rows: Vec<ExceptionRow>,
-    /// How many are open.
+    /// How many are open: neither settled nor looked at.
     pub open: i64,
     /// What to give as `after` for more; none at the end.
     pub next: Option<String>,
@@ -468,8 +470,82 @@ pub struct ExceptionRow {
     pub order: Option<String>,
     /// Its receipt number.
     pub number: Option<String>,
-    /// Who has looked at it; none while it is open.
+    /// The product that it is about: `GET /api/v1/stock/{store}/{product}/movements` says why its level is what it is.
+    pub product: Option<ExceptionProduct>,
+    /// The receipts that do not fit together: the sales that paid an open order, or the refunds of one sale; earliest first, at most 20.
+    pub receipts: Vec<SaleRow>,
+    /// Since when what caused it is no longer so; none while it is, or where only a person can say.
+    pub settled: Option<Settlement>,
+    /// Who has looked at it; none while nobody has.
     pub review: Option<Review>,
+}
+
+/// The product of an exception.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct ExceptionProduct {
+    /// Its id.
+    pub product: String,
+    /// Its code; empty when unknown.
+    pub code: String,
+    /// Its name; its id when unknown.
+    pub name: String,
+}
+
+/// That what caused an exception is no longer so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Settlement {
+    /// Since when, by the clock of whoever settled it.
+    pub at_ms: u64,
+    /// The sale or refund that did, when it was one.
+    pub order: Option<String>,
+    /// Its receipt number.
+    pub number: Option<String>,
+}
+
+/// `GET /api/v1/open-orders?[store=][&search=][&after=][&limit=]`: what is parked at tills and not paid, the one that was parked first first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct OpenOrdersPage {
+    /// The one that was parked first first.
+    pub rows: Vec<OpenOrderRow>,
+    /// How many there are in all.
+    pub open: i64,
+    /// What to give as `after` for more; none at the end.
+    pub next: Option<String>,
+    /// What it covers.
+    pub coverage: Coverage,
+}
+
+/// A parked order or a table that nobody has paid or given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct OpenOrderRow {
+    /// The store's code.
+    pub store: String,
+    /// Its id.
+    pub open_order: String,
+    /// What it is called by; may be empty.
+    pub label: String,
+    /// What else is to be known; may be empty.
+    pub note: String,
+    /// How many lines are left in it.
+    pub lines: i64,
+    /// What they come to.
+    pub total_minor: i64,
+    /// The store's currency; empty while its settings are unknown.
+    pub currency: String,
+    /// Decimal digits of a minor unit.
+    pub exponent: u8,
+    /// When it was parked, by the till's clock.
+    pub opened_at_ms: u64,
+    /// Who parked it; empty when unknown.
+    pub opened_by: String,
+    /// When something was done to it last.
+    pub changed_at_ms: u64,
+    /// Who did that; empty when unknown.
+    pub changed_by: String,
 }
 
 /// That somebody has looked at an exception.
@@ -518,6 +594,10 @@ super::declare!(
     DeviceView,
     ExceptionsPage,
     ExceptionRow,
+    ExceptionProduct,
+    Settlement,
     Review,
     ReviewRequest,
+    OpenOrdersPage,
+    OpenOrderRow,
 );

@@ -8,6 +8,8 @@ mod world;
 
 #[path = "central/append.rs"]
 mod append;
+#[path = "central/at_once.rs"]
+mod at_once;
 #[path = "central/catalogue.rs"]
 mod catalogue;
 #[path = "central/lists.rs"]

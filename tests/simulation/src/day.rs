@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use domain::ids::{OrderId, ProductId};
-use node::api::{AdjustLine, ApiError, CartView, Command, Item, OrderView, RefundLine, SettledView, TillView};
+use node::api::{AdjustLine, ApiError, CartView, Command, CountedLine, Item, OrderView, RefundLine, SettledView, TillView};
 
 use crate::rig::OpenTill;
 use crate::shop::{PIN, Shop};
@@ -69,6 +69,13 @@ pub enum Step {
         /// By how much, in thousandths.
         milli: i64,
     },
+    /// Count a product.
+    Count {
+        /// Which.
+        product: usize,
+        /// How much there is, in thousandths.
+        milli: i64,
+    },
     /// Open the drawer without a sale.
     OpenDrawer,
     /// Nothing happens at the counter, and the till tidies up.
@@ -100,6 +107,7 @@ pub fn selling_day(sales: usize) -> Vec<Step> {
         steps.push(Step::Settle { over_minor: [0, 37, 500][sale % 3] });
         match sale % 10 {
             4 => steps.push(Step::Refund { of: sale / 2, line: 0, milli: 500 }),
+            3 => steps.push(Step::Count { product: sale % 12, milli: 7_000 }),
             5 => steps.push(Step::Adjust { product: sale % 12, milli: -2_000 }),
             6 => steps.push(Step::OpenDrawer),
             7 => steps.push(Step::Idle),
@@ -129,6 +137,13 @@ pub enum Fact {
         /// Which product.
         product: ProductId,
         /// By how much.
+        milli: i64,
+    },
+    /// A product was counted.
+    StockCounted {
+        /// Which product.
+        product: ProductId,
+        /// How much there was.
         milli: i64,
     },
     /// The drawer was opened without a sale.
@@ -346,6 +361,12 @@ impl Step {
                 let lines = vec![AdjustLine { code: product.code.clone(), quantity_milli: milli, unit_price: 0 }];
                 let command = Command::AdjustStock { lines, reason: reason(), reference: None };
                 (command, Some(Fact::StockAdjusted { product: product.id, milli }))
+            }
+            Self::Count { product, milli } => {
+                let product = &shop.products[product];
+                let lines = vec![CountedLine { code: product.code.clone(), quantity_milli: milli }];
+                let fact = Fact::StockCounted { product: product.id, milli };
+                (Command::CountStock { lines, reason: reason() }, Some(fact))
             }
             Self::OpenDrawer => (Command::OpenDrawer { reason: reason() }, Some(Fact::DrawerOpened)),
             Self::Idle | Self::Acknowledge => unreachable!("nobody at the counter asks for it"),

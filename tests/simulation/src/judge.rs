@@ -227,8 +227,14 @@ fn money_adds_up(log: &Log, open: &OpenTill) -> Result<()> {
 
 fn stock_is_a_fold(shop: &Shop, log: &Log, open: &OpenTill) -> Result<()> {
     let mut due: BTreeMap<ProductId, i64> = shop.products.iter().map(|p| (p.id, 0)).collect();
-    for movement in log.records.iter().flat_map(fold::stock_movements) {
-        *due.entry(movement.product).or_default() += movement.quantity.0;
+    for record in &log.records {
+        for movement in fold::stock_movements(record) {
+            *due.entry(movement.product).or_default() += movement.quantity.0;
+        }
+        // Of one till's log, a count had heard of everything before it.
+        if let Record::StockCounted(count) = record {
+            due.extend(count.lines.iter().map(|line| (line.product, line.quantity.0)));
+        }
     }
     let shown: BTreeMap<_, _> = open.products()?.into_iter().map(|p| (p.id, p.stock_milli)).collect();
     ensure!(shown == due, "stock is shown as {shown:?}, and the log comes to {due:?}");
@@ -260,6 +266,9 @@ fn facts_of(record: &Record, series: &str) -> Vec<Fact> {
         Record::RefundGiven(order) => vec![Fact::Settled(paid_of(order, true, series))],
         Record::StockAdjusted(a) => {
             a.lines.iter().map(|l| Fact::StockAdjusted { product: l.product, milli: l.quantity.0 }).collect()
+        }
+        Record::StockCounted(c) => {
+            c.lines.iter().map(|l| Fact::StockCounted { product: l.product, milli: l.quantity.0 }).collect()
         }
         Record::ShiftOpened(s) => vec![Fact::ShiftOpened { float_minor: s.float_minor }],
         Record::ShiftClosed(s) => {

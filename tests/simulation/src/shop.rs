@@ -165,14 +165,45 @@ impl Region {
     /// # Panics
     /// When the product was never founded.
     pub fn reprice(&mut self, product: ProductId, price: UnitPrice) -> Option<Run> {
+        self.edit(product, |known| known.price = price)
+    }
+
+    /// A product that is not on sale any more, as one run; none when it was not.
+    ///
+    /// # Panics
+    /// When the product was never founded.
+    pub fn withdraw(&mut self, product: ProductId) -> Option<Run> {
+        self.edit(product, |known| known.active = false)
+    }
+
+    fn edit(&mut self, product: ProductId, edit: impl FnOnce(&mut Product)) -> Option<Run> {
         self.at = self.at.tick(0);
         let actor = self.actor();
         let (known, document) = self.products.get_mut(&product).expect("a product of the shop");
-        known.price = price;
+        edit(known);
         let value = DocumentValue::Product(known.clone());
         let bytes = document.write(&value, self.at, self.chain.origin.device, actor)?;
         let body = Body::Change { document: value.id(), kind: value.kind() as u16, bytes };
         Some(self.seal(vec![(scopes::catalogue(), body)]))
+    }
+
+    /// Two prices of a product that managers set without seeing each other's: the later one comes first.
+    ///
+    /// # Panics
+    /// When the product was never founded, or has one of the prices.
+    pub fn reprice_at_once(&mut self, product: ProductId, later: UnitPrice, earlier: UnitPrice) -> Vec<Run> {
+        let (before, own) = (self.at.tick(0), self.actor());
+        self.at = before.tick(0);
+        let (known, document) = self.products.get_mut(&product).expect("a product of the shop");
+        let mut beside = document.clone();
+        let mut bodies = Vec::new();
+        for (document, price, at, actor) in [(document, later, self.at, own), (&mut beside, earlier, before, [8; 16])] {
+            known.price = price;
+            let value = DocumentValue::Product(known.clone());
+            let bytes = document.write(&value, at, self.chain.origin.device, actor).expect("another price");
+            bodies.push(Body::Change { document: value.id(), kind: value.kind() as u16, bytes });
+        }
+        bodies.into_iter().map(|body| self.seal(vec![(scopes::catalogue(), body)])).collect()
     }
 
     fn actor(&self) -> [u8; 16] {

@@ -1,18 +1,20 @@
-//! What two people do to one open order while they are apart, and what both see when they are together again: the rows of the conflict table that
-//! are about open orders, through two real tills.
+//! What two people do at once while they are apart, and what both see when they are together again: to one open order, to one sale, to the stock of one
+//! product. Two real tills; what a manager is told of it, `tests/journeys/tests/central` asks a real central database.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 use domain::document::DocumentKind;
-use domain::ids::OpenOrderId;
+use domain::ids::{OpenOrderId, OrderId};
+use domain::money::UnitPrice;
 use domain::open_order::{OpenOrder, OpenOrderException, OpenOrderStatus};
-use node::api::{ApiErrorCode, Command, Item, OpenOrderView, Query, TillView};
+use node::api::{ApiErrorCode, Command, CountedLine, Item, OpenOrderView, OrderView, Query, RefundLine, TillView};
 use node::store::documents;
 use node::till::Answer;
 use simulation::crash_vfs::Disk;
 use simulation::rig::{Folder, OpenTill};
 use simulation::shop::{MORNING_MS, PIN, Shop};
+use sync_proto::batch::Run;
 
 /// Two tills of a shop that hear each other when they are told to.
 struct Two {
@@ -68,6 +70,13 @@ impl Two {
         self.must(at, Command::SettleCash { order: cart.order, tendered_minor: cart.total_minor })
     }
 
+    /// A till hears what the server has written.
+    fn hears_the_server(&mut self, at: usize, runs: Vec<Run>) -> Result<()> {
+        self.place += 1;
+        self.tills[at].till.receive(runs, self.place)?;
+        Ok(())
+    }
+
     /// Each hears what the other one has written since.
     fn meet(&mut self) -> Result<()> {
         for (from, to) in [(0, 1), (1, 0)] {
@@ -106,6 +115,39 @@ impl Two {
     fn order(&self, at: usize, id: OpenOrderId) -> OpenOrder {
         let db = self.tills[at].till.db().expect("a database");
         documents::load(db, DocumentKind::OpenOrder, *id.as_bytes()).expect("a document").open_order().expect("an open order")
+    }
+
+    /// One sale of some pieces of a product.
+    fn sell(&mut self, at: usize, product: usize, pieces: i64) -> OrderId {
+        self.scan(at, product, pieces);
+        self.pay(at).last_order.expect("a sale").order
+    }
+
+    fn count(&mut self, at: usize, product: usize, pieces: i64) {
+        let lines = vec![CountedLine { code: self.shop.products[product].code.clone(), quantity_milli: pieces * 1_000 }];
+        self.must(at, Command::CountStock { lines, reason: "stocktaking".to_owned() });
+    }
+
+    /// What a till believes that there is of a product, in pieces.
+    fn stock(&self, at: usize, product: usize) -> i64 {
+        let products = self.tills[at].products().expect("products");
+        let found = products.into_iter().find(|found| found.id == self.shop.products[product].id).expect("the product");
+        found.stock_milli / 1_000
+    }
+
+    fn look_up(&self, at: usize, order: OrderId) -> OrderView {
+        self.tills[at].order(order).expect("an order")
+    }
+
+    fn refund(&mut self, at: usize, sale: OrderId, line: usize, pieces: i64) {
+        let command = self.refund_command(at, sale, line, pieces);
+        self.must(at, command);
+    }
+
+    fn refund_command(&self, at: usize, original: OrderId, line: usize, pieces: i64) -> Command {
+        let refund = self.look_up(at, original).next_refund;
+        let lines = vec![RefundLine { line, quantity_milli: pieces * 1_000 }];
+        Command::RefundSale { refund, original, lines, reason: "changed their mind".to_owned() }
     }
 
     fn recall(&mut self, at: usize, id: OpenOrderId) -> TillView {
@@ -202,7 +244,8 @@ fn an_order_that_two_tills_take_money_for_has_two_sales_and_says_so() -> Result<
     two.meet()?;
     let sales: Vec<_> = sales.into_iter().collect();
     for at in 0..2 {
-        assert_eq!(two.order(at, id).exceptions(), [OpenOrderException::PaidTwice { sales: sales.clone() }]);
+        let found = two.order(at, id).exceptions();
+        assert!(matches!(&found[..], [OpenOrderException::PaidTwice { sales: found, .. }] if *found == sales), "{found:?}");
         assert_eq!(two.tills[at].orders().expect("orders").len(), 2);
         assert_eq!(two.list(at), []);
     }
@@ -285,5 +328,183 @@ fn a_cart_whose_order_changed_elsewhere_is_looked_at_again_before_it_is_paid() -
     two.meet()?;
     assert_eq!(two.order(1, id).exceptions(), []);
     assert_eq!(two.tills[1].orders().expect("orders")[0].lines, 3);
+    Ok(())
+}
+
+/// Pay one order at two tills: either receipt says so, and gives back in one touch what was paid twice.
+#[test]
+fn what_was_paid_twice_is_given_back_in_one_touch_at_either_till() -> Result<()> {
+    let (mut two, id) = Two::parked()?;
+    let mut sales = Vec::new();
+    for at in 0..2 {
+        two.recall(at, id);
+        // Something of one's own, that was paid once.
+        two.scan(at, 4 + at, 1);
+        sales.push(two.pay(at).last_order.expect("a sale"));
+        assert_eq!(two.look_up(at, sales[at].order).paid_twice, None, "nobody has heard of it");
+    }
+    two.meet()?;
+    for at in 0..2 {
+        for (this, other) in [(0, 1), (1, 0)] {
+            let shown = two.look_up(at, sales[this].order);
+            let twice = shown.paid_twice.expect("paid twice");
+            assert_eq!((twice.label.as_str(), &twice.others), ("Table 4", &vec![sales[other].receipt.clone()]));
+            assert_eq!((twice.amount_minor, shown.summary.is_paid_twice), (shown.lines[0].amount_minor, true));
+        }
+    }
+    // The first till gives the second one's payment back.
+    let view = two.look_up(0, sales[1].order);
+    let command = Command::RefundSecondPayment { refund: view.next_refund, sale: sales[1].order };
+    let refund = two.must(0, command.clone()).last_order.expect("a refund");
+    assert_eq!((refund.is_refund, -refund.total_minor), (true, view.lines[0].amount_minor));
+    assert_eq!(two.must(0, command).last_order.expect("the same").receipt, refund.receipt, "asked again, it is done once");
+    two.meet()?;
+    for at in 0..2 {
+        for sale in &sales {
+            let shown = two.look_up(at, sale.order);
+            assert_eq!((shown.paid_twice, shown.summary.is_paid_twice), (None, false));
+            let again = Command::RefundSecondPayment { refund: shown.next_refund, sale: sale.order };
+            assert_eq!(two.refused(at, again), ApiErrorCode::NothingToRefund);
+        }
+        assert_eq!(two.look_up(at, sales[1].order).refunds[0].receipt, refund.receipt);
+        let order = two.order(at, id);
+        assert_eq!(order.exceptions().len(), 1, "it happened, and is in the history");
+    }
+    Ok(())
+}
+
+/// Refund one line at two tills: whoever hears of the first is told where and when; of two that are apart both stand.
+#[test]
+fn a_line_that_two_tills_refund_came_back_twice_and_the_next_one_is_told() -> Result<()> {
+    let mut two = Two::new()?;
+    let sale = two.sell(0, 0, 2);
+    two.meet()?;
+    two.refund(0, sale, 0, 2);
+    two.refund(1, sale, 0, 2);
+    two.meet()?;
+    for at in 0..2 {
+        let shown = two.look_up(at, sale);
+        assert_eq!((shown.lines[0].refundable_milli, shown.refunds.len()), (0, 2));
+        assert_eq!(
+            shown.refunds.iter().map(|refund| refund.till.as_str()).collect::<BTreeSet<_>>(),
+            BTreeSet::from(["Device 1", "Device 2"])
+        );
+        assert_eq!(two.stock(at, 0), 2, "both stand");
+        let error = two.tills[at].till.command(two.refund_command(at, sale, 0, 1)).expect_err("nothing is left");
+        let last = shown.refunds.last().expect("two");
+        assert_eq!(error.code, ApiErrorCode::NothingToRefund);
+        let told =
+            format!("0 of line 1 can still come back: look at the order again; it was already refunded at {}, ", last.till);
+        assert!(
+            error.message.starts_with(&told) && error.message.ends_with(&format!("with receipt {}", last.receipt)),
+            "{}",
+            error.message
+        );
+    }
+    Ok(())
+}
+
+/// Sell the last one twice, in hand: both sales stand, and one is missing.
+#[test]
+fn the_last_one_sold_at_two_tills_is_sold_twice() -> Result<()> {
+    let mut two = Two::new()?;
+    two.count(0, 0, 1);
+    two.meet()?;
+    for at in 0..2 {
+        assert_eq!(two.stock(at, 0), 1);
+        two.sell(at, 0, 1);
+        assert_eq!(two.stock(at, 0), 0);
+    }
+    two.meet()?;
+    for at in 0..2 {
+        assert_eq!((two.stock(at, 0), two.tills[at].orders().expect("orders").len()), (-1, 2));
+    }
+    Ok(())
+}
+
+/// Count and sell during the count: what the count had not heard of still applies, and nothing that it had.
+#[test]
+fn what_is_sold_elsewhere_during_a_count_is_taken_off_it() -> Result<()> {
+    let mut two = Two::new()?;
+    two.sell(0, 0, 3);
+    two.sell(1, 0, 2);
+    two.meet()?;
+    assert_eq!(two.stock(0, 0), -5);
+    // Sold while the other one counts; the shelf has ten, and the customer walks out with one.
+    two.sell(1, 0, 1);
+    two.count(0, 0, 10);
+    assert_eq!((two.stock(0, 0), two.stock(1, 0)), (10, -6));
+    two.sell(0, 0, 4);
+    two.meet()?;
+    assert_eq!((two.stock(0, 0), two.stock(1, 0)), (5, 5));
+    // A till that was off brings yesterday's sales.
+    two.tills[0].till.tidy()?;
+    two.sell(1, 0, 2);
+    two.meet()?;
+    assert_eq!((two.stock(0, 0), two.stock(1, 0)), (3, 3));
+    Ok(())
+}
+
+/// Edit a price twice: the later stands, whichever came first.
+#[test]
+fn of_two_prices_set_at_once_tills_take_the_later() -> Result<()> {
+    let mut two = Two::new()?;
+    let mut region = two.shop.region();
+    region.found(&two.shop);
+    let runs = region.reprice_at_once(two.shop.products[0].id, UnitPrice(50_000), UnitPrice(40_000));
+    for at in 0..2 {
+        two.hears_the_server(at, runs.clone())?;
+        two.scan(at, 0, 1);
+        assert_eq!(two.tills[at].view().cart.lines[0].unit_price, 50_000);
+        two.must(at, Command::ClearCart {});
+    }
+    Ok(())
+}
+
+/// Take a product off sale and sell it: the sale stands with its own name, price and tax.
+#[test]
+fn what_is_sold_while_it_is_taken_off_sale_is_sold_as_it_was() -> Result<()> {
+    let mut two = Two::new()?;
+    let mut region = two.shop.region();
+    region.found(&two.shop);
+    let product = two.shop.products[0].clone();
+    let withdrawn = vec![region.withdraw(product.id).expect("it was on sale")];
+    two.hears_the_server(0, withdrawn.clone())?;
+    let item = Item::Code { code: product.code.clone() };
+    let scan = Command::AddLine { item, quantity_milli: None, unit_price: None, name: None, separate: None };
+    assert_eq!(two.refused(0, scan), ApiErrorCode::InactiveProduct);
+    let sale = two.sell(1, 0, 2);
+    two.hears_the_server(1, withdrawn)?;
+    two.meet()?;
+    for at in 0..2 {
+        let shown = two.look_up(at, sale);
+        assert_eq!((shown.lines[0].name.as_str(), shown.lines[0].unit_price), (product.name.as_str(), product.price.0));
+        assert_eq!(shown.taxes[0].rate_bp, product.tax_rate_bp);
+    }
+    // It comes back at the price that was paid.
+    two.refund(0, sale, 0, 2);
+    two.meet()?;
+    assert_eq!(two.look_up(1, sale).lines[0].refundable_milli, 0);
+    Ok(())
+}
+
+/// Two counts at once: the later stands, with what neither had heard of; another one that has heard of both supersedes them.
+#[test]
+fn of_two_counts_at_once_the_later_stands_until_somebody_counts_again() -> Result<()> {
+    let mut two = Two::new()?;
+    two.count(0, 0, 10);
+    two.sell(0, 0, 1);
+    // The second till's clock is ahead, and it has not heard of the first one's count or sale.
+    two.count(1, 0, 8);
+    two.meet()?;
+    let stands = two.stock(0, 0);
+    assert_eq!(two.stock(1, 0), stands);
+    assert!([9, 7].contains(&stands), "one of the counts less what it had not heard of: {stands}");
+    two.count(0, 0, 6);
+    two.meet()?;
+    assert_eq!((two.stock(0, 0), two.stock(1, 0)), (6, 6));
+    two.sell(1, 0, 1);
+    two.meet()?;
+    assert_eq!((two.stock(0, 0), two.stock(1, 0)), (5, 5));
     Ok(())
 }

@@ -39,6 +39,12 @@ enum Event {
         product: usize,
         milli: i64,
     },
+    /// Few products, so that they are counted at both tills and sold meanwhile.
+    Count {
+        till: usize,
+        product: usize,
+        milli: i64,
+    },
     Reprice {
         product: usize,
         price: i64,
@@ -68,8 +74,10 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let till = 0..2usize;
     let event = prop_oneof![
         5 => (till.clone(), 0..12usize, 1..5_000i64).prop_map(|(till, product, milli)| Event::Sell { till, product, milli }),
+        3 => (till.clone(), 0..3usize, 1..5_000i64).prop_map(|(till, product, milli)| Event::Sell { till, product, milli }),
         1 => (till.clone(), 0..50usize).prop_map(|(till, of)| Event::Refund { till, of }),
         1 => (till.clone(), 0..12usize, -9_000..9_000i64).prop_map(|(till, product, milli)| Event::Adjust { till, product, milli }),
+        2 => (till.clone(), 0..3usize, 0..9_000i64).prop_map(|(till, product, milli)| Event::Count { till, product, milli }),
         1 => (0..12usize, 0..1_000_000i64).prop_map(|(product, price)| Event::Reprice { product, price }),
         4 => (till.clone(), 0..6u64, 1..5usize).prop_map(|(till, again, commits_max)| Event::Fetch { till, again, commits_max }),
         6 => (till.clone(), -3..4i64, 1..6usize, any::<bool>())
@@ -223,6 +231,7 @@ fn happens(shop: &Shop, relay: &mut Relay, tills: &mut [Till; 2], event: &Event)
         Event::Refund { till, of } => refund(&mut tills[till], of),
         Event::Adjust { till, product, milli } if milli != 0 => tills[till].does(shop, Step::Adjust { product, milli }),
         Event::Adjust { .. } => Ok(()),
+        Event::Count { till, product, milli } => tills[till].does(shop, Step::Count { product, milli }),
         Event::Reprice { product, price } => {
             relay.runs.extend(relay.region.reprice(shop.products[product].id, UnitPrice(price)));
             Ok(())

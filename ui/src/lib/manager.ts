@@ -9,6 +9,7 @@ import type {
   GroupBy,
   ImportView,
   MovementsPage,
+  OpenOrdersPage,
   PictureAnswer,
   ProductEdit,
   ProductsPage,
@@ -65,6 +66,11 @@ export interface StockQuestion {
   below_milli?: string;
 }
 
+export interface OpenOrdersQuestion {
+  store?: string;
+  search?: string;
+}
+
 export interface ProductsQuestion {
   search?: string;
   category?: string;
@@ -93,6 +99,7 @@ export interface ManagerBackend {
   sale(store: string, order: string): Promise<SaleDetail>;
   stock(question: StockQuestion, page: PageOf): Promise<StockPage>;
   movements(store: string, product: string, page: PageOf): Promise<MovementsPage>;
+  openOrders(question: OpenOrdersQuestion, page: PageOf): Promise<OpenOrdersPage>;
   devices(): Promise<DeviceView[]>;
   enrolmentCode(request: EnrolmentCodeRequest): Promise<EnrolmentCode>;
   exceptions(question: ExceptionsQuestion, page: PageOf): Promise<ExceptionsPage>;
@@ -168,6 +175,9 @@ export class HttpManagerBackend implements ManagerBackend {
   stock = (question: StockQuestion, page: PageOf) => this.#get<StockPage>('/stock', { ...question, ...page });
   movements = (store: string, product: string, page: PageOf) =>
     this.#get<MovementsPage>(`/stock/${part(store)}/${part(product)}/movements`, page);
+
+  openOrders = (question: OpenOrdersQuestion, page: PageOf) =>
+    this.#get<OpenOrdersPage>('/open-orders', { ...question, ...page });
 
   devices = () => this.#get<DeviceView[]>('/devices');
   enrolmentCode = (request: EnrolmentCodeRequest) =>

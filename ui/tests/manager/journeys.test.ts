@@ -447,3 +447,25 @@ test('an address that is none says so', async () => {
   open('/no/such/page');
   expect((await find('nowhere')).textContent).toContain('There is no such page');
 });
+
+test('an exception leads to what it is about, and says what settled it', async () => {
+  const { server } = open('/exceptions?state=all');
+  await until(() => expect(screen.getAllByTestId('exception')).toHaveLength(5));
+  const card = (id: string) => screen.getAllByTestId('exception').find((one) => one.dataset['id'] === id)!;
+  expect(within(card('e1')).getByTestId('exception-product').getAttribute('href')).toBe(
+    `/stock/${server.exceptions[0]!.store}/${id(1, 0)}`,
+  );
+  const twice = card('e5');
+  expect(within(twice).getAllByTestId('exception-receipt')).toHaveLength(2);
+  expect(within(twice).getByTestId('settled').textContent).toContain(server.exceptions[4]!.settled!.number);
+  expect(within(twice).queryByTestId('review')).toBeNull();
+});
+
+test('what is parked at tills is listed, the oldest first', async () => {
+  open('/parked');
+  await until(() => expect(screen.getAllByTestId('parked-row')).toHaveLength(3));
+  const rows = screen.getAllByTestId('parked-row').map((row) => row.textContent);
+  expect(rows[0]).toMatch(/Table 4.*Birthday.*Amara Okafor.*£84.30/s);
+  expect(rows[1]).toContain('No label');
+  expect(screen.getByTestId('parked-count').textContent).toBe('3 parked');
+});

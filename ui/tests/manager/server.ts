@@ -47,6 +47,7 @@ export class ShopServer {
   stores = shop.stores();
   devices = shop.devices();
   exceptions = shop.exceptions(this.made);
+  openOrders = shop.openOrders();
   imports = shop.imports();
   isComplete = false;
   /** Every answer instead of the usual one, for what is asked below /api/v1; null for never. */
@@ -101,6 +102,8 @@ export class ShopServer {
           link: 'evertill://sync.example.org:7443/enrol#4QK7-2MZD-9XWT-1HPB&ca=b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9',
           expires_at_ms: shop.NOW + 900_000,
         });
+      case 'GET open-orders':
+        return ok(this.#openOrders(query));
       case 'GET exceptions':
         return ok(this.#exceptions(query));
       case 'POST exceptions':
@@ -337,20 +340,22 @@ export class ShopServer {
     let level = row.quantity_milli;
     const movements = Array.from({ length: 14 }, (_, i) => {
       const sale = this.made[i * 5]!.row;
-      const reason = i === 9 ? 'adjustment' : i === 4 ? 'refund' : 'sale';
+      const reason = i === 11 ? 'count' : i === 9 ? 'adjustment' : i === 4 ? 'refund' : 'sale';
       const moved = reason === 'sale' ? -1000 * (1 + (i % 3)) : reason === 'refund' ? 1000 : 24_000;
+      const counted_milli = i === 11 ? 24_000 : null;
       const movement = {
+        counted_milli,
         at_ms: sale.at_ms,
         reason,
-        quantity_milli: moved,
+        quantity_milli: counted_milli === null ? moved : 0,
         level_milli: level,
-        order: reason === 'adjustment' ? null : sale.order,
-        number: reason === 'adjustment' ? null : sale.number,
+        order: reason === 'adjustment' || reason === 'count' ? null : sale.order,
+        number: reason === 'adjustment' || reason === 'count' ? null : sale.number,
         till: sale.till,
         cashier: sale.cashier,
         note: reason === 'adjustment' ? 'Delivery of Thursday' : '',
       };
-      level -= moved;
+      level -= movement.quantity_milli;
       return movement;
     });
     return { row, movements, next: null, coverage: shop.coverage(this.isComplete) };
@@ -359,11 +364,24 @@ export class ShopServer {
   #exceptions(query: URLSearchParams) {
     const found = this.exceptions.filter(
       (one) =>
-        (query.get('state') === 'all' || one.review === null) &&
+        (query.get('state') === 'all' || (one.review === null && one.settled === null)) &&
         (!query.has('kind') || one.kind === query.get('kind')) &&
         (!query.has('store') || one.store === query.get('store')),
     );
-    return { ...page(found, query), open: this.exceptions.filter((one) => !one.review).length };
+    return {
+      ...page(found, query),
+      open: this.exceptions.filter((one) => !one.review && !one.settled).length,
+    };
+  }
+
+  #openOrders(query: URLSearchParams) {
+    const search = query.get('search')?.toLowerCase() ?? '';
+    const found = this.openOrders.filter(
+      (one) =>
+        (!query.has('store') || one.store === query.get('store')) &&
+        `${one.label} ${one.note}`.toLowerCase().includes(search),
+    );
+    return { ...page(found, query), open: found.length, coverage: shop.coverage(this.isComplete) };
   }
 
   #review(id: string, { note }: { note: string }): Reply | null {

@@ -4,6 +4,7 @@ import type {
   DeviceView,
   ExceptionRow,
   ImportView,
+  OpenOrderRow,
   ProductRow,
   SaleLine,
   SaleRow,
@@ -307,6 +308,9 @@ export const exceptions = (made: Sale[]): ExceptionRow[] => {
       title: 'Sold more than was there',
       detail: 'White hanging heart T-light holder is at −3 in S01. Count the shelf and adjust the stock.',
       ...about(4),
+      product: { product: id(1, 0), code: '85123A', name: 'White hanging heart T-light holder' },
+      receipts: [],
+      settled: null,
       review: null,
     },
     {
@@ -320,6 +324,9 @@ export const exceptions = (made: Sale[]): ExceptionRow[] => {
       till: 'Till 2',
       order: null,
       number: null,
+      product: null,
+      receipts: [],
+      settled: null,
       review: null,
     },
     {
@@ -328,6 +335,9 @@ export const exceptions = (made: Sale[]): ExceptionRow[] => {
       title: 'Sold more than was there',
       detail: 'Party bunting is at −1 in S02. Count the shelf and adjust the stock.',
       ...about(60),
+      product: { product: id(1, 3), code: '47566', name: 'Party bunting' },
+      receipts: [],
+      settled: null,
       review: null,
     },
     {
@@ -336,10 +346,44 @@ export const exceptions = (made: Sale[]): ExceptionRow[] => {
       title: 'Refunded more than was sold',
       detail: 'Two tills that could not reach each other refunded the same cakestand. Look at both receipts.',
       ...about(90),
+      product: null,
+      receipts: [made[90]!.row, made[91]!.row],
+      settled: null,
       review: { by: 'Dana Levi', at_ms: NOW - DAY, note: 'Talked to Ben, the customer brought one back.' },
+    },
+    {
+      id: 'e5',
+      kind: 'paid_twice',
+      title: 'An open order was paid twice',
+      detail: 'The same goods of open order Table 4 were paid with two receipts. Ask both cashiers who paid.',
+      ...about(100),
+      product: null,
+      receipts: [made[100]!.row, made[101]!.row],
+      settled: { at_ms: NOW - 3 * 60 * MINUTE, order: made[99]!.row.order, number: made[99]!.row.number },
+      review: null,
     },
   ];
 };
+
+export const openOrders = (): OpenOrderRow[] =>
+  [
+    ['S01', 'Table 4', 'Birthday, brings own cake', 6, 8_430, 95, 12],
+    ['S01', '', '', 1, 1_275, 61, 61],
+    ['S02', 'Chiyo 田中', 'Comes back at four', 3, 2_990, 40, 5],
+  ].map(([store, label, note, lines, total, opened, changed], n) => ({
+    store: store as string,
+    open_order: id(7, n),
+    label: label as string,
+    note: note as string,
+    lines: lines as number,
+    total_minor: total as number,
+    currency: 'GBP',
+    exponent: 2,
+    opened_at_ms: NOW - (opened as number) * MINUTE,
+    opened_by: PEOPLE[n]!,
+    changed_at_ms: NOW - (changed as number) * MINUTE,
+    changed_by: PEOPLE[0]!,
+  }));
 
 export function imports(): ImportView[] {
   const one = (n: number, more: Partial<ImportView>): ImportView => ({

@@ -20,6 +20,7 @@ pub(super) struct CentralEntry {
     pub(super) device: Uuid,
     pub(super) incarnation: Uuid,
     pub(super) scope: String,
+    pub(super) seq: i64,
     pub(super) commit: i64,
     /// Whether it is of the later branch of a fork.
     pub(super) forked: bool,
@@ -28,7 +29,7 @@ pub(super) struct CentralEntry {
 }
 
 impl CentralEntry {
-    /// From (central_seq, device, incarnation, scope, commit_no, forked, bytes).
+    /// From (central_seq, device, incarnation, scope, commit_no, forked, bytes, seq).
     pub(super) fn of(row: &Row) -> Self {
         Self {
             central_seq: row.get(0),
@@ -38,6 +39,7 @@ impl CentralEntry {
             commit: row.get(4),
             forked: row.get(5),
             entry: Entry::decode(row.get(6)),
+            seq: row.get(7),
         }
     }
 
@@ -70,7 +72,7 @@ pub(super) async fn read_batch(
     tx.batch_execute("SET LOCAL enable_sort = off").await?;
     let statement = tx
         .prepare(
-            "SELECT central_seq, device, incarnation, scope, commit_no, forked, bytes FROM all_entries
+            "SELECT central_seq, device, incarnation, scope, commit_no, forked, bytes, seq FROM all_entries
              WHERE central_seq > $1 AND central_seq <= $2 ORDER BY central_seq LIMIT $3",
         )
         .await?;
@@ -129,7 +131,7 @@ async fn pending(tx: &Transaction<'_>, wanted: &BTreeSet<CommitKey>) -> Result<B
     let (devices, incarnations, commits) = columns(wanted.iter());
     let rows = tx
         .query(
-            "SELECT e.central_seq, e.device, e.incarnation, e.scope, e.commit_no, false, e.bytes
+            "SELECT e.central_seq, e.device, e.incarnation, e.scope, e.commit_no, false, e.bytes, e.seq
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS w (device, incarnation, commit_no)
              JOIN pending_parts AS p USING (device, incarnation, commit_no)
              JOIN entries AS e ON e.central_seq = p.central_seq",

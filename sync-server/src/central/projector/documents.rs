@@ -10,8 +10,11 @@ use sync_proto::documents::{Conflict, Document, DocumentValue};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::facts::{ChangeFact, DocumentRow, Facts, ProductRow, Rows, StaffRow, StoreRow, TaxClassRow, tax_mode, text};
+use super::facts::{
+    ChangeFact, DocumentRow, Facts, ProductRow, Rows, Settled, StaffRow, StoreRow, Subject, TaxClassRow, tax_mode, text,
+};
 use super::open_orders::OpenOrders;
+use super::refunds::Returned;
 use crate::central::CentralError;
 use crate::central::catalogue::search_words;
 use crate::central::exceptions::ExceptionKind;
@@ -27,6 +30,7 @@ struct Open {
 
 /// Fields that somebody wrote without seeing what somebody else wrote there.
 struct AtOnce {
+    document: Uuid,
     central_seq: i64,
     store: Option<Uuid>,
     kind: DocumentKind,
@@ -38,16 +42,33 @@ struct AtOnce {
     currencies: BTreeMap<String, Currency>,
 }
 
+/// What is to be told of fields that people wrote at once, in order.
+enum Noted {
+    AtOnce(AtOnce),
+    /// Nobody's words stand against another's any more.
+    Settled {
+        document: Uuid,
+        store: Option<Uuid>,
+        central_seq: i64,
+    },
+}
+
 /// Takes the changes of commits in order and turns every document they touch into its rows. A change that does not fit is flagged, and so is
-/// one that was made at once with another one of the same field.
-pub(super) async fn take(tx: &Transaction<'_>, commits: Vec<Facts>, rows: &mut Rows) -> Result<(), CentralError> {
-    if commits.iter().all(|commit| commit.changes.is_empty() && commit.actors.is_empty()) {
+/// one that was made at once with another one of the same field. `refunds` are those of the batch, which settle exceptions of open orders.
+pub(super) async fn take(
+    tx: &Transaction<'_>,
+    commits: Vec<Facts>,
+    refunds: &[Returned],
+    rows: &mut Rows,
+) -> Result<(), CentralError> {
+    if refunds.is_empty() && commits.iter().all(|commit| commit.changes.is_empty() && commit.actors.is_empty()) {
         return Ok(());
     }
     let saved = saved(tx, commits.iter().flat_map(|commit| &commit.changes)).await?;
-    let mut orders = OpenOrders::load(tx, &commits).await?;
+    let mut orders = OpenOrders::load(tx, &commits, refunds).await?;
     let mut open = BTreeMap::<Uuid, Open>::new();
-    let mut at_once = Vec::new();
+    let mut edited_at_once = edited_at_once(tx, saved.keys().copied().collect()).await?;
+    let mut noted = Vec::new();
     for mut commit in commits {
         let changes = std::mem::take(&mut commit.changes);
         orders.hear(commit);
@@ -57,15 +78,25 @@ pub(super) async fn take(tx: &Transaction<'_>, commits: Vec<Facts>, rows: &mut R
                 continue;
             }
             match take_one(&mut open, &saved, &change) {
-                Ok(conflicts) if conflicts.is_empty() => {}
-                Ok(conflicts) => at_once.push(note_at_once(&open, &change, conflicts)),
+                Ok(conflicts) if conflicts.is_empty() => {
+                    let is_settled = |document: &Uuid| open.get(document).is_some_and(|of| of.document.conflicts().is_empty());
+                    if edited_at_once.contains(&change.document) && is_settled(&change.document) {
+                        edited_at_once.remove(&change.document);
+                        let ChangeFact { document, store, central_seq, .. } = change;
+                        noted.push(Noted::Settled { document, store, central_seq });
+                    }
+                }
+                Ok(conflicts) => {
+                    edited_at_once.insert(change.document);
+                    noted.push(Noted::AtOnce(note_at_once(&open, &change, conflicts)));
+                }
                 Err((kind, why)) => rows.flag(change.central_seq, change.store, kind, why),
             }
         }
         orders.settle(rows).await?;
     }
     orders.write(rows);
-    flag_at_once(tx, at_once, rows).await?;
+    flag_at_once(tx, noted, rows).await?;
     for (id, of) in open {
         rows.documents.push(DocumentRow { id, kind: of.kind as i16, saved: of.document.save() });
         if let Some((value, store)) = of.value {
@@ -73,6 +104,16 @@ pub(super) async fn take(tx: &Transaction<'_>, commits: Vec<Facts>, rows: &mut R
         }
     }
     Ok(())
+}
+
+/// The documents with fields that people wrote at once and nobody has written again since.
+async fn edited_at_once(tx: &Transaction<'_>, documents: Vec<Uuid>) -> Result<BTreeSet<Uuid>, CentralError> {
+    if documents.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let sql = "SELECT subject FROM exceptions WHERE subject = ANY($1) AND kind = $2 AND settled_seq IS NULL";
+    let rows = tx.query(sql, &[&documents, &ExceptionKind::EditedAtOnce.as_str()]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 type Saved = BTreeMap<Uuid, (i16, Vec<u8>)>;
@@ -141,6 +182,7 @@ fn take_one(
 
 fn note_at_once(open: &BTreeMap<Uuid, Open>, change: &ChangeFact, conflicts: Vec<Conflict>) -> AtOnce {
     let mut noted = AtOnce {
+        document: change.document,
         central_seq: change.central_seq,
         store: change.store,
         kind: change.kind,
@@ -172,8 +214,8 @@ fn name_of(value: &DocumentValue) -> String {
 }
 
 /// Tells managers who wrote what without seeing whose words, and which of them stand.
-async fn flag_at_once(tx: &Transaction<'_>, at_once: Vec<AtOnce>, rows: &mut Rows) -> Result<(), CentralError> {
-    if at_once.is_empty() {
+async fn flag_at_once(tx: &Transaction<'_>, all: Vec<Noted>, rows: &mut Rows) -> Result<(), CentralError> {
+    if all.is_empty() {
         return Ok(());
     }
     let named =
@@ -183,7 +225,15 @@ async fn flag_at_once(tx: &Transaction<'_>, at_once: Vec<AtOnce>, rows: &mut Row
     let stores = tx.query("SELECT code, currency::text FROM stores", &[]).await?;
     let stores: BTreeMap<String, Currency> =
         stores.iter().filter_map(|row| Some((row.get(0), Currency::new(row.get(1))?))).collect();
-    for mut noted in at_once {
+    let subject = |store, id| Subject { kind: ExceptionKind::EditedAtOnce.as_str(), store, id };
+    for noted in all {
+        let mut noted = match noted {
+            Noted::AtOnce(noted) => noted,
+            Noted::Settled { document, store, central_seq } => {
+                rows.settle(subject(store, document), Settled { central_seq, order: None });
+                continue;
+            }
+        };
         for (code, currency) in &stores {
             noted.currencies.entry(code.clone()).or_insert(*currency);
         }
@@ -205,7 +255,7 @@ async fn flag_at_once(tx: &Transaction<'_>, at_once: Vec<AtOnce>, rows: &mut Row
                 noted.name,
                 wrote.join(" and ")
             );
-            rows.flag(noted.central_seq, noted.store, ExceptionKind::EditedAtOnce, detail);
+            rows.flag_subject(noted.central_seq, subject(noted.store, noted.document), None, detail);
         }
     }
     Ok(())

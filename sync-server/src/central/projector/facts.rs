@@ -6,7 +6,7 @@ use domain::document::DocumentKind;
 use domain::fold::{self, MovementReason};
 use domain::ids::StoreId;
 use domain::record::{
-    AccountAdjustment, DeviceEnrolment, DeviceKind, Order, Record, ShiftClosing, ShiftOpening, StockAdjustment,
+    AccountAdjustment, DeviceEnrolment, DeviceKind, Order, Record, ShiftClosing, ShiftOpening, StockAdjustment, StockCount,
 };
 use domain::tax::TaxMode;
 use journal::{Body, Entry, Hlc, Origin, Scope};
@@ -32,6 +32,10 @@ pub(super) struct Facts {
     pub(super) series: Vec<(OriginKey, String)>,
     /// Its sales and refunds by store and id, with their numbers.
     pub(super) receipts: Vec<((Uuid, Uuid), Receipt)>,
+    /// Its last entry.
+    pub(super) central_seq: i64,
+    /// The entries of its refunds.
+    pub(super) refunds: Vec<i64>,
 }
 
 /// A sale's or refund's place among the receipts of its origin.
@@ -50,7 +54,10 @@ pub(super) struct RecordFact {
     pub(super) store: Option<Uuid>,
     pub(super) device: Uuid,
     pub(super) incarnation: Uuid,
+    /// Its place in its scope.
+    pub(super) seq: i64,
     pub(super) staff: Option<Uuid>,
+    pub(super) at: Hlc,
     pub(super) at_ms: i64,
 }
 
@@ -111,6 +118,7 @@ impl RecordFact {
             Record::SaleCompleted(o) | Record::RefundGiven(o) => (0, o.id.0),
             Record::StockAdjusted(a) => (0, a.id.0),
             Record::AccountAdjusted(a) => (0, a.id.0),
+            Record::StockCounted(c) => (0, c.id.0),
             Record::ShiftOpened(s) => (5, s.shift.0),
             Record::ShiftClosed(s) => (6, s.shift.0),
             _ => return None,
@@ -128,7 +136,13 @@ pub(super) struct Rows {
     pub(super) payments: Vec<PaymentRow>,
     pub(super) refunds: Vec<RefundRow>,
     pub(super) movements: Vec<MovementRow>,
+    /// What is added to levels, by store and product.
     pub(super) levels: BTreeMap<(Uuid, Uuid), i64>,
+    /// Those of them that are tracked from now on.
+    pub(super) tracked: BTreeSet<(Uuid, Uuid)>,
+    pub(super) counts: Vec<CountRow>,
+    /// Which count of a product at a store stands.
+    pub(super) standing: BTreeMap<(Uuid, Uuid), Uuid>,
     pub(super) accounts: Vec<AccountRow>,
     pub(super) openings: Vec<OpeningRow>,
     pub(super) closings: Vec<ClosingRow>,
@@ -148,6 +162,25 @@ pub(super) struct Rows {
     pub(super) progress: BTreeMap<(Uuid, Uuid), (i64, i64)>,
     pub(super) skipped: BTreeMap<(&'static str, i32, i32), i64>,
     pub(super) exceptions: Vec<ExceptionRow>,
+    /// Exceptions of earlier batches that are settled now; the first time counts.
+    pub(super) settled: BTreeMap<Subject, Settled>,
+    pub(super) order_payments: BTreeSet<(Uuid, Uuid, Uuid)>,
+}
+
+/// What an exception is about: it is open once at most for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Subject {
+    pub(super) kind: &'static str,
+    /// None of a document that is no store's.
+    pub(super) store: Option<Uuid>,
+    pub(super) id: Uuid,
+}
+
+/// Since when an exception is settled, and the sale or refund that came with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Settled {
+    pub(super) central_seq: i64,
+    pub(super) order: Option<Uuid>,
 }
 
 macro_rules! rows {
@@ -185,9 +218,11 @@ rows! {
     /// A row of `stock_movements`.
     MovementRow {
         store: Uuid, record: Uuid, line: i32, product: Uuid, quantity_milli: i64, reason: &'static str, at_ms: i64,
-        adjustment: Option<AdjustmentColumns>,
+        counted_milli: Option<i64>, central_seq: i64, adjustment: Option<AdjustmentColumns>,
     }
-    /// The columns of `stock_movements` that only adjustments fill.
+    /// A row of `stock_counts`, but for whether it stands.
+    CountRow { store: Uuid, product: Uuid, record: Uuid, central_seq: i64 }
+    /// The columns of `stock_movements` that only adjustments and counts fill.
     AdjustmentColumns {
         unit_price_centi: i64, amount_minor: i64, device: Uuid, shift: Uuid, staff: Option<Uuid>, note: String,
         reference: Option<String>,
@@ -218,7 +253,7 @@ rows! {
     /// A row of `announced_actors`.
     ActorRow { device: Uuid, incarnation: Uuid, actor: Uuid }
     /// A row of `open_order_documents`.
-    OrderDocumentRow { store: Uuid, id: Uuid, saved: Vec<u8>, flagged: Vec<String> }
+    OrderDocumentRow { store: Uuid, id: Uuid, saved: Vec<u8>, flagged: Vec<String>, settled: Vec<String>, rest: Option<Uuid> }
     /// A row of `open_orders`.
     OpenOrderRow {
         store: Uuid, id: Uuid, label: String, note: String, status: &'static str, lines: i32, total_minor: i64, opened_ms: i64,
@@ -241,7 +276,10 @@ rows! {
     /// A row of `staff`.
     StaffRow { store: Uuid, id: Uuid, name: String, role: &'static str, active: bool }
     /// A row of `exceptions`, but for its place and for what the entry itself says.
-    ExceptionRow { central_seq: i64, store: Option<Uuid>, order: Option<Uuid>, kind: &'static str, detail: String }
+    ExceptionRow {
+        central_seq: i64, store: Option<Uuid>, order: Option<Uuid>, kind: &'static str, detail: String, subject: Option<Uuid>,
+        settled: Option<Settled>,
+    }
 }
 
 impl Rows {
@@ -273,7 +311,24 @@ impl Rows {
         kind: ExceptionKind,
         detail: impl Into<String>,
     ) {
-        self.exceptions.push(ExceptionRow { central_seq, store, order, kind: kind.as_str(), detail: text(&detail.into()) });
+        let (kind, detail) = (kind.as_str(), text(&detail.into()));
+        self.exceptions.push(ExceptionRow { central_seq, store, order, kind, detail, subject: None, settled: None });
+    }
+
+    /// Flags an entry for as long as what it says of a subject is so: see [`Self::settle`].
+    pub(super) fn flag_subject(&mut self, central_seq: i64, subject: Subject, order: Option<Uuid>, detail: impl Into<String>) {
+        let Subject { kind, store, id } = subject;
+        let detail = text(&detail.into());
+        self.exceptions.push(ExceptionRow { central_seq, store, order, kind, detail, subject: Some(id), settled: None });
+    }
+
+    /// Notes that what was flagged of a subject is so no longer.
+    pub(super) fn settle(&mut self, subject: Subject, settled: Settled) {
+        let is_meant = |row: &&mut ExceptionRow| {
+            row.subject == Some(subject.id) && row.kind == subject.kind && row.store == subject.store && row.settled.is_none()
+        };
+        self.exceptions.iter_mut().filter(is_meant).for_each(|row| row.settled = Some(settled));
+        self.settled.entry(subject).or_insert(settled);
     }
 
     /// Flags what a record says, and with it the sale or refund that it is.
@@ -321,9 +376,13 @@ pub(super) fn read(from: &CentralEntry, facts: &mut Facts, rows: &mut Rows) {
         Ok(entry) => entry,
         Err(error) => return rows.flag(from.central_seq, store, ExceptionKind::UnreadableEntry, error.to_string()),
     };
+    facts.central_seq = facts.central_seq.max(from.central_seq);
     match &entry.body {
         Body::Record { kind, version, bytes } => match Record::decode(*kind, *version, bytes) {
             Ok(Some(record)) => {
+                if matches!(record, Record::RefundGiven(_)) {
+                    facts.refunds.push(from.central_seq);
+                }
                 facts.note((from.device, from.incarnation), store, &record);
                 facts.records.push(RecordFact {
                     record,
@@ -331,6 +390,8 @@ pub(super) fn read(from: &CentralEntry, facts: &mut Facts, rows: &mut Rows) {
                     store,
                     device: from.device,
                     incarnation: from.incarnation,
+                    seq: from.seq,
+                    at: entry.at,
                     staff: entry.staff.map(Uuid::from_bytes),
                     at_ms: at_ms(entry),
                 });
@@ -374,6 +435,7 @@ pub(super) fn fold(fact: &RecordFact, rows: &mut Rows) {
         (Record::SaleCompleted(o), Some(store)) => order(fact, store, o, "sale", rows),
         (Record::RefundGiven(o), Some(store)) => order(fact, store, o, "refund", rows),
         (Record::StockAdjusted(a), Some(store)) => stock(fact, store, a, rows),
+        (Record::StockCounted(c), Some(store)) => count(fact, store, c, rows),
         (Record::AccountAdjusted(a), Some(store)) => account(fact, store, a, rows),
         (Record::ShiftOpened(s), Some(store)) => opening(fact, store, s, rows),
         (Record::ShiftClosed(s), Some(store)) => closing(fact, store, s, rows),
@@ -500,7 +562,37 @@ fn movements(
             quantity_milli: m.quantity.0,
             reason: m.reason.as_str(),
             at_ms: fact.at_ms,
+            counted_milli: None,
+            central_seq: fact.central_seq,
             adjustment: adjustment(line),
+        });
+    }
+}
+
+fn count(fact: &RecordFact, store: Uuid, c: &StockCount, rows: &mut Rows) {
+    for (line, l) in (0..).zip(&c.lines) {
+        let (record, product) = (c.id.0, l.product.0);
+        rows.counts.push(CountRow { store, product, record, central_seq: fact.central_seq });
+        rows.levels.entry((store, product)).or_default();
+        rows.movements.push(MovementRow {
+            store,
+            record,
+            line,
+            product,
+            quantity_milli: 0,
+            reason: "count",
+            at_ms: fact.at_ms,
+            counted_milli: Some(l.quantity.0),
+            central_seq: fact.central_seq,
+            adjustment: Some(AdjustmentColumns {
+                unit_price_centi: 0,
+                amount_minor: 0,
+                device: fact.device,
+                shift: c.shift.0,
+                staff: fact.staff,
+                note: text(&c.reason),
+                reference: None,
+            }),
         });
     }
 }

@@ -262,9 +262,9 @@ async fn stock(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
     run(
         tx,
         "INSERT INTO stock_movements (store_id, record_id, line, product_id, quantity_milli, reason, at_ms, unit_price_centi,
-             amount_minor, device_id, shift_id, staff_id, note, reference)
+             amount_minor, device_id, shift_id, staff_id, note, reference, counted_milli, central_seq)
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
-             $9::bigint[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[], $14::text[])",
+             $9::bigint[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::bigint[], $16::bigint[])",
         &[
             &col!(r, store),
             &col!(r, record),
@@ -280,16 +280,48 @@ async fn stock(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
             &column(r, |r| r.adjustment.as_ref().and_then(|a| a.staff)),
             &only(rows, |a| a.note.clone()),
             &column(r, |r| r.adjustment.as_ref().and_then(|a| a.reference.as_deref())),
+            &col!(r, counted_milli),
+            &col!(r, central_seq),
         ],
     )
     .await?;
     let keys = rows.levels.keys();
     run(
         tx,
-        "INSERT INTO stock_levels AS l (store_id, product_id, quantity_milli)
-         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])
-         ON CONFLICT (store_id, product_id) DO UPDATE SET quantity_milli = l.quantity_milli + excluded.quantity_milli",
-        &[&column(keys.clone(), |k| k.0), &column(keys, |k| k.1), &column(rows.levels.values(), |q| *q)],
+        "INSERT INTO stock_levels AS l (store_id, product_id, quantity_milli, tracked)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::boolean[])
+         ON CONFLICT (store_id, product_id) DO UPDATE SET quantity_milli = l.quantity_milli + excluded.quantity_milli,
+             tracked = l.tracked OR excluded.tracked",
+        &[
+            &column(keys.clone(), |k| k.0),
+            &column(keys.clone(), |k| k.1),
+            &column(rows.levels.values(), |q| *q),
+            &column(keys, |k| rows.tracked.contains(k)),
+        ],
+    )
+    .await?;
+    counts(tx, rows).await
+}
+
+async fn counts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &rows.counts;
+    if r.is_empty() {
+        return Ok(());
+    }
+    run(
+        tx,
+        "INSERT INTO stock_counts (store_id, product_id, record_id, stands, central_seq)
+         SELECT s, p, r, false, e FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) AS w (s, p, r, e)",
+        &[&col!(r, store), &col!(r, product), &col!(r, record), &col!(r, central_seq)],
+    )
+    .await?;
+    let keys = rows.standing.keys();
+    run(
+        tx,
+        "UPDATE stock_counts AS c SET stands = (c.record_id = w.record_id)
+         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (store_id, product_id, record_id)
+         WHERE c.store_id = w.store_id AND c.product_id = w.product_id AND c.stands <> (c.record_id = w.record_id)",
+        &[&column(keys.clone(), |k| k.0), &column(keys, |k| k.1), &column(rows.standing.values(), |id| *id)],
     )
     .await?;
     Ok(())
@@ -466,11 +498,30 @@ async fn open_orders(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralErr
     if !r.is_empty() {
         run(
             tx,
-            "INSERT INTO open_order_documents (store_id, id, saved, flagged)
-             SELECT s, i, saved, ARRAY(SELECT jsonb_array_elements_text(flagged))
-             FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::jsonb[]) AS r (s, i, saved, flagged)
-             ON CONFLICT (store_id, id) DO UPDATE SET saved = excluded.saved, flagged = excluded.flagged",
-            &[&col!(r, store), &col!(r, id), &col!(r, saved), &column(r, |d| serde_json::Value::from(d.flagged.clone()))],
+            "INSERT INTO open_order_documents (store_id, id, saved, flagged, settled, rest)
+             SELECT s, i, saved, ARRAY(SELECT jsonb_array_elements_text(flagged)), ARRAY(SELECT jsonb_array_elements_text(settled)), rest
+             FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::jsonb[], $5::jsonb[], $6::uuid[])
+                 AS r (s, i, saved, flagged, settled, rest)
+             ON CONFLICT (store_id, id) DO UPDATE SET saved = excluded.saved, flagged = excluded.flagged, settled = excluded.settled,
+                 rest = excluded.rest",
+            &[
+                &col!(r, store),
+                &col!(r, id),
+                &col!(r, saved),
+                &column(r, |d| serde_json::Value::from(d.flagged.clone())),
+                &column(r, |d| serde_json::Value::from(d.settled.clone())),
+                &col!(r, rest),
+            ],
+        )
+        .await?;
+    }
+    let r = &rows.order_payments;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO open_order_payments (store_id, sale_id, open_order_id)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) ON CONFLICT DO NOTHING",
+            &[&column(r, |p| p.0), &column(r, |p| p.1), &column(r, |p| p.2)],
         )
         .await?;
     }
@@ -545,6 +596,25 @@ async fn counts_and_flags(tx: &Transaction<'_>, rows: &Rows) -> Result<(), Centr
         )
         .await?;
     }
+    if !rows.settled.is_empty() {
+        let (subjects, settled) = (rows.settled.keys(), rows.settled.values());
+        run(
+            tx,
+            "UPDATE exceptions AS x SET settled_seq = w.seq, settled_order = w.settled_order, settled_at_ms = e.at_ms
+             FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[]) AS w (kind, store_id, subject, seq, settled_order)
+             CROSS JOIN LATERAL (SELECT at_ms FROM entries WHERE central_seq = w.seq
+                 UNION ALL SELECT at_ms FROM forked_entries WHERE central_seq = w.seq) AS e
+             WHERE x.subject = w.subject AND x.kind = w.kind AND x.store_id IS NOT DISTINCT FROM w.store_id AND x.settled_seq IS NULL",
+            &[
+                &column(subjects.clone(), |s| s.kind),
+                &column(subjects.clone(), |s| s.store),
+                &column(subjects, |s| s.id),
+                &column(settled.clone(), |s| s.central_seq),
+                &column(settled, |s| s.order),
+            ],
+        )
+        .await?;
+    }
     let r = &rows.exceptions;
     if !r.is_empty() {
         let mut flags = BTreeMap::<i64, i32>::new();
@@ -558,13 +628,27 @@ async fn counts_and_flags(tx: &Transaction<'_>, rows: &Rows) -> Result<(), Centr
             .collect();
         run(
             tx,
-            "INSERT INTO exceptions (central_seq, place, store_id, order_id, kind, detail, device_id, at_ms)
-             SELECT central_seq, r.place + COALESCE((SELECT max(place) FROM exceptions AS x WHERE x.central_seq = r.central_seq), 0), r.store_id, r.order_id, r.kind, r.detail, e.device, e.at_ms
-             FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::uuid[], $5::text[], $6::text[])
-                 AS r (central_seq, place, store_id, order_id, kind, detail)
+            "INSERT INTO exceptions (central_seq, place, store_id, order_id, kind, detail, device_id, at_ms, subject, settled_seq,
+                 settled_at_ms, settled_order)
+             SELECT central_seq, r.place + COALESCE((SELECT max(place) FROM exceptions AS x WHERE x.central_seq = r.central_seq), 0),
+                 r.store_id, r.order_id, r.kind, r.detail, e.device, e.at_ms, r.subject, r.settled_seq, s.at_ms, r.settled_order
+             FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::uuid[], $8::bigint[], $9::uuid[])
+                 AS r (central_seq, place, store_id, order_id, kind, detail, subject, settled_seq, settled_order)
              JOIN (SELECT central_seq, device, at_ms FROM entries UNION ALL SELECT central_seq, device, at_ms FROM forked_entries)
-                 AS e USING (central_seq)",
-            &[&col!(r, central_seq), &places, &col!(r, store), &col!(r, order), &col!(r, kind), &col!(r, detail)],
+                 AS e USING (central_seq)
+             LEFT JOIN LATERAL (SELECT at_ms FROM entries WHERE central_seq = r.settled_seq
+                 UNION ALL SELECT at_ms FROM forked_entries WHERE central_seq = r.settled_seq) AS s ON true",
+            &[
+                &col!(r, central_seq),
+                &places,
+                &col!(r, store),
+                &col!(r, order),
+                &col!(r, kind),
+                &col!(r, detail),
+                &col!(r, subject),
+                &column(r, |e| e.settled.map(|s| s.central_seq)),
+                &column(r, |e| e.settled.and_then(|s| s.order)),
+            ],
         )
         .await?;
     }

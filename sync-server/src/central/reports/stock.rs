@@ -206,22 +206,33 @@ pub(super) async fn movements_page(
     let store = store_by_code(tx, &question.store).await.map_err(|_| no_stock())?;
     let sql = format!("{STOCK_ROW} WHERE l.store_id = $1 AND l.product_id = $2");
     let row = tx.query_opt(&sql, &[&store, &question.product]).await?.as_ref().map(stock_row).ok_or_else(no_stock)?;
-    let (at, record, line) = question.after.map_or((None, None, None), |(at, record, line)| (Some(at), Some(record), Some(line)));
-    // The level is the sum of all movements; what is newer than this page is taken off it.
-    let newer: i64 = tx
-        .query_one(
-            "SELECT COALESCE(sum(quantity_milli), 0)::bigint FROM stock_movements
-             WHERE store_id = $1 AND product_id = $2 AND (at_ms, record_id, line) >= ($3::bigint, $4::uuid, $5::int)",
-            &[&store, &question.product, &at, &record, &line],
+    // What the count that stands found is where levels begin: what came before it says why it was counted, and adds up by itself.
+    let begins: Option<MovementPlace> = tx
+        .query_opt(
+            "SELECT m.at_ms, m.record_id, m.line FROM stock_counts AS c
+             JOIN stock_movements AS m USING (store_id, record_id, product_id)
+             WHERE c.store_id = $1 AND c.product_id = $2 AND c.stands",
+            &[&store, &question.product],
         )
         .await?
-        .get(0);
+        .map(|row| (row.get(0), row.get(1), row.get(2)));
+    let (at, record, line) = question.after.map_or((None, None, None), |(at, record, line)| (Some(at), Some(record), Some(line)));
+    // The level is the sum of all movements; what is newer than this page is taken off it.
+    let sums = tx
+        .query_one(
+            "SELECT COALESCE(sum(quantity_milli) FILTER (WHERE (at_ms, record_id, line) >= ($3::bigint, $4::uuid, $5::int)), 0)::bigint,
+                 COALESCE(sum(quantity_milli), 0)::bigint
+             FROM stock_movements WHERE store_id = $1 AND product_id = $2",
+            &[&store, &question.product, &at, &record, &line],
+        )
+        .await?;
+    let (newer, all): (i64, i64) = (sums.get(0), sums.get(1));
     let mut found = tx
         .query(
             "SELECT m.at_ms, m.record_id, m.line, m.reason, m.quantity_milli, o.order_id, o.receipt_number, i.series,
-                 COALESCE(d.name, ''), COALESCE(w.name, ''), COALESCE(m.note, '')
+                 COALESCE(d.name, ''), COALESCE(w.name, ''), COALESCE(m.note, ''), m.counted_milli
              FROM stock_movements AS m
-             LEFT JOIN orders AS o ON o.store_id = m.store_id AND o.order_id = m.record_id AND m.reason <> 'adjustment'
+             LEFT JOIN orders AS o ON o.store_id = m.store_id AND o.order_id = m.record_id AND m.reason IN ('sale', 'refund')
              LEFT JOIN incarnations AS i ON i.device_id = o.device_id AND i.incarnation = o.incarnation
              LEFT JOIN devices AS d ON d.device_id = COALESCE(m.device_id, o.device_id)
              LEFT JOIN staff AS w ON w.store_id = m.store_id AND w.staff_id = COALESCE(m.staff_id, o.staff_id)
@@ -234,13 +245,15 @@ pub(super) async fn movements_page(
     let more = found.len() as i64 > question.limit;
     found.truncate(usize::try_from(question.limit).unwrap_or(usize::MAX));
     let last = found.last().filter(|_| more).map(|row| (row.get(0), row.get(1), row.get(2)));
-    let mut level_milli = row.quantity_milli - newer;
+    let (mut level_milli, mut sum_milli) = (row.quantity_milli - newer, all - newer);
     let movement = |found: &Row| {
+        let is_before = begins.is_some_and(|begins| (found.get(0), found.get(1), found.get(2)) < begins);
         let movement = StockMovement {
             at_ms: unsigned(found.get(0)),
             reason: found.get(3),
             quantity_milli: found.get(4),
-            level_milli,
+            counted_milli: found.get(11),
+            level_milli: if is_before { sum_milli } else { level_milli },
             order: found.get::<_, Option<Uuid>>(5).map(|id| id.to_string()),
             number: found.get::<_, Option<i64>>(6).map(|n| number(found.get::<_, Option<&str>>(7).unwrap_or(""), n)),
             till: found.get(8),
@@ -248,6 +261,7 @@ pub(super) async fn movements_page(
             note: found.get(10),
         };
         level_milli -= movement.quantity_milli;
+        sum_milli -= movement.quantity_milli;
         movement
     };
     Ok((row, found.iter().map(movement).collect(), last))
@@ -261,10 +275,10 @@ pub(super) fn write_level(row: &StockRow, csv: &mut Csv) {
 }
 
 pub(super) const MOVEMENTS_HEADER: &[&str] =
-    &["time_utc", "reason", "quantity", "level", "number", "till", "cashier", "note", "order_id"];
+    &["time_utc", "reason", "quantity", "level", "number", "till", "cashier", "note", "order_id", "counted"];
 
 pub(super) fn write_movement(m: &StockMovement, csv: &mut Csv) {
     csv.moment(m.at_ms).plain(&m.reason).quantity(m.quantity_milli).quantity(m.level_milli);
     csv.text(m.number.as_deref().unwrap_or_default()).text(&m.till).text(&m.cashier).text(&m.note);
-    csv.plain(m.order.as_deref().unwrap_or_default()).end_row();
+    csv.plain(m.order.as_deref().unwrap_or_default()).quantity(m.counted_milli).end_row();
 }

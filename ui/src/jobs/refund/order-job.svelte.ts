@@ -44,6 +44,7 @@ export class OrderJob implements Job {
       !this.order.summary.is_refund &&
       this.order.lines.some((line) => line.refundable_milli > 0),
   );
+  mayRefundPayment = $derived.by(() => this.#till.view?.signed_in?.may_refund_payment ?? false);
   pickedMilli = $derived.by(() => this.picked.reduce((sum, n) => sum + n, 0));
 
   /** What the picked lines come to; exact when whole lines come back, otherwise a shown estimate: the node decides. */
@@ -104,6 +105,21 @@ export class OrderJob implements Job {
       original: this.id,
       lines,
       reason: this.reason.trim(),
+    });
+    this.#isSent = false;
+    if (outcome.kind === 'done') this.#onDone();
+    else if (outcome.kind === 'refused') void this.load();
+  }
+
+  /** Gives back what another sale sold too: how much that is, the node decides. */
+  async refundTwice(): Promise<void> {
+    const order = this.order;
+    if (!order?.paid_twice || this.#isSent) return;
+    this.#isSent = true;
+    const outcome = await this.#till.send({
+      type: 'refund_second_payment',
+      refund: order.next_refund,
+      sale: this.id,
     });
     this.#isSent = false;
     if (outcome.kind === 'done') this.#onDone();

@@ -1,12 +1,14 @@
 // Generated from node/src/api. Do not edit.
 
-export type Command = { "type": "sign_in", staff: string, pin: string, } | { "type": "sign_out", } | { "type": "open_shift", float_minor: number, business_day: string | null, } | { "type": "close_shift", counted_minor: number, } | { "type": "add_line", item: Item, quantity_milli: number | null, unit_price: number | null, name: string | null, separate?: boolean | null, } | { "type": "set_quantity", line: number, quantity_milli: number, } | { "type": "remove_line", line: number, } | { "type": "clear_cart", } | { "type": "start_refund", reason: string, } | { "type": "set_reference", reference: string, } | { "type": "park", order: string, label: string, note?: string | null, } | { "type": "recall", open_order: string, } | { "type": "give_up", open_order: string, } | { "type": "settle_cash", order: string, tendered_minor: number, } | { "type": "refund_sale", refund: string, original: string, lines: Array<RefundLine>, reason: string, } | { "type": "adjust_stock", lines: Array<AdjustLine>, reason: string, reference: string | null, } | { "type": "adjust_account", description: string, quantity_milli: number, unit_price: number, reference: string | null, } | { "type": "open_drawer", reason: string, } | { "type": "reprint", order: string, } | { "type": "resolve_print", job: string, came_out: boolean, };
+export type Command = { "type": "sign_in", staff: string, pin: string, } | { "type": "sign_out", } | { "type": "open_shift", float_minor: number, business_day: string | null, } | { "type": "close_shift", counted_minor: number, } | { "type": "add_line", item: Item, quantity_milli: number | null, unit_price: number | null, name: string | null, separate?: boolean | null, } | { "type": "set_quantity", line: number, quantity_milli: number, } | { "type": "remove_line", line: number, } | { "type": "clear_cart", } | { "type": "start_refund", reason: string, } | { "type": "set_reference", reference: string, } | { "type": "park", order: string, label: string, note?: string | null, } | { "type": "recall", open_order: string, } | { "type": "give_up", open_order: string, } | { "type": "settle_cash", order: string, tendered_minor: number, } | { "type": "refund_sale", refund: string, original: string, lines: Array<RefundLine>, reason: string, } | { "type": "refund_second_payment", refund: string, sale: string, } | { "type": "adjust_stock", lines: Array<AdjustLine>, reason: string, reference: string | null, } | { "type": "count_stock", lines: Array<CountedLine>, reason: string, } | { "type": "adjust_account", description: string, quantity_milli: number, unit_price: number, reference: string | null, } | { "type": "open_drawer", reason: string, } | { "type": "reprint", order: string, } | { "type": "resolve_print", job: string, came_out: boolean, };
 
 export type Item = { "by": "code", code: string, } | { "by": "product", product: string, };
 
 export type RefundLine = { line: number, quantity_milli: number, };
 
 export type AdjustLine = { code: string, quantity_milli: number, unit_price: number, };
+
+export type CountedLine = { code: string, quantity_milli: number, };
 
 export type Query = { "type": "till", } | { "type": "search", text: string, limit: number, } | { "type": "orders", text: string, limit: number, } | { "type": "order", order: string, } | { "type": "open_orders", text: string, limit: number, } | { "type": "ledger", };
 
@@ -20,7 +22,7 @@ export type TillIdentity = { name: string, series: string, };
 
 export type StaffView = { id: string, name: string, role: "cashier" | "shift_lead" | "manager", };
 
-export type SignedInView = { staff: StaffView, may_refund_without_sale: boolean, may_override_price: boolean, may_adjust_stock: boolean, may_open_drawer: boolean, };
+export type SignedInView = { staff: StaffView, may_refund_without_sale: boolean, may_override_price: boolean, may_refund_payment: boolean, may_adjust_stock: boolean, may_open_drawer: boolean, };
 
 export type ShiftView = { id: string, business_day: string, opened_at_ms: number, float_minor: number, expected_minor: number, sales: number, refunds: number, sales_minor: number, refunds_minor: number, };
 
@@ -52,11 +54,15 @@ export type ProductView = { id: string, code: string, name: string, unit_price: 
 
 export type OpenOrderView = { open_order: string, label: string, note: string, lines: number, total_minor: number, opened_at_ms: number, opened_by: string, changed_at_ms: number, changed_by: string, };
 
-export type OrderSummary = { order: string, receipt: string, is_refund: boolean, at_ms: number, total_minor: number, lines: number, till: string, durability: Durability, };
+export type OrderSummary = { order: string, receipt: string, is_refund: boolean, at_ms: number, total_minor: number, lines: number, till: string, durability: Durability, is_paid_twice: boolean, };
 
-export type OrderView = { summary: OrderSummary, cashier: string, lines: Array<OrderLineView>, taxes: Array<TaxView>, original: string | null, reason: string | null, next_refund: string, };
+export type OrderView = { summary: OrderSummary, cashier: string, lines: Array<OrderLineView>, taxes: Array<TaxView>, original: string | null, reason: string | null, refunds: Array<RefundView>, paid_twice: PaidTwiceView | null, next_refund: string, };
 
 export type OrderLineView = { name: string, quantity_milli: number, unit_price: number, amount_minor: number, refundable_milli: number, };
+
+export type RefundView = { receipt: string, till: string, cashier: string, at_ms: number, amount_minor: number, };
+
+export type PaidTwiceView = { label: string, others: Array<string>, amount_minor: number, };
 
 export type LedgerView = { devices: Array<LedgerRow>, orders: number, };
 

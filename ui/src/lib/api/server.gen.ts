@@ -48,17 +48,25 @@ export type StockRow = { store: string, product: string, code: string, name: str
 
 export type MovementsPage = { row: StockRow, movements: Array<StockMovement>, next: string | null, coverage: Coverage, };
 
-export type StockMovement = { at_ms: number, reason: string, quantity_milli: number, level_milli: number, order: string | null, number: string | null, till: string, cashier: string, note: string, };
+export type StockMovement = { at_ms: number, reason: string, quantity_milli: number, counted_milli: number | null, level_milli: number, order: string | null, number: string | null, till: string, cashier: string, note: string, };
 
 export type DeviceView = { device: string, name: string, kind: string, store: string | null, series: string, software: string, enrolled_at_ms: number, state: CoverageState, connected: boolean, seen_at_ms: number | null, last_entry_at_ms: number | null, unsent_commits: number, clock_drift_ms: number | null, };
 
 export type ExceptionsPage = { rows: Array<ExceptionRow>, open: number, next: string | null, };
 
-export type ExceptionRow = { id: string, kind: string, title: string, detail: string, at_ms: number, store: string | null, till: string, order: string | null, number: string | null, review: Review | null, };
+export type ExceptionRow = { id: string, kind: string, title: string, detail: string, at_ms: number, store: string | null, till: string, order: string | null, number: string | null, product: ExceptionProduct | null, receipts: Array<SaleRow>, settled: Settlement | null, review: Review | null, };
+
+export type ExceptionProduct = { product: string, code: string, name: string, };
+
+export type Settlement = { at_ms: number, order: string | null, number: string | null, };
 
 export type Review = { by: string, at_ms: number, note: string, };
 
 export type ReviewRequest = { note: string, };
+
+export type OpenOrdersPage = { rows: Array<OpenOrderRow>, open: number, next: string | null, coverage: Coverage, };
+
+export type OpenOrderRow = { store: string, open_order: string, label: string, note: string, lines: number, total_minor: number, currency: string, exponent: number, opened_at_ms: number, opened_by: string, changed_at_ms: number, changed_by: string, };
 
 export type ProductsPage = { rows: Array<ProductRow>, next: string | null, total: number, categories: Array<string>, currency: string, exponent: number, };
 

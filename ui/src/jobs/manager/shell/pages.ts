@@ -7,6 +7,7 @@ export const PAGES = [
   'sales',
   'products',
   'stock',
+  'parked',
   'devices',
   'exceptions',
   'imports',

@@ -49,7 +49,7 @@ impl Server {
         let dir = tempfile::tempdir().expect("a folder");
         let key = SigningKey::from_bytes(&[n; 32]);
         let me = CertifiedServer::of_key(key.verifying_key().to_bytes());
-        let writer = Writer { device: me.device, incarnation: [n; 16], actor: [n; 16], key };
+        let writer = Writer { device: me.device, incarnation: [n; 16], actor_seed: [n; 16], key };
         let mut region = Region::open(&dir.path().join("region.db"), writer).expect("opens");
         region.start(1, "test").expect("starts");
         Self { _dir: dir, region, me, fed: 0, clock: Clock(AtomicU64::new(1_700_000_000_000)) }
@@ -148,7 +148,7 @@ impl Server {
 
     fn sell(&mut self, till: &mut Till) {
         let scope = scopes::store(till.store);
-        let record = Record::DeviceStarted(DeviceStart { series: "S".into(), actor: None, software: "x".into() });
+        let record = Record::DeviceStarted(DeviceStart { series: "S".into(), actor_seed: None, software: "x".into() });
         let body = Body::Record { kind: record.kind(), version: 1, bytes: record.encode() };
         let before = [(scope.clone(), till.chain.head(&scope))].into();
         let sealed = till.chain.append(&till.key, Hlc(5), None, vec![NewEntry { scope, body }]);
@@ -324,7 +324,7 @@ fn a_lost_log_takes_back_its_own_stores_and_what_other_servers_wrote() {
     exchange(&mut [&mut a, &mut b], &mut central);
     let dir = tempfile::tempdir().expect("a folder");
     let key = SigningKey::from_bytes(&[1; 32]);
-    let writer = Writer { device: a.me.device, incarnation: [9; 16], actor: [9; 16], key };
+    let writer = Writer { device: a.me.device, incarnation: [9; 16], actor_seed: [9; 16], key };
     let mut region = Region::open(&dir.path().join("region.db"), writer).expect("opens");
     region.start(1, "test").expect("starts");
     let mut anew = Server { _dir: dir, region, me: a.me, fed: 0, clock: Clock(AtomicU64::new(1_700_000_000_000)) };

@@ -18,9 +18,10 @@ pub const LAN_LISTEN_DEFAULT: &str = "0.0.0.0:8422";
 const PROFILE_DEFAULT: &str = "epson-80";
 
 /// Every key that the file may hold.
-pub const KEYS: [Key; 9] = [
+pub const KEYS: [Key; 10] = [
     Key { name: "listen", kind: Kind::Listen("127.0.0.1:8421"), required: false },
     Key { name: "server", kind: Kind::HostAndPort("sync.example.com:4433"), required: false },
+    Key { name: "server_tcp", kind: Kind::HostAndPort("sync.example.com:443"), required: false },
     Key { name: "printer.address", kind: Kind::Text("an address such as \"tcp://192.168.1.50:9100\""), required: false },
     Key { name: "printer.profile", kind: Kind::Text("a profile such as \"epson-80\""), required: false },
     Key { name: "lan.listen", kind: Kind::Listen("0.0.0.0:8422"), required: false },
@@ -37,6 +38,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Another regional server than the one that admitted the device, `host:port`.
     pub server: Option<String>,
+    /// Where the regional server is found over TCP, when that is elsewhere than over UDP, `host:port`.
+    pub server_tcp: Option<String>,
     /// The receipt printer.
     pub printer: Option<Printer>,
     /// The other tills of the store.
@@ -72,6 +75,8 @@ pub struct Overrides {
     pub listen: Option<String>,
     /// The regional server.
     pub server: Option<String>,
+    /// The regional server over TCP.
+    pub server_tcp: Option<String>,
     /// The printer, `tcp://host:port`.
     pub printer: Option<String>,
     /// The printer's profile.
@@ -88,10 +93,11 @@ impl Overrides {
     /// Only what was said: an empty variable of the environment says nothing.
     pub fn said(self) -> Self {
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let Self { listen, server, printer, printer_profile, lan_listen, lan_peers, lan_discover } = self;
+        let Self { listen, server, server_tcp, printer, printer_profile, lan_listen, lan_peers, lan_discover } = self;
         Self {
             listen: said(listen),
             server: said(server),
+            server_tcp: said(server_tcp),
             printer: said(printer),
             printer_profile: said(printer_profile),
             lan_listen: said(lan_listen),
@@ -124,6 +130,7 @@ pub enum ConfigError {
 struct FileConfig {
     listen: Option<String>,
     server: Option<String>,
+    server_tcp: Option<String>,
     printer: Option<FilePrinter>,
     #[serde(default)]
     lan: FileLan,
@@ -171,9 +178,11 @@ impl Config {
             .ok()
             .filter(|a| a.ip().is_loopback())
             .ok_or_else(|| wrong("listen", &listen, "a loopback address and port such as 127.0.0.1:8421"))?;
-        let server = over.server.or(base.server);
-        if let Some(server) = server.as_ref().filter(|server| !is_host_and_port(server)) {
-            return Err(wrong("server", server, "a host and port such as sync.example.com:4433"));
+        let (server, server_tcp) = (over.server.or(base.server), over.server_tcp.or(base.server_tcp));
+        for (key, said) in [("server", &server), ("server_tcp", &server_tcp)] {
+            if let Some(said) = said.as_ref().filter(|said| !is_host_and_port(said)) {
+                return Err(wrong(key, said, "a host and port such as sync.example.com:4433"));
+            }
         }
         let (address, profile) = match base.printer {
             Some(printer) => (Some(printer.address), printer.profile),
@@ -186,7 +195,7 @@ impl Config {
             over.lan_peers.or(base.lan.peers),
             over.lan_discover.or(base.lan.discover).as_deref(),
         )?;
-        Ok(Self { listen, server, printer, lan, log: base.log })
+        Ok(Self { listen, server, server_tcp, printer, lan, log: base.log })
     }
 }
 

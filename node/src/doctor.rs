@@ -18,6 +18,7 @@ use sync_proto::env::Env;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::api::LinkWay;
 use crate::config::{Config, Overrides, Printer};
 use crate::errors::chain_of;
 use crate::identity::{Look, is_in_use};
@@ -48,6 +49,7 @@ pub async fn examine(data: &Path, file: Option<&Path>, over: Overrides, env: &dy
             if let Some(server) = config.as_ref().and_then(|config| config.server.clone()) {
                 look.link.address = server;
             }
+            look.link.tcp_address = config.as_ref().and_then(|config| config.server_tcp.clone());
             replica::identity(&mut report, &look);
             replica::replica(&mut report, data, &look, env);
             certificate(&mut report, &look, env);
@@ -217,11 +219,15 @@ async fn server(report: &mut Report, look: &Look, env: &dyn Env) {
         Ok(net) => probe(&net, &look.link, env).await,
         Err(error) => Err(error.into()),
     };
-    let Reached { round_trip, clock_ahead_ms, enrolled, software } = match reached {
+    let Reached { round_trip, way, clock_ahead_ms, enrolled, software } = match reached {
         Ok(reached) => reached,
         Err(error) => return report.warning(SUBJECT, format!("{address}: {}", chain_of(&error)), server_todo(&error)),
     };
-    let found = format!("{address} answers in {:.1} ms, version {software}", round_trip.as_secs_f64() * 1_000.0);
+    let over = match way {
+        LinkWay::Quic => "",
+        LinkWay::Tcp => " over TCP, because UDP does not pass",
+    };
+    let found = format!("{address} answers{over} in {:.1} ms, version {software}", round_trip.as_secs_f64() * 1_000.0);
     if enrolled {
         report.ok(SUBJECT, found);
     } else {
@@ -242,7 +248,7 @@ fn server_todo(error: &ProbeError) -> &'static str {
     match error {
         ProbeError::Tls(_) => "mend the certificate first",
         ProbeError::Net(NetError::Name(_)) => "check the name and the network; the till sells on",
-        ProbeError::Net(NetError::NoAnswer(_)) => "check that the server runs and that UDP passes; the till sells on",
+        ProbeError::Net(NetError::NoAnswer(_)) => "check that the server runs and that UDP or TCP passes; the till sells on",
         ProbeError::Net(NetError::Lost(_)) => {
             "something else answers there, or another region's server; check the address. The till sells on"
         }

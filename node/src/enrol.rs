@@ -7,9 +7,11 @@ use minicbor::bytes::ByteVec;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use sync_proto::enrolment::{ALPN, Answer, Grant, Link, MESSAGE_BYTES_MAX, Request, SERVER_NAME};
 use sync_proto::env::Env;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::identity::{Granted, Identity, IdentityError};
-use crate::replication::net::{self, Net, NetError};
+use crate::replication::net::{Net, NetError};
+use crate::replication::reach::{Configs, Connected, Target};
 use crate::replication::tls::{self, TlsError};
 
 /// How long the server may take to answer.
@@ -20,7 +22,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 pub enum EnrolError {
     /// The server cannot be reached, or is not the one that the link names.
     #[error(
-        "cannot reach the sync server at {address}: check that it runs, that the link is not from another server, and that UDP passes"
+        "cannot reach the sync server at {address}: check that it runs, that the link is not from another server, and that UDP or TCP passes"
     )]
     Unreachable {
         /// The address in the link.
@@ -69,19 +71,38 @@ pub async fn enrol(folder: &Path, link: &Link, env: &dyn Env) -> Result<Identity
 async fn ask(link: &Link, request: &Request) -> Result<Answer, EnrolError> {
     let unreachable = |source| EnrolError::Unreachable { address: link.address.clone(), source };
     let net = Net::machine().map_err(unreachable)?;
-    let config = net::client_config(tls::pinned(link.authority)?, ALPN)?;
-    let connection = net.connect(&link.address, SERVER_NAME, config).await.map_err(unreachable)?;
-    let exchange = async {
-        let (mut out, mut inward) = connection.open_bi().await.ok()?;
-        out.write_all(&minicbor::to_vec(request).ok()?).await.ok()?;
-        out.finish().ok()?;
-        let bytes = inward.read_to_end(MESSAGE_BYTES_MAX).await.ok()?;
-        minicbor::decode(&bytes).ok()
-    };
-    let answer = tokio::time::timeout(ANSWER_MAX, exchange).await.ok().flatten();
-    connection.close(quinn::VarInt::from_u32(0), b"");
+    let configs = Configs::of(tls::pinned(link.authority)?, ALPN)?;
+    let target = Target { address: &link.address, tcp_address: &link.address, server_name: SERVER_NAME };
+    let connected = net.reach(target, &configs, false).await.map_err(unreachable)?;
+    let answer = tokio::time::timeout(ANSWER_MAX, exchange(connected, request)).await.ok().flatten();
     net.endpoint.wait_idle().await;
-    answer.ok_or_else(|| EnrolError::BrokeOff(link.address.clone()))
+    answer.and_then(|bytes| minicbor::decode(&bytes).ok()).ok_or_else(|| EnrolError::BrokeOff(link.address.clone()))
+}
+
+/// Sends the request and reads what it is answered with.
+async fn exchange(connected: Connected, request: &Request) -> Option<Vec<u8>> {
+    let request = minicbor::to_vec(request).ok()?;
+    match connected {
+        Connected::Quic(connection) => {
+            let exchanged = async {
+                let (mut out, mut inward) = connection.open_bi().await.ok()?;
+                out.write_all(&request).await.ok()?;
+                out.finish().ok()?;
+                inward.read_to_end(MESSAGE_BYTES_MAX).await.ok()
+            };
+            let answer = exchanged.await;
+            connection.close(quinn::VarInt::from_u32(0), b"");
+            answer
+        }
+        Connected::Tcp { mut stream, .. } => {
+            stream.write_all(&request).await.ok()?;
+            // The end of what is asked; the answer comes the other way.
+            stream.shutdown().await.ok()?;
+            let mut answer = Vec::new();
+            stream.take(MESSAGE_BYTES_MAX as u64).read_to_end(&mut answer).await.ok()?;
+            Some(answer)
+        }
+    }
 }
 
 fn granted(grant: Grant, link: &Link, key: &KeyPair) -> Granted {

@@ -71,6 +71,9 @@ struct RunArguments {
     /// Another address of the sync server than the one in the enrolment link.
     #[arg(long, env = "EVERTILL_NODE_SERVER", value_name = "HOST:PORT")]
     server: Option<String>,
+    /// Where the sync server is found over TCP, when that is another port than for UDP.
+    #[arg(long, env = "EVERTILL_NODE_SERVER_TCP", value_name = "HOST:PORT")]
+    server_tcp: Option<String>,
     /// Where the other tills of the store find this one.
     #[arg(long, env = "EVERTILL_NODE_LAN_LISTEN", value_name = "IP:PORT")]
     lan_listen: Option<String>,
@@ -103,6 +106,7 @@ fn check(data: &Path, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let over = Overrides {
         listen: over("EVERTILL_NODE_LISTEN"),
         server: over("EVERTILL_NODE_SERVER"),
+        server_tcp: over("EVERTILL_NODE_SERVER_TCP"),
         printer: over("EVERTILL_NODE_PRINTER"),
         printer_profile: over("EVERTILL_NODE_PRINTER_PROFILE"),
         lan_listen: over("EVERTILL_NODE_LAN_LISTEN"),
@@ -126,8 +130,8 @@ fn doctor(data: &Path, config: Option<&Path>, run: RunArguments, json: bool) -> 
 
 impl RunArguments {
     fn overrides(self) -> Overrides {
-        let Self { listen, printer, printer_profile, server, lan_listen, lan_peers, lan_discover } = self;
-        Overrides { listen, server, printer, printer_profile, lan_listen, lan_peers, lan_discover }.said()
+        let Self { listen, printer, printer_profile, server, server_tcp, lan_listen, lan_peers, lan_discover } = self;
+        Overrides { listen, server, server_tcp, printer, printer_profile, lan_listen, lan_peers, lan_discover }.said()
     }
 }
 

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::api::{ApiErrorCode, LinkState};
+use crate::api::{ApiErrorCode, LinkState, LinkWay};
 use crate::till::Till;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -33,6 +33,7 @@ struct Shared {
     commands: Family<Outcome, Counter>,
     command_seconds: Histogram,
     link_up: Gauge,
+    link_over_tcp: Gauge,
     commits: Counter,
     unsent: Gauge,
     not_central: Gauge,
@@ -46,6 +47,7 @@ struct Shared {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     link: LinkState,
+    way: Option<LinkWay>,
     commits: u64,
     unsent: u64,
     not_central: u64,
@@ -60,6 +62,7 @@ impl Standing {
         let link = till.link_view();
         Self {
             link: link.state,
+            way: link.way,
             commits: till.own_chain().commit,
             unsent: link.unsent,
             not_central: link.not_central,
@@ -78,6 +81,7 @@ impl Default for Metrics {
             commands: Family::default(),
             command_seconds: Histogram::new(latency_buckets()),
             link_up: Gauge::default(),
+            link_over_tcp: Gauge::default(),
             commits: Counter::default(),
             unsent: Gauge::default(),
             not_central: Gauge::default(),
@@ -90,6 +94,11 @@ impl Default for Metrics {
         r.register("commands", "What the screen asked for: done, refused, or failed", shared.commands.clone());
         r.register("command_seconds", "From a command to its answer, on disk", shared.command_seconds.clone());
         r.register("link_up", "Whether the sync server is connected: 1 or 0", shared.link_up.clone());
+        r.register(
+            "link_over_tcp",
+            "Whether it is connected over TCP, because UDP did not pass: 1 or 0",
+            shared.link_over_tcp.clone(),
+        );
         r.register("commits", "Commits of this till under its present incarnation", shared.commits.clone());
         r.register("unsent_commits", "Commits that only this till has", shared.unsent.clone());
         r.register("not_central_commits", "Commits that the central database does not have yet", shared.not_central.clone());
@@ -122,6 +131,7 @@ impl Metrics {
     pub fn text(&self, now: &Standing) -> String {
         let shared = &self.shared;
         shared.link_up.set(i64::from(now.link == LinkState::Online));
+        shared.link_over_tcp.set(i64::from(now.way == Some(LinkWay::Tcp)));
         shared.commits.inner().store(now.commits, Ordering::Relaxed);
         shared.unsent.set(now.unsent.cast_signed());
         shared.not_central.set(now.not_central.cast_signed());
@@ -143,6 +153,7 @@ mod tests {
     fn standing(folder: &std::path::Path) -> Standing {
         Standing {
             link: LinkState::Online,
+            way: Some(LinkWay::Tcp),
             commits: 12,
             unsent: 3,
             not_central: 5,
@@ -168,6 +179,7 @@ mod tests {
             "evertill_commands_total{result=\"failed\"} 1",
             "evertill_command_seconds_bucket{le=\"0.005\"} 3",
             "evertill_link_up 1",
+            "evertill_link_over_tcp 1",
             "evertill_commits_total 12",
             "evertill_unsent_commits 3",
             "evertill_not_central_commits 5",

@@ -354,7 +354,7 @@ impl Peers {
             let of = line.clone();
             let run = self.node.with(move |till| till.run_after(&of, after, BATCH_BYTES_TARGET)).await??;
             let Some(run) = run else { return Ok(after) };
-            write_frame(out, &Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None })).await?;
+            write_frame(out, &Frame::Commits(Commits::of(run))).await?;
             let Frame::Taken(Taken { commit }) = answer(answers).await? else { return Err(Broken::OutOfTurn) };
             match commit.filter(|commit| *commit > after) {
                 Some(commit) => after = commit,

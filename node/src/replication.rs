@@ -1,22 +1,24 @@
 //! The link to the regional server, beside the command path and never inside it.
 //!
-//! A thin driver: bytes and events move between quinn, the [`sync_proto::session`] state machine and the till. It connects, exchanges,
-//! and when the link breaks waits a little longer each time and connects again, for ever. Nothing that a cashier does waits for it.
+//! A thin driver: bytes and events move between a connection, the [`sync_proto::session`] state machine and the till. It connects, over QUIC or
+//! where UDP does not pass over TCP ([`reach`]), exchanges, and when the link breaks waits a little longer each time and connects again, for
+//! ever. Nothing that a cashier does waits for it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
-use quinn::Connection;
 use sync_proto::batch::RUN_COMMITS_MAX;
-use sync_proto::enrolment::{CertifiedServer, REPLICATION_ALPN};
+use sync_proto::enrolment::REPLICATION_ALPN;
 use sync_proto::env::{Env, random};
 use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Reason, ScopeName, Taken, Verdict, Wanted, Welcome};
+use sync_proto::probe::PROBE_ALPN;
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::api::LinkWay;
 use crate::handle::{Node, NodeStopped};
 use crate::store::StoreError;
 use crate::store::lines::Line;
@@ -24,13 +26,15 @@ use crate::till::{LinkChange, Offers, Place, ReceiveError, Till};
 
 pub mod net;
 pub mod probe;
+pub mod reach;
 pub mod tls;
+mod wire;
 
 use net::{Net, NetError, StreamError};
+use reach::{Configs, Target};
 use tls::TlsError;
+use wire::Wire;
 
-/// Frames that may wait on their way in or out before the other side is slowed down.
-const FRAMES_WAITING_MAX: usize = 4;
 /// How soon it offers what a neighbour has brought: that one most likely brings it itself.
 const OFFER_BROUGHT_AFTER: Duration = Duration::from_secs(3);
 /// Histories in one offer: the till looks up where each has been, and a cashier does not wait for many.
@@ -41,12 +45,16 @@ const WAIT_MIN_MS: u64 = 250;
 const OFFER_EVERY: Duration = Duration::from_secs(45);
 /// The longest wait between two tries.
 const WAIT_MAX_MS: u64 = 15_000;
+/// The shortest and the longest that a busy server may ask to wait.
+const BUSY_WAIT_MS: (u64, u64) = (1_000, 10 * 60_000);
 
 /// Where and as whom a device connects.
 #[derive(Debug, Clone)]
 pub struct Link {
     /// The server's `host:port`.
     pub address: String,
+    /// The same for TCP, when it is another than for QUIC.
+    pub tcp_address: Option<String>,
     /// The name in the server's certificate.
     pub server_name: String,
     /// The authority's certificate.
@@ -55,6 +63,14 @@ pub struct Link {
     pub certificate_pem: String,
     /// The device's key.
     pub key_pem: String,
+}
+
+impl Link {
+    /// Where the server is.
+    pub fn target(&self) -> Target<'_> {
+        let tcp_address = self.tcp_address.as_deref().unwrap_or(&self.address);
+        Target { address: &self.address, tcp_address, server_name: &self.server_name }
+    }
 }
 
 /// Why a link broke.
@@ -76,6 +92,8 @@ enum Broken {
     Renewed,
     #[error("the link was lost")]
     Lost(#[from] quinn::ConnectionError),
+    #[error("QUIC passes again")]
+    QuicPasses,
 }
 
 impl Broken {
@@ -85,9 +103,17 @@ impl Broken {
         match self {
             Self::Net(NetError::Replaced) => false,
             Self::Session(SessionError::Goodbye(bye)) => bye.reason == Reason::Stopping,
-            Self::Net(_) | Self::Stream(StreamError::Ended) | Self::Lost(_) => true,
+            Self::Stream(StreamError::Frame(_)) => false,
+            Self::Net(_) | Self::Stream(_) | Self::Lost(_) => true,
             _ => false,
         }
+    }
+
+    /// After how long a server that has no place now wants to be asked again.
+    fn is_busy_for_ms(&self) -> Option<u64> {
+        let Self::Session(SessionError::Goodbye(bye)) = self else { return None };
+        let asked = bye.retry_after_ms.filter(|_| bye.reason == Reason::Busy)?;
+        Some(u64::from(asked).clamp(BUSY_WAIT_MS.0, BUSY_WAIT_MS.1))
     }
 
     /// Whether the server has commits of this incarnation that differ from those here, or that are not here.
@@ -118,25 +144,36 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), TlsError> {
     let tls = tls::mutual(&link.authority_pem, &link.certificate_pem, &link.key_pem)?;
-    let config = net::client_config(tls, REPLICATION_ALPN)?;
+    let probing = Configs::of(tls.clone(), PROBE_ALPN)?;
+    let configs = Configs::of(tls, REPLICATION_ALPN)?;
     let boot = u64::from_be_bytes(random(&*env));
+    let dialler = Dialler { node: &node, net: &net, link: &link, configs, probing, env: &*env, boot };
+    let mut known = Known::default();
     let mut wait_ms = WAIT_MIN_MS;
     while !*stop.borrow() {
-        let mut welcomed = false;
+        known.welcomed = false;
         let broken = tokio::select! {
             biased;
             () = stopped(&mut stop) => break,
-            broken = once(&node, &net, &link, &config, &*env, boot, &mut welcomed) => broken,
+            broken = dialler.once(&mut known) => broken,
         };
         let Err(broken) = broken;
         if matches!(broken, Broken::Stopping) {
             break;
         }
+        if matches!(broken, Broken::QuicPasses) {
+            tracing::info!("QUIC passes again: this till leaves TCP");
+            known.was_tcp = false;
+            continue;
+        }
         let problem = crate::errors::chain_of(&broken);
-        tracing::info!(event = "link_down", problem, "the link to the sync server is down");
-        if node.with(move |till| till.set_link(LinkChange::Offline { problem })).await.is_err() {
+        let busy_ms = broken.is_busy_for_ms();
+        tracing::info!(event = "link_down", problem, busy_ms, "the link to the sync server is down");
+        let change = if busy_ms.is_some() { LinkChange::Busy } else { LinkChange::Offline { problem } };
+        if node.with(move |till| till.set_link(change)).await.is_err() {
             break;
         }
+        let welcomed = known.welcomed;
         if welcomed && broken.is_of_the_way() || matches!(broken, Broken::Renewed) {
             wait_ms = WAIT_MIN_MS;
         }
@@ -144,11 +181,16 @@ pub async fn run(
         if matches!(broken, Broken::Net(NetError::Replaced)) {
             wait_ms = WAIT_MAX_MS;
         }
-        let jitter_ms = u64::from(u16::from_be_bytes(random(&*env))) % (wait_ms / 2 + 1);
+        let dice = u64::from(u32::from_be_bytes(random(&*env)));
+        let pause_ms = match busy_ms {
+            // As long as it asked, and up to half as long again: whoever was turned away together does not come back together.
+            Some(busy_ms) => busy_ms + dice % (busy_ms / 2 + 1),
+            None => wait_ms / 2 + dice % (wait_ms / 2 + 1),
+        };
         tokio::select! {
             biased;
             () = stopped(&mut stop) => break,
-            () = tokio::time::sleep(Duration::from_millis(wait_ms / 2 + jitter_ms)) => {}
+            () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
         }
         wait_ms = (wait_ms * 2).min(WAIT_MAX_MS);
     }
@@ -160,43 +202,65 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Connects once and exchanges until the link breaks.
-async fn once(
-    node: &Node,
-    net: &Net,
-    link: &Link,
-    config: &quinn::ClientConfig,
-    env: &dyn Env,
-    boot: u64,
-    welcomed: &mut bool,
-) -> Result<Infallible, Broken> {
-    let connection = net.connect(&link.address, &link.server_name, config.clone()).await?;
-    let server = server_of(&connection);
-    node.with(move |till| till.set_server(server)).await?;
-    let mut tasks = JoinSet::new();
-    let Err(broken) = match Driver::open(node, env, &connection, boot, &mut tasks).await {
-        Ok(mut driver) => driver.run(&connection, &mut tasks, welcomed).await,
-        Err(broken) => Err(broken),
-    };
-    let broken = match (broken, connection.close_reason()) {
-        // The connection knows better than a stream of it why it ended.
-        (Broken::Stream(StreamError::Ended) | Broken::Lost(_), Some(why)) => NetError::of(why, &link.address).into(),
-        (broken, _) => broken,
-    };
-    connection.close(quinn::VarInt::from_u32(0), b"");
-    // Found out only now, because this replica had gone on further than the server's copy of the other history, or has forgotten some of it.
-    if broken.is_of_another_history() {
-        tracing::warn!(problem = crate::errors::chain_of(&broken), "the server knows another history of this till");
-        node.with(|till| till.renew_incarnation()).await??;
-        return Err(Broken::Renewed);
-    }
-    Err(broken)
+/// What is known from one try to the next.
+#[derive(Debug, Default)]
+struct Known {
+    /// Whether TCP was the way the last time.
+    was_tcp: bool,
+    /// Whether the server has answered the greeting this time.
+    welcomed: bool,
 }
 
-/// The server at the other end, whose certificate TLS has verified.
-fn server_of(connection: &Connection) -> Option<CertifiedServer> {
-    let chain = connection.peer_identity()?.downcast::<Vec<rustls_pki_types::CertificateDer<'static>>>().ok()?;
-    CertifiedServer::of(chain.first()?)
+/// What every try to connect needs.
+struct Dialler<'a> {
+    node: &'a Node,
+    net: &'a Net,
+    link: &'a Link,
+    configs: Configs,
+    probing: Configs,
+    env: &'a dyn Env,
+    boot: u64,
+}
+
+impl Dialler<'_> {
+    /// Connects once and exchanges until the link breaks.
+    async fn once(&self, known: &mut Known) -> Result<Infallible, Broken> {
+        let connected = self.net.reach(self.link.target(), &self.configs, known.was_tcp).await?;
+        let server = connected.server();
+        self.node.with(move |till| till.set_server(server)).await?;
+        let wire = Wire::open(connected).await.map_err(|why| NetError::of(why, &self.link.address))?;
+        let is_tcp = wire.way() == LinkWay::Tcp;
+        known.was_tcp = is_tcp;
+        let mut driver = Driver::open(self.node, self.env, wire, self.boot).await?;
+        let Err(broken) = tokio::select! {
+            biased;
+            () = self.quic_passes(), if is_tcp => Err(Broken::QuicPasses),
+            broken = driver.run(&mut known.welcomed) => broken,
+        };
+        let broken = match (broken, driver.wire.close()) {
+            // The connection knows better than a stream of it why it ended.
+            (Broken::Stream(StreamError::Ended) | Broken::Lost(_), Some(why)) => NetError::of(why, &self.link.address).into(),
+            (Broken::Session(SessionError::Goodbye(bye)), _) if bye.reason == Reason::Replaced => NetError::Replaced.into(),
+            (broken, _) => broken,
+        };
+        // Found out only now, because this replica had gone on further than the server's copy of the other history, or has forgotten some of it.
+        if broken.is_of_another_history() {
+            tracing::warn!(problem = crate::errors::chain_of(&broken), "the server knows another history of this till");
+            self.node.with(|till| till.renew_incarnation()).await??;
+            return Err(Broken::Renewed);
+        }
+        Err(broken)
+    }
+
+    /// Returns when the server answers over QUIC. Otherwise a till that once had to take TCP would stay there for as long as nothing breaks.
+    async fn quic_passes(&self) {
+        loop {
+            tokio::time::sleep(self.net.quic_again).await;
+            if self.net.passes(self.link.target(), &self.probing).await {
+                return;
+            }
+        }
+    }
 }
 
 /// What is being offered.
@@ -216,10 +280,7 @@ struct Driver<'a> {
     session: DeviceSession,
     /// The incarnation that greeted.
     incarnation: [u8; 16],
-    inbox: mpsc::Receiver<Result<Frame, StreamError>>,
-    frames: mpsc::Sender<Result<Frame, StreamError>>,
-    control: mpsc::Sender<Frame>,
-    up: mpsc::Sender<Frame>,
+    wire: Wire,
     /// Until the server has answered, own commits cannot be sent.
     ready: bool,
     /// What is to be offered to the server besides what this till writes now.
@@ -233,23 +294,8 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    async fn open(
-        node: &'a Node,
-        env: &'a dyn Env,
-        connection: &Connection,
-        boot: u64,
-        tasks: &mut JoinSet<()>,
-    ) -> Result<Self, Broken> {
+    async fn open(node: &'a Node, env: &'a dyn Env, wire: Wire, boot: u64) -> Result<Self, Broken> {
         let position = node.with(move |till| position(till, boot)).await??;
-        let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
-        let (control_out, control_in) = connection.open_bi().await?;
-        let _ = control_out.set_priority(1);
-        let (control, control_frames) = mpsc::channel(FRAMES_WAITING_MAX);
-        tasks.spawn(net::pump_out(control_out, control_frames));
-        tasks.spawn(net::pump_in(control_in, frames.clone()));
-        let (up, up_frames) = mpsc::channel(FRAMES_WAITING_MAX);
-        let up_stream = connection.open_uni().await?;
-        tasks.spawn(net::pump_out(up_stream, up_frames));
         let incarnation = position.incarnation;
         let session = DeviceSession::new(DevicePosition { unix_ms: Some(env.unix_ms()), ..position });
         Ok(Self {
@@ -257,10 +303,7 @@ impl<'a> Driver<'a> {
             env,
             session,
             incarnation,
-            inbox,
-            frames,
-            control,
-            up,
+            wire,
             ready: false,
             to_offer: Vec::new(),
             offered: Vec::new(),
@@ -269,17 +312,19 @@ impl<'a> Driver<'a> {
         })
     }
 
-    async fn run(&mut self, connection: &Connection, tasks: &mut JoinSet<()>, welcomed: &mut bool) -> Result<Infallible, Broken> {
+    async fn run(&mut self, welcomed: &mut bool) -> Result<Infallible, Broken> {
         let mut grown = self.node.log_grew();
         let mut brought = self.node.was_brought();
         let mut offer_at = Instant::now() + OFFER_EVERY;
         let mut last = *grown.borrow();
+        let connection = self.wire.connection();
         loop {
-            self.flush().await?;
-            let wants = self.session.wants_after();
+            // What does not go out yet waits: what the server says is read all the same, or both could wait for each other.
+            let unsent = self.flush()?;
+            let wants = self.session.wants_after().filter(|_| unsent.is_none());
             tokio::select! {
                 biased;
-                Ok(permit) = self.up.clone().reserve_owned(), if wants.is_some() => {
+                Ok(permit) = self.wire.up.clone().reserve_owned(), if wants.is_some() => {
                     drop(permit);
                     self.send_after(wants.unwrap_or_default()).await?;
                 }
@@ -293,23 +338,18 @@ impl<'a> Driver<'a> {
                     self.session.handle_grown(commit);
                 }
                 // After the own commits: a long download does not hold up what only this till knows.
-                frame = self.inbox.recv() => {
+                frame = self.wire.inbox.recv() => {
                     let frame = frame.ok_or(StreamError::Ended)??;
                     self.session.handle_frame(frame)?;
                     self.handle_events().await?;
                     if self.ready && !*welcomed {
                         *welcomed = true;
-                        tracing::info!(event = "link_up", "connected to the sync server");
-                        // Others' commits come on a stream of their own, read only now: a greeting's answer goes first.
-                        let (connection, frames) = (connection.clone(), self.frames.clone());
-                        tasks.spawn(async move {
-                            if let Ok(stream) = connection.accept_uni().await {
-                                net::pump_in(stream, frames).await;
-                            }
-                        });
+                        tracing::info!(event = "link_up", over = self.wire.way().name(), "connected to the sync server");
+                        self.wire.begin_down();
                     }
                 }
-                error = connection.closed() => return Err(error.into()),
+                error = wire::lost(connection.as_ref()) => return Err(error.into()),
+                () = room(unsent) => {}
                 // What is not safe yet is offered again, to bring it or to hear that it is.
                 () = tokio::time::sleep_until(offer_at), if self.ready => {
                     offer_at = Instant::now() + OFFER_EVERY;
@@ -329,8 +369,8 @@ impl<'a> Driver<'a> {
             let now_ms = self.env.unix_ms();
             match event {
                 DeviceEvent::Welcomed { welcome } => self.welcomed(welcome, now_ms).await?,
-                DeviceEvent::Received { runs, up_to, mark } => {
-                    let place = Place { region_seq: up_to, mark };
+                DeviceEvent::Received { runs, up_to, mark, scopes } => {
+                    let place = Place { region_seq: up_to, mark, scopes };
                     self.node.with(move |till| till.receive(runs, place)).await??;
                 }
                 DeviceEvent::Documents(sent) => self.node.with(move |till| till.receive_documents(&sent)).await??,
@@ -372,12 +412,12 @@ impl<'a> Driver<'a> {
     }
 
     async fn acked(&mut self, ack: Ack, now_ms: u64) -> Result<(), Broken> {
-        let incarnation = self.incarnation;
+        let (incarnation, way) = (self.incarnation, self.wire.way());
         let note = move |till: &mut Till| {
             let is_of_it = till.own_chain().origin.incarnation == incarnation;
             if is_of_it {
                 till.acked(ack.regional, ack.central)?;
-                till.set_link(LinkChange::Online { now_ms });
+                till.set_link(LinkChange::Online { now_ms, way });
             }
             Ok::<_, StoreError>(is_of_it)
         };
@@ -478,13 +518,25 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Hands the session's frames to the streams.
-    async fn flush(&mut self) -> Result<(), Broken> {
-        while let Some(frame) = self.session.poll_frame() {
-            let stream = if matches!(frame, Frame::Commits(_)) { &self.up } else { &self.control };
-            stream.send(frame).await.map_err(|_| StreamError::Ended)?;
+    /// Hands the session's frames to the streams, as far as there is room. Answers the stream that has none for the next one.
+    fn flush(&mut self) -> Result<Option<mpsc::Sender<Frame>>, Broken> {
+        while let Some(frame) = self.session.next_frame() {
+            let stream = if matches!(frame, Frame::Commits(_)) { &self.wire.up } else { &self.wire.control };
+            match stream.try_reserve() {
+                Ok(room) => self.session.poll_frame().map_or((), |frame| room.send(frame)),
+                Err(TrySendError::Full(())) => return Ok(Some(stream.clone())),
+                Err(TrySendError::Closed(())) => return Err(StreamError::Ended.into()),
+            }
         }
-        Ok(())
+        Ok(None)
+    }
+}
+
+/// Waits until a stream takes another frame.
+async fn room(stream: Option<mpsc::Sender<Frame>>) {
+    match stream {
+        Some(stream) => drop(stream.reserve().await),
+        None => std::future::pending().await,
     }
 }
 

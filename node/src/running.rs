@@ -68,7 +68,7 @@ impl Running {
     /// A till that cannot be opened.
     pub fn start(identity: Identity, config: &Config, face: Option<Face>) -> Result<Self, StartError> {
         let address = config.server.clone().unwrap_or_else(|| identity.region_address().to_owned());
-        let link = link(&identity, address)?;
+        let link = Link { tcp_address: config.server_tcp.clone(), ..link(&identity, address)? };
         let env: Arc<dyn Env> = Arc::new(SystemEnv);
         let (own, lan) = ((identity.device(), identity.store()), config.lan.clone());
         let options = TillOptions { printing: config.printer.is_some(), ..TillOptions::default() };
@@ -140,6 +140,7 @@ fn ended_early() -> std::io::Error {
 fn link(identity: &Identity, address: String) -> Result<Link, IdentityError> {
     Ok(Link {
         address,
+        tcp_address: None,
         server_name: identity.server_name().to_owned(),
         authority_pem: identity.authority_cert_pem()?,
         certificate_pem: identity.device_cert_pem()?,

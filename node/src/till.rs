@@ -40,7 +40,7 @@ use sync_proto::enrolment::CertifiedServer;
 use sync_proto::env::{self, Env};
 use sync_proto::scopes;
 
-use crate::api::{ApiError, ApiErrorCode, Command, Event, LinkState, TillView};
+use crate::api::{ApiError, ApiErrorCode, Command, Event, LinkState, LinkWay, TillView};
 use crate::draft::Draft;
 use crate::identity::{HighWater, Identity, IdentityError, machine_id};
 use crate::store::orders::ShiftRow;
@@ -136,9 +136,10 @@ struct Doubt {
 }
 
 /// How the link to the regional server is now.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Link {
     state: LinkState,
+    way: Option<LinkWay>,
     last_contact_ms: Option<u64>,
     problem: Option<String>,
 }
@@ -210,7 +211,7 @@ impl Till {
             touched: None,
             signed_in: None,
             last_order: None,
-            link: Link { state: LinkState::Offline, last_contact_ms: None, problem: None },
+            link: Link { state: LinkState::Offline, way: None, last_contact_ms: None, problem: None },
             clock_ahead_ms: None,
             events: Vec::new(),
             paper_version: 0,

@@ -30,7 +30,7 @@ pub struct Key {
     pub required: bool,
 }
 
-/// What the value of a key may be. All values are texts: an address, a path and a name look alike to an editor.
+/// What the value of a key may be. All values but counts are texts: an address, a path and a name look alike to an editor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Any text but the empty one; in words, what it stands for.
@@ -43,6 +43,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A log level or log filters.
     LogLevel,
+    /// A whole number, at least the first and at most the second.
+    Count(i64, i64),
 }
 
 /// The keys of the `[log]` section, the same in every program.
@@ -236,6 +238,13 @@ impl Reader<'_> {
 
     fn read_value(&mut self, key: &Key, value: &Spanned<DeValue<'_>>) {
         let line = line_at(self.text, value.span().start);
+        if let (Kind::Count(least, most), DeValue::Integer(number)) = (key.kind, value.get_ref()) {
+            let digits = number.as_str();
+            if number.radix() != 10 || !digits.parse::<i64>().is_ok_and(|n| (least..=most).contains(&n)) {
+                self.mistake(line, format!("`{}` is {digits}, but should be {}", key.name, expected(key.kind)));
+            }
+            return;
+        }
         let DeValue::String(text) = value.get_ref() else {
             let sentence = format!("`{}` is {}, but should be {}", key.name, kind_of(value.get_ref()), expected(key.kind));
             return self.mistake(line, sentence);
@@ -275,6 +284,7 @@ pub fn fits(kind: Kind, text: &str) -> bool {
         Kind::HostAndPort(_) => is_host_and_port(text),
         Kind::Choice(words) => words.contains(&text),
         Kind::LogLevel => is_level(text),
+        Kind::Count(..) => false,
     }
 }
 
@@ -296,6 +306,7 @@ pub fn expected(kind: Kind) -> String {
             format!("one of {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "))
         }
         Kind::LogLevel => "a level such as \"info\", or filters such as \"info,quinn=debug\"".to_owned(),
+        Kind::Count(least, most) => format!("a whole number from {least} to {most}, without quotes"),
     }
 }
 

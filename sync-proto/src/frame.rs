@@ -9,6 +9,8 @@
 //!
 //! A type that is not known and whose upper bit is set is skipped; any other unknown type ends the connection. Fields are only ever
 //! added. Everything has a bound that is checked before memory is taken.
+//!
+//! Every frame says what it is, so one ordered stream of bytes each way carries a whole session where QUIC's streams are not to be had.
 
 use journal::{Hash, Scope};
 use minicbor::bytes::ByteArray;
@@ -38,6 +40,11 @@ pub const DOCUMENTS_MAX: usize = 4_096;
 pub const AHEAD_BYTES_MAX: usize = 256 * 1024;
 /// Longest sentence in a frame, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 500;
+
+/// Most scopes that a frame of commits names.
+pub const COMMITS_SCOPES_MAX: usize = 64;
+/// A whole frame that says nothing, of a type that everybody skips: it shows over TCP that its sender is there.
+pub const PING: [u8; 6] = [0, 0, 0, 2, SKIPPABLE, 0];
 
 const ZSTD_LEVEL: i32 = 1;
 const FLAG_ZSTD: u8 = 1;
@@ -310,6 +317,16 @@ pub struct Commits {
     pub up_to: Option<u64>,
     /// From a server: the entry at that place, for [`Hello::mark`].
     pub mark: Option<ProvenHash>,
+    /// From a server: the scopes that `up_to` counts for; none stands for all that the receiver follows. At most [`COMMITS_SCOPES_MAX`], and only to
+    /// a device that speaks [`LANES_SINCE`](crate::session::LANES_SINCE).
+    pub scopes: Option<Vec<ScopeName>>,
+}
+
+impl Commits {
+    /// One run of a device.
+    pub fn of(run: Run) -> Self {
+        Self { runs: vec![run], up_to: None, mark: None, scopes: None }
+    }
 }
 
 /// How far a device's own commits are safe. Never goes back within a server's incarnation.
@@ -332,6 +349,9 @@ pub struct Goodbye {
     /// For people.
     #[n(1)]
     pub message: String,
+    /// With [`Reason::Busy`]: after how many milliseconds it is worth trying again.
+    #[n(2)]
+    pub retry_after_ms: Option<u32>,
 }
 
 /// Why a connection ends, for programs.
@@ -356,6 +376,10 @@ pub enum Reason {
     /// The server cannot take more now.
     #[n(6)]
     Busy,
+    /// Another connection of the same device took over. Said over TCP alone: QUIC has a code for it
+    /// ([`CLOSED_REPLACED`](crate::session::CLOSED_REPLACED)).
+    #[n(7)]
+    Replaced,
 }
 
 /// Bytes that are no frame. The connection ends.
@@ -393,6 +417,8 @@ struct CommitsWire {
     up_to: Option<u64>,
     #[n(2)]
     mark: Option<ByteArray<64>>,
+    #[n(3)]
+    scopes: Option<Vec<ScopeName>>,
 }
 
 impl Frame {
@@ -406,7 +432,8 @@ impl Frame {
             Self::Welcome(f) => (1, to_vec(f)),
             Self::Commits(f) => {
                 let runs = f.runs.iter().map(Run::to_wire).collect();
-                (2, to_vec(&CommitsWire { runs, up_to: f.up_to, mark: f.mark.map(ByteArray::from) }))
+                let (mark, scopes) = (f.mark.map(ByteArray::from), f.scopes.clone());
+                (2, to_vec(&CommitsWire { runs, up_to: f.up_to, mark, scopes }))
             }
             Self::Ack(f) => (3, to_vec(f)),
             Self::Goodbye(f) => (4, to_vec(f)),
@@ -479,6 +506,9 @@ impl Frame {
                 Err(FrameError::Bounds("too many histories"))
             }
             Self::Documents(sent) if sent.documents.len() > DOCUMENTS_MAX => Err(FrameError::Bounds("too many documents")),
+            Self::Commits(commits) if commits.scopes.as_ref().is_some_and(|scopes| scopes.len() > COMMITS_SCOPES_MAX) => {
+                Err(FrameError::Bounds("too many scopes"))
+            }
             Self::Goodbye(bye) if bye.message.len() > MESSAGE_BYTES_MAX => Err(FrameError::Bounds("too long a message")),
             _ => Ok(()),
         }
@@ -499,7 +529,7 @@ fn commits(wire: CommitsWire) -> Result<Commits, FrameError> {
         return Err(FrameError::Bounds("too many runs"));
     }
     let runs = wire.runs.into_iter().map(Run::from_wire).collect::<Result<_, _>>()?;
-    Ok(Commits { runs, up_to: wire.up_to, mark: wire.mark.map(|hash| *hash) })
+    Ok(Commits { runs, up_to: wire.up_to, mark: wire.mark.map(|hash| *hash), scopes: wire.scopes })
 }
 
 fn to_vec<T: Encode<()>>(value: &T) -> Vec<u8> {

@@ -15,18 +15,20 @@
 
 use std::collections::VecDeque;
 
-use journal::Hash;
+use journal::{Hash, Scope};
 
 use crate::batch::Run;
 use crate::frame::{
     Ack, CHECKPOINTS_MAX, Commits, Cursor, DocumentPlace, Documents, Frame, Goodbye, Hello, Mark, Offer, Offered, ProvenHash,
-    Reason, Taken, Verdict, Wanted, Welcome,
+    Reason, ScopeName, Taken, Verdict, Wanted, Welcome,
 };
 
 /// The protocol versions this build speaks, oldest and newest.
-pub const VERSIONS: (u16, u16) = (1, 2);
+pub const VERSIONS: (u16, u16) = (1, 3);
 /// The first version in which a device offers what it has of others.
 const OFFERS_SINCE: u16 = 2;
+/// The first version in which a server says of which scopes it sends commits, so that what happens now need not wait for what is caught up with.
+pub const LANES_SINCE: u16 = 3;
 /// How many commits a device sends ahead of the server's acknowledgement.
 pub const IN_FLIGHT_COMMITS_MAX: u64 = 4_096;
 /// The QUIC application error code with which a server closes a connection because a newer one came with the same device's certificate.
@@ -114,6 +116,8 @@ pub enum DeviceEvent {
         up_to: u64,
         /// The entry there, when the server says it.
         mark: Option<ProvenHash>,
+        /// The scopes that this counts for; none stands for all that are followed.
+        scopes: Option<Vec<Scope>>,
     },
     /// Documents that were asked for arrived, ahead of the log.
     Documents(Documents),
@@ -186,8 +190,9 @@ impl DeviceSession {
                 self.events.push_back(DeviceEvent::Welcomed { welcome });
                 Ok(())
             }
-            Frame::Commits(Commits { runs, up_to: Some(up_to), mark }) if self.welcomed => {
-                self.events.push_back(DeviceEvent::Received { runs, up_to, mark });
+            Frame::Commits(Commits { runs, up_to: Some(up_to), mark, scopes }) if self.welcomed => {
+                let scopes = scopes.map(|names| names.into_iter().map(|name| name.0).collect());
+                self.events.push_back(DeviceEvent::Received { runs, up_to, mark, scopes });
                 Ok(())
             }
             Frame::Documents(documents) if self.welcomed && self.asked => {
@@ -239,7 +244,7 @@ impl DeviceSession {
     /// Sends a run that ends with commit `last`.
     pub fn send(&mut self, run: Run, last: u64) {
         self.sent = self.sent.max(last);
-        self.frames.push_back(Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None }));
+        self.frames.push_back(Frame::Commits(Commits::of(run)));
     }
 
     /// Whether the server takes offers.
@@ -255,7 +260,12 @@ impl DeviceSession {
 
     /// Sends a run that was wanted; the next one when the server has said what became of it.
     pub fn bring(&mut self, run: Run) {
-        self.frames.push_back(Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None }));
+        self.frames.push_back(Frame::Commits(Commits::of(run)));
+    }
+
+    /// The frame that [`Self::poll_frame`] gives next.
+    pub fn next_frame(&self) -> Option<&Frame> {
+        self.frames.front()
     }
 
     /// The next frame to write.
@@ -384,18 +394,28 @@ impl ServerSession {
         self.frames.push_back(Frame::Documents(documents));
     }
 
-    /// Sends others' commits.
-    pub fn send(&mut self, runs: Vec<Run>, up_to: u64, mark: Option<ProvenHash>) {
-        self.frames.push_back(Frame::Commits(Commits { runs, up_to: Some(up_to), mark }));
+    /// Whether the device takes commits of some of the scopes that it follows before those of others.
+    pub fn takes_lanes(&self) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.version_max >= LANES_SINCE)
     }
 
-    /// Says why the connection ends.
-    pub fn goodbye(&mut self, reason: Reason, message: impl Into<String>) {
+    /// Sends others' commits of all that the device follows.
+    pub fn send(&mut self, runs: Vec<Run>, up_to: u64, mark: Option<ProvenHash>) {
+        self.frames.push_back(Frame::Commits(Commits { runs, up_to: Some(up_to), mark, scopes: None }));
+    }
+
+    /// Sends others' commits of some of the scopes that the device follows, to one that [`takes them so`](Self::takes_lanes).
+    pub fn send_of(&mut self, scopes: Vec<ScopeName>, runs: Vec<Run>, up_to: u64, mark: Option<ProvenHash>) {
+        self.frames.push_back(Frame::Commits(Commits { runs, up_to: Some(up_to), mark, scopes: Some(scopes) }));
+    }
+
+    /// Says why the connection ends, and if the server is busy, after how long it is worth trying again.
+    pub fn goodbye(&mut self, reason: Reason, message: impl Into<String>, retry_after_ms: Option<u32>) {
         let mut message = message.into();
         while message.len() > crate::frame::MESSAGE_BYTES_MAX {
             message.pop();
         }
-        self.frames.push_back(Frame::Goodbye(Goodbye { reason, message }));
+        self.frames.push_back(Frame::Goodbye(Goodbye { reason, message, retry_after_ms }));
     }
 
     /// The next frame to write.

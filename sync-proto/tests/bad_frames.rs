@@ -135,7 +135,7 @@ const FRAMES: &[Bad] = &[
     ("A list that claims a thousand million members", || frame(2, 0, &[0xa1, 0, 0x9a, 0x3b, 0x9a, 0xca, 0]), NO_CBOR),
     ("Bytes that claim four thousand million", || frame(2, 0, &[0xa1, 0, 0x81, 0x84, 0x5a, 0xff, 0xff, 0xff, 0xff]), NO_CBOR),
     ("A sentence that is no text", || frame(4, 0, &[0x82, 0, 0x62, 0xff, 0xfe]), NO_CBOR),
-    ("A sentence of 501 letters", || encoded(&Frame::Goodbye(Goodbye { reason: Reason::Busy, message: "x".repeat(MESSAGE_BYTES_MAX + 1) })), "a frame with too long a message"),
+    ("A sentence of 501 letters", || encoded(&Frame::Goodbye(Goodbye { reason: Reason::Busy, message: "x".repeat(MESSAGE_BYTES_MAX + 1), retry_after_ms: None })), "a frame with too long a message"),
     ("A greeting with 65 cursors", || encoded(&hello(CURSORS_MAX + 1)), "a frame with too many cursors"),
     ("A reason that nobody knows", || frame(4, 0, &[0x82, 0x18, 0x63, 0x60]), NO_CBOR),
 ];
@@ -174,7 +174,7 @@ fn hello(cursors: usize) -> Frame {
 fn of_every_type() -> Vec<Vec<u8>> {
     let welcome =
         Welcome { version: 1, region: [1; 16], regional: 9, central: 8, verdict: Verdict::Ok, unix_ms: 1_790_000_000_000 };
-    let goodbye = Goodbye { reason: Reason::Refused, message: "ein Satz – mit allem".to_owned() };
+    let goodbye = Goodbye { reason: Reason::Refused, message: "ein Satz – mit allem".to_owned(), retry_after_ms: Some(70_000) };
     let small = frame(2, 0, &Wire::good().body());
     let large = zstd::bulk::compress(&Wire::good().body(), 1).expect("compresses");
     vec![

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Seal, SigningKey, View};
 use sync_proto::batch::Run;
 use sync_proto::frame::{
-    Ack, Checkpoint, Commits, DocumentPlace, Documents, Frame, FrameError, Goodbye, Hello, Offered, Reason, SavedDocument, Taken,
-    Verdict, Wanted, Welcome, frame_length,
+    Ack, Checkpoint, Commits, DocumentPlace, Documents, Frame, FrameError, Goodbye, Hello, Offered, PING, Reason, SavedDocument,
+    ScopeName, Taken, Verdict, Wanted, Welcome, frame_length,
 };
 use sync_proto::scopes;
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, KnownPosition, ServerEvent, ServerSession, SessionError};
@@ -148,7 +148,7 @@ fn what_is_acknowledged_before_it_was_sent_need_not_be_sent() {
 #[test]
 fn frames_out_of_turn_end_the_connection() {
     let (chain, commits) = log(1);
-    let upload = || Frame::Commits(Commits { runs: vec![run_of(&commits, 0)], up_to: None, mark: None });
+    let upload = || Frame::Commits(Commits::of(run_of(&commits, 0)));
     assert_eq!(ServerSession::new().handle_frame(upload()), Err(SessionError::OutOfTurn("a run of commits")));
     let mut device = DeviceSession::new(position(&chain));
     assert_eq!(device.handle_frame(Frame::Ack(Ack::default())), Err(SessionError::OutOfTurn("an acknowledgement")));
@@ -156,8 +156,52 @@ fn frames_out_of_turn_end_the_connection() {
     carry(&mut device, &mut server);
     let too_far = Frame::Ack(Ack { regional: 2, central: 0 });
     assert_eq!(device.handle_frame(too_far), Err(SessionError::AckBeyondSent { acked: 2, sent: 0 }));
-    let goodbye = Goodbye { reason: Reason::Refused, message: "no".into() };
+    let goodbye = Goodbye { reason: Reason::Refused, message: "no".into(), retry_after_ms: None };
     assert_eq!(device.handle_frame(Frame::Goodbye(goodbye.clone())), Err(SessionError::Goodbye(goodbye)));
+}
+
+/// How the first versions read a goodbye.
+#[derive(minicbor::Decode)]
+struct OldGoodbye {
+    #[n(1)]
+    message: String,
+}
+
+#[test]
+fn a_program_that_knows_no_time_to_come_back_reads_the_goodbye_all_the_same() {
+    let mut server = ServerSession::new();
+    server.goodbye(Reason::Busy, "full", Some(12_000));
+    let bytes = server.poll_frame().expect("a goodbye").encode().expect("fits");
+    let old: OldGoodbye = minicbor::decode(&bytes[6..]).expect("reads");
+    assert_eq!(old.message, "full");
+    // And what such a program says is read here.
+    let theirs = Frame::decode(&[4, 0, 0x82, 6, 0x64, b'f', b'u', b'l', b'l']).expect("decodes");
+    assert_eq!(theirs, Some(Frame::Goodbye(Goodbye { reason: Reason::Busy, message: "full".into(), retry_after_ms: None })));
+}
+
+#[test]
+fn commits_say_of_which_scopes_they_are_only_to_a_device_that_takes_that() {
+    let (chain, commits) = log(1);
+    let (mut device, mut server, _) = greeted(&chain, known(1));
+    carry(&mut device, &mut server);
+    assert!(server.takes_lanes());
+    server.send_of(vec![ScopeName(scopes::catalogue())], vec![run_of(&commits, 0)], 9, None);
+    carry(&mut device, &mut server);
+    let event = std::iter::from_fn(|| device.poll_event()).last();
+    let Some(DeviceEvent::Received { up_to: 9, scopes: Some(of), .. }) = event else { panic!("{event:?}") };
+    assert_eq!(of, [scopes::catalogue()]);
+
+    let Some(Frame::Hello(mut hello)) = DeviceSession::new(position(&chain)).poll_frame() else { panic!("a greeting") };
+    hello.version_max = 2;
+    let mut server = ServerSession::new();
+    server.handle_frame(Frame::Hello(hello)).expect("taken");
+    assert!(!server.takes_lanes());
+}
+
+#[test]
+fn a_ping_is_a_frame_that_everybody_skips() {
+    assert_eq!(frame_length([PING[0], PING[1], PING[2], PING[3]]).expect("a length"), PING.len() - 4);
+    assert!(matches!(Frame::decode(&PING[4..]), Ok(None)));
 }
 
 #[test]
@@ -192,15 +236,15 @@ fn a_newer_device_is_answered_in_the_common_version_and_a_foreign_one_is_not() {
         ServerSession::new().handle_frame(Frame::Hello(hello))
     };
     assert_eq!(hello(1, 1), Ok(()), "one version behind");
-    assert_eq!(hello(2, 3), Ok(()), "one version ahead");
-    assert_eq!(hello(3, 4), Err(SessionError::Version { theirs_min: 3, theirs_max: 4 }));
+    assert_eq!(hello(2, 4), Ok(()), "one version ahead");
+    assert_eq!(hello(4, 5), Err(SessionError::Version { theirs_min: 4, theirs_max: 5 }));
     assert_eq!(hello(0, 0), Err(SessionError::Version { theirs_min: 0, theirs_max: 0 }));
 }
 
 #[test]
 fn a_frame_cut_off_or_damaged_anywhere_is_refused() {
     let (_, commits) = log(40);
-    let frame = Frame::Commits(Commits { runs: vec![run_of(&commits, 0)], up_to: Some(7), mark: None });
+    let frame = Frame::Commits(Commits { runs: vec![run_of(&commits, 0)], up_to: Some(7), mark: None, scopes: None });
     let bytes = frame.encode().expect("fits");
     assert_eq!(bytes[5], 1, "it is compressed");
     for end in 4..bytes.len() {
@@ -230,7 +274,7 @@ fn greetings_of_old_and_new_programs_read_each_other() {
     let old = Hello { unix_ms: None, ..new.clone() };
     let bytes = |hello: &Hello| Frame::Hello(hello.clone()).encode().expect("fits");
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let common = "00010102025002020202020202020202020202020202030004";
+    let common = "00010103025002020202020202020202020202020202030004";
     let (new_bytes, old_bytes) = (hex(&bytes(&new)), hex(&bytes(&old)));
     // length, type, flags, then a map of eight pairs and of seven: no region, and in the older one no clock.
     assert_eq!(&new_bytes[8..14], "0000a8", "{new_bytes}");

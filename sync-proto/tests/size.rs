@@ -92,7 +92,7 @@ fn frame_bytes(before: &OriginChain, commits: &[SealedCommit]) -> usize {
             })
             .collect(),
     };
-    Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None }).encode().expect("fits").len()
+    Frame::Commits(Commits::of(run)).encode().expect("fits").len()
 }
 
 #[test]

@@ -26,6 +26,15 @@ pub async fn check(path: &Path, config: &Config, now_ms: u64) -> Report {
     certificate(&mut report, &config.web, i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX));
     let udp = UdpSocket::bind(config.sync.listen).map(drop);
     address(&mut report, "sync.listen", config.sync.listen, udp, running);
+    let tcp = config.sync.listen_tcp.unwrap_or(config.sync.listen);
+    match (TcpListener::bind(tcp).map(drop), config.sync.listen_tcp) {
+        (Err(error), None) if error.kind() == ErrorKind::AddrInUse && !running => report.warning(
+            "sync.listen_tcp",
+            format!("another program listens on TCP {tcp}, so tills whose network lets no UDP through cannot connect"),
+            "stop it, or set `sync.listen_tcp` to another port",
+        ),
+        (bound, _) => address(&mut report, "sync.listen_tcp", tcp, bound, running),
+    }
     for (key, listen) in [("web.listen", config.web.listen), ("metrics.listen", config.metrics.listen)] {
         address(&mut report, key, listen, TcpListener::bind(listen).map(drop), running);
     }

@@ -7,19 +7,26 @@ use operations::config::{ConfigError, File, Key, Kind, LOG_KEYS, Mistake};
 use operations::logging::LogConfig;
 use serde::Deserialize;
 
+use crate::quic::Limits;
+
 /// The port of the metrics when nothing is said.
 const METRICS_PORT: u16 = 9464;
 
 /// Every key that the file may hold.
-pub const KEYS: [Key; 10] = [
+pub const KEYS: [Key; 15] = [
     Key { name: "data", kind: Kind::Text("the folder of the region's log, authority and keys"), required: true },
     Key { name: "sync.listen", kind: Kind::Listen("0.0.0.0:4433"), required: true },
+    Key { name: "sync.listen_tcp", kind: Kind::Listen("0.0.0.0:443"), required: false },
     Key { name: "sync.public", kind: Kind::HostAndPort("sync.example.com:4433"), required: false },
     Key { name: "web.listen", kind: Kind::Listen("127.0.0.1:8443"), required: true },
     Key { name: "web.tls_certificate", kind: Kind::Text("the path of a PEM file with the certificate chain"), required: false },
     Key { name: "web.tls_key", kind: Kind::Text("the path of a PEM file with the certificate's key"), required: false },
     Key { name: "central.url", kind: Kind::Text("a postgres:// address"), required: false },
     Key { name: "metrics.listen", kind: Kind::Listen("127.0.0.1:9464"), required: false },
+    Key { name: "limits.connections", kind: Kind::Count(1, 100_000), required: false },
+    Key { name: "limits.catch_ups", kind: Kind::Count(1, 1_000), required: false },
+    Key { name: "limits.device_mib_per_minute", kind: Kind::Count(1, 100_000), required: false },
+    Key { name: "limits.device_entries_per_minute", kind: Kind::Count(1_000, 100_000_000), required: false },
     LOG_KEYS[0],
     LOG_KEYS[1],
 ];
@@ -40,6 +47,9 @@ pub struct Config {
     /// Prometheus metrics.
     #[serde(default)]
     pub metrics: MetricsConfig,
+    /// What the server takes upon itself at most.
+    #[serde(default)]
+    pub limits: LimitsConfig,
     /// The log on standard error.
     #[serde(default)]
     pub log: LogConfig,
@@ -51,8 +61,39 @@ pub struct Config {
 pub struct SyncConfig {
     /// The UDP address to listen on.
     pub listen: SocketAddr,
+    /// The TCP address to listen on, for devices whose network lets no UDP through; the same as for UDP when absent.
+    pub listen_tcp: Option<SocketAddr>,
     /// The host and port that devices reach it by; it goes into enrolment links. The listening address when absent.
     pub public: Option<String>,
+}
+
+/// What the server takes upon itself at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Replicating devices at once.
+    pub connections: usize,
+    /// Devices that catch up with much at once.
+    pub catch_ups: usize,
+    /// Mebibytes that are taken from one device in a minute.
+    pub device_mib_per_minute: u64,
+    /// Entries that are taken from one device in a minute.
+    pub device_entries_per_minute: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let Limits { connections, catch_ups, device_bytes_per_minute, device_entries_per_minute, .. } = Limits::default();
+        Self { connections, catch_ups, device_mib_per_minute: device_bytes_per_minute >> 20, device_entries_per_minute }
+    }
+}
+
+impl From<LimitsConfig> for Limits {
+    fn from(config: LimitsConfig) -> Self {
+        let LimitsConfig { connections, catch_ups, device_mib_per_minute, device_entries_per_minute } = config;
+        let device_bytes_per_minute = device_mib_per_minute << 20;
+        Self { connections, catch_ups, device_bytes_per_minute, device_entries_per_minute, ..Self::default() }
+    }
 }
 
 /// The manager page and API.
@@ -208,6 +249,13 @@ mod tests {
                 ),
             ),
             (
+                format!("{GOOD}[limits]\nconnections = 0\ncatch_ups = '8'\n"),
+                0o600,
+                format!(
+                    "{wrong}line 9: `limits.connections` is 0, but should be a whole number from 1 to 100000, without quotes\n  line 10: `limits.catch_ups` is \"8\", but should be a whole number from 1 to 1000, without quotes"
+                ),
+            ),
+            (
                 GOOD.replace("url = 'postgres://h/db'", ""),
                 0o600,
                 format!("{wrong}`central.url` is missing: add it, a postgres:// address in quotes, or set EVERTILL_CENTRAL_URL"),
@@ -233,6 +281,7 @@ mod tests {
         assert_eq!(not_shown(EXAMPLE, &KEYS), [""; 0]);
         let config = read(&uncommented(EXAMPLE), 0o600).expect("the example with every key");
         assert_eq!(config.metrics, MetricsConfig::default());
+        assert_eq!(config.limits, LimitsConfig::default());
         assert_eq!(config.log.level.as_deref(), Some(operations::logging::LEVEL_DEFAULT));
     }
 
@@ -243,7 +292,7 @@ mod tests {
             assert!(docs.contains(&format!("`{name}`")), "docs/sync-server.md does not list {name}");
         }
         // serde names the fields that it knows, and complains about the one that it does not.
-        for section in ["", "sync", "web", "central", "metrics", "log"] {
+        for section in ["", "sync", "web", "central", "metrics", "limits", "log"] {
             let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
             let complaint = toml::from_str::<Config>(&format!("{head}zzz = 1")).expect_err("unknown").message().to_owned();
             let known: Vec<&str> = complaint.split('`').skip(3).step_by(2).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::import::Importer;
 use crate::live::{self, Live};
 use crate::log_source::LogSource;
 use crate::metrics::{Metrics, MetricsServer, Now};
-use crate::quic::{Quic, QuicError};
+use crate::quic::{Quic, QuicError, TcpDoor};
 use crate::region::{AuthorError, Region, RegionError, Writer};
 use crate::web::{EnrolmentDesk, IssueError, WebError, WebServer, WebState, accounts};
 use crate::web_api::EnrolmentCode;
@@ -147,6 +148,8 @@ pub fn open(data: &Path, env: &dyn Env, create: bool) -> Result<Opened, DaemonEr
 pub struct Listening {
     /// The UDP address for devices.
     pub sync: std::net::SocketAddr,
+    /// The TCP address for devices; none when it was not asked for and is taken.
+    pub sync_tcp: Option<std::net::SocketAddr>,
     /// The TCP address of the manager page.
     pub web: std::net::SocketAddr,
     /// The TCP address of the metrics.
@@ -174,11 +177,14 @@ pub async fn run(
     let _at_work = live.connect(domain::ids::DeviceId(uuid::Uuid::from_bytes(region.own().device)));
     let hub = Hub::spawn_live(region, live.clone(), move || clock.unix_ms());
     let web = web.counted_by(hub.metrics().clone());
-    let quic = Quic::new(hub.clone(), authority.clone(), env.clone());
+    let quic = Quic::with_limits(hub.clone(), authority.clone(), env.clone(), config.limits.into());
     let address = config.sync.listen;
     let endpoint = quic.bind(address).map_err(|source| DaemonError::Quic { address, source })?;
+    let sync = endpoint.local_addr().unwrap_or(address);
+    let door = tcp_door(&quic, config.sync.listen_tcp, sync)?;
     let listening = Listening {
-        sync: endpoint.local_addr().unwrap_or(address),
+        sync,
+        sync_tcp: door.as_ref().and_then(|door| door.local_addr().ok()),
         web: web.local_addr().unwrap_or(config.web.listen),
         metrics: metrics_server.local_addr().unwrap_or(config.metrics.listen),
     };
@@ -201,17 +207,30 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let connected = quic.clone();
     let (grown, fed) = (hub.grown(), hub.fed());
-    let now = move || Now { devices_connected: connected.connected().len(), log_entries: grown.get(), fed: fed.get() };
+    let now = move || Now {
+        devices_connected: connected.connected().len(),
+        connections_tcp: connected.connected_over_tcp(),
+        log_entries: grown.get(),
+        fed: fed.get(),
+    };
     tasks.spawn(metrics_server.run(hub.metrics().clone(), config.data.clone(), now, ending.clone()));
     tasks.spawn(live::follow_figures(live, central.clone(), ending.clone()));
     tasks.spawn(refill::watch(hub.clone(), filling, ending.clone()));
     tasks.spawn(follow_central(hub.clone(), central, ending.clone()));
     tasks.spawn(meeting);
-    let devices = tokio::spawn(quic.run(endpoint, stop.clone()));
+    let over_tcp = door.map(|door| quic.clone().run_tcp(door, stop.clone()));
+    let over_quic = quic.run(endpoint, stop.clone());
+    let devices = tokio::spawn(async {
+        match over_tcp {
+            Some(over_tcp) => drop(tokio::join!(over_quic, over_tcp)),
+            None => over_quic.await,
+        }
+    });
     tracing::info!(
         event = "started",
         version = env!("CARGO_PKG_VERSION"),
         sync = %listening.sync,
+        sync_tcp = listening.sync_tcp.map(tracing::field::display),
         web = %listening.web,
         metrics = %listening.metrics,
         entries = hub.grown().get(),
@@ -248,6 +267,24 @@ pub async fn run(
     tracing::info!(event = "stopped", "the server ended");
     // A panic of the page was printed where it happened.
     Ok(served.unwrap_or(Ok(()))?)
+}
+
+/// Where devices come over TCP: at the address that was asked for, or where they come over UDP. There another program may have the port, which is
+/// no reason not to serve over UDP.
+fn tcp_door(quic: &Quic, asked: Option<SocketAddr>, udp: SocketAddr) -> Result<Option<TcpDoor>, DaemonError> {
+    match (quic.bind_tcp(asked.unwrap_or(udp)), asked) {
+        (Ok(door), _) => Ok(Some(door)),
+        (Err(source), Some(address)) => Err(DaemonError::Quic { address, source }),
+        (Err(error), None) => {
+            let problem = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(
+                address = %udp,
+                problem,
+                "devices whose network lets no UDP through cannot connect: free this TCP port, or set sync.listen_tcp"
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// Gives the feed a moment to bring the last entries to the central database. What it does not bring it brings after the next start.

@@ -73,6 +73,11 @@ struct Shared {
     central_known_up: AtomicBool,
     projector_behind: Gauge,
     disk_free: Gauge,
+    connections_tcp: Gauge,
+    busy: Counter,
+    catch_ups: Gauge,
+    catch_ups_waiting: Gauge,
+    slowed_seconds: Counter<f64, AtomicU64>,
     clock_ahead: Family<Device, Seconds>,
     clocks: Mutex<BTreeSet<DeviceId>>,
 }
@@ -82,6 +87,8 @@ struct Shared {
 pub struct Now {
     /// How many devices are connected.
     pub devices_connected: usize,
+    /// How many connections go over TCP.
+    pub connections_tcp: usize,
     /// The region sequence of the newest entry.
     pub log_entries: u64,
     /// The region sequence up to which the central database has everything, as far as this process knows.
@@ -107,6 +114,11 @@ impl Default for Metrics {
             central_known_up: AtomicBool::new(false),
             projector_behind: Gauge::default(),
             disk_free: Gauge::default(),
+            connections_tcp: Gauge::default(),
+            busy: Counter::default(),
+            catch_ups: Gauge::default(),
+            catch_ups_waiting: Gauge::default(),
+            slowed_seconds: Counter::default(),
             clock_ahead: Family::default(),
             clocks: Mutex::default(),
             registry: Registry::default(),
@@ -130,6 +142,19 @@ impl Default for Metrics {
         );
         r.register("web_requests", "Answers of the manager page and its API, by status", shared.web_requests.clone());
         r.register("disk_free_bytes", "Free space on the disk of the data folder", shared.disk_free.clone());
+        r.register("connections_tcp", "Connections of devices that go over TCP now", shared.connections_tcp.clone());
+        r.register("devices_told_busy", "Devices that found no place and were asked to come back", shared.busy.clone());
+        r.register("catch_ups", "Devices that catch up with much now", shared.catch_ups.clone());
+        r.register(
+            "catch_ups_waiting",
+            "Devices that wait for their turn to catch up with much",
+            shared.catch_ups_waiting.clone(),
+        );
+        r.register(
+            "devices_slowed_seconds",
+            "How long devices beyond their quota were not read from",
+            shared.slowed_seconds.clone(),
+        );
         r.register(
             "device_clock_ahead_seconds",
             "How far a device's clock was ahead of the server's when it connected last; negative when behind",
@@ -157,6 +182,31 @@ impl Metrics {
     /// A run was acknowledged so long after it arrived.
     pub fn acknowledged(&self, after: std::time::Duration) {
         self.shared.ack_seconds.observe(after.as_secs_f64());
+    }
+
+    /// A device found no place.
+    pub fn told_busy(&self) {
+        self.shared.busy.inc();
+    }
+
+    /// A device catches up with much, for as long as the answer is kept.
+    pub fn catches_up(&self) -> Counted {
+        Counted::in_gauge(&self.shared.catch_ups)
+    }
+
+    /// A device waits for its turn to catch up, for as long as the answer is kept.
+    pub fn catch_up_waits(&self) -> Counted {
+        Counted::in_gauge(&self.shared.catch_ups_waiting)
+    }
+
+    /// A device is not read from for so long.
+    pub fn slowed(&self, for_long: std::time::Duration) {
+        self.shared.slowed_seconds.inc_by(for_long.as_secs_f64());
+    }
+
+    /// How long devices were not read from so far, in seconds.
+    pub fn slowed_seconds(&self) -> f64 {
+        self.shared.slowed_seconds.get()
     }
 
     /// A device asked to be enrolled.
@@ -203,12 +253,32 @@ impl Metrics {
     fn text(&self, data: &std::path::Path, now: Now) -> String {
         let shared = &self.shared;
         shared.devices_connected.set(i64::try_from(now.devices_connected).unwrap_or(i64::MAX));
+        shared.connections_tcp.set(i64::try_from(now.connections_tcp).unwrap_or(i64::MAX));
         shared.log_entries.set(now.log_entries.cast_signed());
         shared.feed_behind.set(now.log_entries.saturating_sub(now.fed).cast_signed());
         let log = data.join("region.db");
         shared.log_bytes.set((file_bytes(&log) + file_bytes(&data.join("region.db-wal"))).cast_signed());
         shared.disk_free.set(disk_free_bytes(data).unwrap_or(0).cast_signed());
         exposition::text(&shared.registry)
+    }
+}
+
+/// Something that a gauge counts until this is dropped.
+#[derive(Debug)]
+pub struct Counted {
+    gauge: Gauge,
+}
+
+impl Counted {
+    fn in_gauge(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self { gauge: gauge.clone() }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.gauge.dec();
     }
 }
 
@@ -296,7 +366,12 @@ mod tests {
         metrics.clock(device, 1_500, 4_000);
         assert!(metrics.central(true) && !metrics.central(true) && metrics.central_is_up());
         metrics.projector_behind(4);
-        let text = metrics.text(folder.path(), Now { devices_connected: 2, log_entries: 9, fed: 6 });
+        metrics.told_busy();
+        metrics.slowed(std::time::Duration::from_millis(1_500));
+        let _one = metrics.catches_up();
+        drop(metrics.catches_up());
+        let _two = [metrics.catch_up_waits(), metrics.catch_up_waits()];
+        let text = metrics.text(folder.path(), Now { devices_connected: 2, connections_tcp: 1, log_entries: 9, fed: 6 });
         for line in [
             "evertill_entries_admitted_total 7",
             "evertill_commits_admitted_total 5",
@@ -307,6 +382,11 @@ mod tests {
             "evertill_web_requests_total{status=\"404\"} 1",
             "evertill_device_clock_ahead_seconds{device=\"07070707-0707-0707-0707-070707070707\"} -2.5",
             "evertill_devices_connected 2",
+            "evertill_connections_tcp 1",
+            "evertill_devices_told_busy_total 1",
+            "evertill_devices_slowed_seconds_total 1.5",
+            "evertill_catch_ups 1",
+            "evertill_catch_ups_waiting 2",
             "evertill_log_entries 9",
             "evertill_log_bytes 5",
             "evertill_feed_behind_entries 3",
@@ -334,7 +414,8 @@ mod tests {
     fn every_metric_is_documented() {
         let docs = include_str!("../../docs/operations.md");
         let metrics = Metrics::default();
-        let text = metrics.text(std::path::Path::new("."), Now { devices_connected: 0, log_entries: 0, fed: 0 });
+        let text =
+            metrics.text(std::path::Path::new("."), Now { devices_connected: 0, connections_tcp: 0, log_entries: 0, fed: 0 });
         for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split(' ').next()) {
             assert!(docs.contains(&format!("`{name}")), "docs/operations.md does not list {name}");
         }

@@ -46,6 +46,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/region/0005_waiting.sql"),
     include_str!("../../migrations/region/0006_documents_by_kind.sql"),
     include_str!("../../migrations/region/0007_servers.sql"),
+    include_str!("../../migrations/region/0008_scope_rows.sql"),
 ];
 
 /// Why the region's log did not do something. Nothing was half done.
@@ -199,6 +200,8 @@ pub struct Region {
     served: BTreeSet<StoreId>,
     /// How often what was read of the central store has to be read again since the log was opened.
     rewinds: u64,
+    /// The place of every device's enrolment in the log.
+    enrolled_at: BTreeMap<DeviceId, u64>,
     last_seq: u64,
     commits_written: u64,
     /// Sales and refunds admitted since they were asked for; none while nobody asks.
@@ -261,6 +264,7 @@ impl Region {
             devices: BTreeMap::new(),
             served: BTreeSet::new(),
             rewinds: 0,
+            enrolled_at: BTreeMap::new(),
             last_seq: 0,
             commits_written: 0,
             sales: None,
@@ -589,8 +593,8 @@ impl Region {
 
     /// Keeps the device table, which the DeviceEnrolled records of servers fill. From anyone else they are kept, and say nothing.
     fn note_device(&mut self, origin: Origin, entry: &ChainedEntry) -> Result<(), RegionError> {
-        let Body::Record { kind: 20, version, bytes } = &entry.entry.body else { return Ok(()) };
-        let Ok(Some(Record::DeviceEnrolled(enrolled))) = Record::decode(20, *version, bytes) else { return Ok(()) };
+        let Some(enrolled) = enrolment_of(&entry.entry) else { return Ok(()) };
+        self.enrolled_at.insert(enrolled.device, self.last_seq);
         let DeviceEnrolment { device, store, kind, name, number, public_key } = enrolled;
         let is_ours = origin.device == self.own.device;
         if !is_ours && *device.as_bytes() == self.own.device {
@@ -632,6 +636,7 @@ impl Region {
         self.last_seq = self.db.query_row("SELECT coalesce(max(region_seq), 0) FROM entry", [], |row| row.get(0))?;
         self.devices = self.read_devices()?;
         self.served = self.read_served()?;
+        self.enrolled_at = self.read_enrolments()?;
         self.clock = self.clock.max(self.last_own_clock()?);
         Ok(())
     }
@@ -648,6 +653,20 @@ impl Region {
         })
     }
 
+    fn read_enrolments(&self) -> Result<BTreeMap<DeviceId, u64>, RegionError> {
+        let Some(directory) = self.scope_ids.get(&scopes::directory()) else { return Ok(BTreeMap::new()) };
+        let mut statement = self.db.prepare_cached("SELECT region_seq, bytes FROM entry WHERE scope = ?1 ORDER BY region_seq")?;
+        let mut found = statement.query([directory])?;
+        let mut enrolled_at = BTreeMap::new();
+        while let Some(row) = found.next()? {
+            let entry = Entry::decode(&row.get::<_, Vec<u8>>(1)?).map_err(|_| RegionError::Damaged("an entry"))?;
+            if let Some(enrolled) = enrolment_of(&entry) {
+                enrolled_at.insert(enrolled.device, row.get(0)?);
+            }
+        }
+        Ok(enrolled_at)
+    }
+
     fn last_own_clock(&self) -> Result<journal::Hlc, RegionError> {
         // A log from a backup goes on under a fresh incarnation; its clock goes on from the one before.
         let mut last = journal::Hlc::default();
@@ -661,6 +680,15 @@ impl Region {
             }
         }
         Ok(last)
+    }
+}
+
+/// The enrolment that an entry of the directory is, if it is one.
+fn enrolment_of(entry: &Entry) -> Option<DeviceEnrolment> {
+    let Body::Record { kind: 20, version, bytes } = &entry.body else { return None };
+    match Record::decode(20, *version, bytes) {
+        Ok(Some(Record::DeviceEnrolled(enrolled))) => Some(enrolled),
+        _ => None,
     }
 }
 

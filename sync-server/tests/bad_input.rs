@@ -1,4 +1,4 @@
-//! Bad input at the server's QUIC door, as a table: what a device does wrong, what it is told, and that nothing of it is kept.
+//! Bad input at the server's doors for devices, as a table: what a device does wrong, what it is told, and that nothing of it is kept.
 //!
 //! A real endpoint with a real authority, and devices that say whatever the row wants. After each row the same device, honest
 //! again, gets a commit admitted. `docs/bad-input.md` shows the rows to people; `rows_are_in_the_page` holds it to them.
@@ -19,17 +19,19 @@ use minicbor::bytes::ByteVec;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sync_proto::batch::Run;
 use sync_proto::enrolment::{ALPN, Answer, MESSAGE_BYTES_MAX, REPLICATION_ALPN, Request, SERVER_NAME};
 use sync_proto::env::Env;
-use sync_proto::frame::{Ack, Commits, Frame, Goodbye, Hello, frame_length};
+use sync_proto::frame::{Ack, Commits, Frame, Goodbye, Hello, PING, Reason, frame_length};
 use sync_proto::scopes;
 use sync_server::authority::Authority;
 use sync_server::env::Machine;
 use sync_server::hub::Hub;
-use sync_server::quic::Quic;
+use sync_server::quic::{Limits, Quic};
 use sync_server::region::{Region, Writer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 /// Long enough for a machine that does everything at once.
@@ -42,6 +44,7 @@ struct World {
     hub: Hub,
     authority: Arc<Authority>,
     address: SocketAddr,
+    tcp: SocketAddr,
     store: StoreId,
 }
 
@@ -58,6 +61,10 @@ struct Till {
 
 impl World {
     async fn new() -> Self {
+        Self::with_limits(Limits::default()).await
+    }
+
+    async fn with_limits(limits: Limits) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let authority = Arc::new(Authority::open(dir.path()).expect("an authority"));
         let writer = Writer {
@@ -83,12 +90,16 @@ impl World {
         };
         region.add_store(document, 1).expect("a store");
         let hub = Hub::spawn(region);
-        let quic = Quic::new(hub.clone(), authority.clone(), Arc::new(Machine));
+        let quic = Quic::with_limits(hub.clone(), authority.clone(), Arc::new(Machine), limits);
         let endpoint = quic.bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
         let address = endpoint.local_addr().expect("an address");
         let (stop, stopping) = watch::channel(false);
+        let door =
+            quic.bind_tcp(address).or_else(|_| quic.bind_tcp("127.0.0.1:0".parse().expect("an address"))).expect("a socket");
+        let tcp = door.local_addr().expect("an address");
+        tokio::spawn(quic.clone().run_tcp(door, stopping.clone()));
         tokio::spawn(quic.run(endpoint, stopping));
-        Self { _dir: dir, _stop: stop, hub, authority, address, store }
+        Self { _dir: dir, _stop: stop, hub, authority, address, tcp, store }
     }
 
     async fn code(&self, code: &'static str) {
@@ -197,6 +208,11 @@ impl Line {
         tokio::time::timeout(PATIENCE, read).await.expect("the server does something")
     }
 
+    /// The next frame, if one comes soon.
+    async fn frame_within(&mut self, within: Duration) -> Option<Frame> {
+        tokio::time::timeout(within, self.frame()).await.ok().flatten()
+    }
+
     /// What the server says in the end.
     async fn goodbye(&mut self) -> Option<Goodbye> {
         loop {
@@ -268,7 +284,7 @@ fn sealed(commit: journal::SealedCommit) -> ReceivedCommit {
 }
 
 fn encoded(runs: Vec<Run>) -> Vec<u8> {
-    Frame::Commits(Commits { runs, up_to: None, mark: None }).encode().expect("fits")
+    Frame::Commits(Commits { runs, up_to: None, mark: None, scopes: None }).encode().expect("fits")
 }
 
 /// A good run with something changed.
@@ -300,7 +316,7 @@ const ROWS: &[Row] = &[
     ("Commits before a greeting", |t, _| Says::First(encoded(vec![t.next(1)])), "protocol", "a run of commits came out of turn"),
     ("A second greeting", |t, _| Says::Control(t.hello(1, 1)), "protocol", "a greeting came out of turn"),
     ("An acknowledgement by a device", |_, _| Says::Control(Frame::Ack(Ack { regional: 1, central: 1 }).encode().expect("fits")), "protocol", "an acknowledgement came out of turn"),
-    ("A protocol of the future only", |t, _| Says::First(t.hello(7, 9)), "version", "no protocol version in common: this build speaks 1 to 2, the other side 7 to 9"),
+    ("A protocol of the future only", |t, _| Says::First(t.hello(7, 9)), "version", "no protocol version in common: this build speaks 1 to 3, the other side 7 to 9"),
     ("An entry with one bit changed", |t, _| Says::Up(spoilt(t.next(1), |r| { let bytes = &mut r.commits[0].entries[0].1; *bytes.last_mut().expect("bytes") ^= 1; })), "refused", "the run does not verify: the seal of commit 3 does not hold"),
     ("A wrong hash before the run", |t, _| Says::Up(spoilt(t.again(), |r| { r.before.values_mut().for_each(|h| h.hash[0] ^= 1); })), "forked", "what it goes on from is another history of it than the one that came first"),
     ("A seal with one bit changed", |t, _| Says::Up(spoilt(t.next(1), |r| { r.commits[0].seal.as_mut().expect("a seal").signature[9] ^= 1; })), "refused", "the run does not verify: the seal of commit 3 does not hold"),
@@ -329,6 +345,20 @@ impl Till {
         let before = BTreeMap::from([(self.scope.clone(), earlier.head(&self.scope))]);
         Run { origin: self.chain.origin, before, commits: vec![self.written(&mut earlier, &self.scope, &self.key)] }
     }
+
+    /// The first commit, which the server has.
+    fn again_one(&self) -> Run {
+        let mut earlier = OriginChain::new(self.chain.origin);
+        let before = BTreeMap::from([(self.scope.clone(), earlier.head(&self.scope))]);
+        Run { origin: self.chain.origin, before, commits: vec![self.written(&mut earlier, &self.scope, &self.key)] }
+    }
+
+    /// The same device in another incarnation, as a copy of its disk is.
+    fn as_copy(&self) -> Self {
+        let chain = OriginChain::new(Origin { incarnation: [99; 16], ..self.chain.origin });
+        Self { chain, ..self.clone() }
+    }
+
     /// One of the two parts of a commit.
     fn half(&self) -> Run {
         let body = || Body::Record { kind: 8, version: 1, bytes: vec![0xa0] };
@@ -375,7 +405,7 @@ async fn every_row_is_told_its_sentence_and_nothing_of_it_is_kept() {
                 Some(up)
             }
         };
-        let Goodbye { reason: told, message } = line.goodbye().await.unwrap_or_else(|| panic!("{wrong}: no goodbye"));
+        let Goodbye { reason: told, message, .. } = line.goodbye().await.unwrap_or_else(|| panic!("{wrong}: no goodbye"));
         assert_eq!(format!("{told:?}").to_lowercase(), *reason, "{wrong}: {message}");
         assert!(is_said(sentence, &message), "{wrong}: {message:?} where {sentence:?} was due");
         drop((up, line));
@@ -440,6 +470,330 @@ async fn whoever_is_not_enrolled_is_turned_away_with_a_word() {
     assert!(wrong_protocol.to_string().contains("peer doesn't support any known protocol"), "{wrong_protocol}");
     assert_eq!(world.kept(&till).await, before);
     world.send_honestly(&mut till).await;
+}
+
+/// A connection over TCP: everything on one stream.
+type Tls = tokio_rustls::client::TlsStream<TcpStream>;
+
+impl World {
+    async fn tls_over_tcp(&self, tls: rustls::ClientConfig, alpn: &[u8]) -> std::io::Result<Tls> {
+        let mut tls = tls;
+        tls.alpn_protocols = vec![alpn.to_vec()];
+        let name = ServerName::try_from(SERVER_NAME).expect("a name");
+        tokio_rustls::TlsConnector::from(Arc::new(tls)).connect(name, TcpStream::connect(self.tcp).await?).await
+    }
+
+    async fn over_tcp(&self, till: &Till) -> Tls {
+        self.tls_over_tcp(self.tls(Some((&till.certificate, &till.key_pem))), REPLICATION_ALPN).await.expect("a connection")
+    }
+
+    /// What [`Self::send_honestly`] does, over TCP.
+    async fn send_over_tcp(&self, till: &mut Till) {
+        let mut stream = self.over_tcp(till).await;
+        stream.write_all(&till.hello(1, 3)).await.expect("sent");
+        stream.write_all(&PING).await.expect("sent");
+        stream.write_all(&encoded(vec![till.next(1)])).await.expect("sent");
+        let due = till.chain.commit + 1;
+        loop {
+            match tcp_frame(&mut stream).await.expect("an answer") {
+                Frame::Ack(ack) if ack.regional == due => break,
+                Frame::Ack(_) | Frame::Welcome(_) | Frame::Commits(_) => {}
+                other => panic!("an honest commit was answered with {other:?}"),
+            }
+        }
+        till.write(1);
+    }
+}
+
+/// The next frame over TCP that is known; nothing when the server closed it.
+async fn tcp_frame(stream: &mut Tls) -> Option<Frame> {
+    let read = async {
+        loop {
+            let mut prefix = [0; 4];
+            stream.read_exact(&mut prefix).await.ok()?;
+            let mut body = vec![0; frame_length(prefix).expect("a length")];
+            stream.read_exact(&mut body).await.ok()?;
+            if let Some(frame) = Frame::decode(&body).expect("a frame") {
+                return Some(frame);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the server does something")
+}
+
+/// What the server says in the end over TCP.
+async fn tcp_goodbye(stream: &mut Tls) -> Option<Goodbye> {
+    loop {
+        match tcp_frame(stream).await {
+            Some(Frame::Goodbye(goodbye)) => return Some(goodbye),
+            Some(_) => {}
+            None => return None,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tcp_the_same_is_taken_and_the_same_is_told() {
+    for (wrong, says, reason, sentence) in ROWS {
+        let world = World::new().await;
+        let (mut till, mut neighbour) = (world.till(1).await, world.till(3).await);
+        world.send_honestly(&mut till).await;
+        world.send_over_tcp(&mut till).await;
+        world.send_over_tcp(&mut neighbour).await;
+        let before = world.kept(&till).await;
+
+        let mut stream = world.over_tcp(&till).await;
+        let (greeting, bytes) = match says(&till, &neighbour) {
+            Says::First(bytes) => (Vec::new(), bytes),
+            Says::Control(bytes) | Says::Up(bytes) => (till.hello(1, 3), bytes),
+        };
+        stream.write_all(&[greeting, bytes].concat()).await.expect("sent");
+        let Goodbye { reason: told, message, .. } =
+            tcp_goodbye(&mut stream).await.unwrap_or_else(|| panic!("{wrong}: no goodbye"));
+        assert_eq!(format!("{told:?}").to_lowercase(), *reason, "{wrong}: {message}");
+        assert!(is_said(sentence, &message), "{wrong}: {message:?} where {sentence:?} was due");
+
+        assert_eq!(world.kept(&till).await, before, "{wrong} left something behind");
+        world.send_over_tcp(&mut till).await;
+        assert_eq!(world.kept(&till).await.1, till.chain, "{wrong} is in the way of what is honest");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_says_something_else_on_the_tcp_port_hurts_nobody() {
+    let world = World::new().await;
+    let mut till = world.till(1).await;
+    world.send_over_tcp(&mut till).await;
+    let before = world.kept(&till).await;
+    let hello_of_tls = [0x16, 3, 1, 0xff, 0xff, 1, 0, 0xff];
+    let mut open = Vec::new();
+    for bytes in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0; 4_096], &[0xff; 100_000], &hello_of_tls, b""] {
+        let mut stream = TcpStream::connect(world.tcp).await.expect("a connection");
+        let _ = stream.write_all(bytes).await;
+        open.push(stream);
+    }
+    // Whoever says nothing keeps a connection for ten seconds, and no more than one.
+    for _ in 0..100 {
+        open.push(TcpStream::connect(world.tcp).await.expect("a connection"));
+    }
+    let stranger = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
+    let request = CertificateParams::default().serialize_request(&stranger).expect("a request").der().to_vec();
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let elsewhere = Authority::open(elsewhere.path()).expect("another authority");
+    let foreign = elsewhere.sign_device(&request, till.id, world.store).expect("a certificate");
+    let nobody =
+        world.authority.sign_device(&request, DeviceId(uuid::Uuid::from_bytes([77; 16])), world.store).expect("a certificate");
+    let key = stranger.serialize_pem();
+    for (wrong, certificate, word) in [
+        ("a certificate of another authority", Some((foreign.as_str(), key.as_str())), None),
+        ("no certificate", None, Some("a device certificate is needed")),
+        ("a device that nobody enrolled", Some((nobody.as_str(), key.as_str())), Some("this device is not enrolled here")),
+    ] {
+        // With TLS 1.3 the client takes itself for connected before its certificate is looked at.
+        let told = match world.tls_over_tcp(world.tls(certificate), REPLICATION_ALPN).await {
+            Ok(mut stream) => {
+                let _ = stream.write_all(&till.hello(1, 3)).await;
+                tcp_goodbye(&mut stream).await.map(|bye| bye.message)
+            }
+            Err(_) => None,
+        };
+        assert_eq!(told.as_deref(), word, "{wrong}");
+    }
+    assert_eq!(world.kept(&till).await, before);
+    world.send_over_tcp(&mut till).await;
+    world.send_honestly(&mut till).await;
+    assert_eq!(world.kept(&till).await.1, till.chain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_on_one_connection_whichever_way_it_comes() {
+    let world = World::new().await;
+    let till = world.till(1).await;
+    let mut over_tcp = world.over_tcp(&till).await;
+    over_tcp.write_all(&till.hello(1, 3)).await.expect("sent");
+    assert!(matches!(tcp_frame(&mut over_tcp).await, Some(Frame::Welcome(_))));
+    let mut line = world.open(&till).await;
+    line.greet(&till).await;
+    let told = tcp_goodbye(&mut over_tcp).await.expect("a goodbye");
+    assert_eq!(told.reason, Reason::Replaced, "{}", told.message);
+
+    let mut newer = world.over_tcp(&till).await;
+    newer.write_all(&till.hello(1, 3)).await.expect("sent");
+    assert!(matches!(tcp_frame(&mut newer).await, Some(Frame::Welcome(_))));
+    let closed = tokio::time::timeout(PATIENCE, line.connection.closed()).await.expect("in time");
+    let ConnectionError::ApplicationClosed(closed) = closed else { panic!("{closed}") };
+    assert_eq!(closed.error_code, sync_proto::session::CLOSED_REPLACED.into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_finds_no_place_is_asked_to_come_back_and_then_finds_one() {
+    let world = World::with_limits(Limits { connections: 1, ..Limits::default() }).await;
+    let (first, mut second) = (world.till(1).await, world.till(3).await);
+    let mut line = world.open(&first).await;
+    line.greet(&first).await;
+    for over_tcp in [false, true] {
+        let told = match over_tcp {
+            false => {
+                let mut turned_away = world.open(&second).await;
+                turned_away.control.write_all(&second.hello(1, 2)).await.expect("sent");
+                turned_away.goodbye().await
+            }
+            true => {
+                let mut turned_away = world.over_tcp(&second).await;
+                turned_away.write_all(&second.hello(1, 3)).await.expect("sent");
+                tcp_goodbye(&mut turned_away).await
+            }
+        };
+        let Goodbye { reason, message, retry_after_ms } = told.expect("a goodbye");
+        assert_eq!((reason, message.as_str()), (Reason::Busy, "the server serves as many devices as it can"));
+        assert!(retry_after_ms.is_some_and(|ms| (10_000..20_000).contains(&ms)), "{retry_after_ms:?}");
+    }
+    line.connection.close(0u32.into(), b"");
+    // The server hears of the closing in its own time.
+    let mut tries = 0;
+    loop {
+        let mut line = world.open(&second).await;
+        line.control.write_all(&second.hello(1, 2)).await.expect("sent");
+        match line.frame().await {
+            Some(Frame::Welcome(welcome)) if line.frame_within(Duration::from_millis(200)).await.is_none() => {
+                assert_eq!(welcome.regional, 0);
+                break;
+            }
+            other => assert!(tries < 100, "no place was given back: {other:?}"),
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.send_honestly(&mut second).await;
+}
+
+impl World {
+    /// Products for whoever follows the catalogue.
+    async fn stock(&self, products: usize) {
+        let rows: String = (0..products).map(|n| format!("P{n},Product {n},1.00,0\n")).collect();
+        let (file, folder) = (format!("code,name,price,tax_rate_bp\n{rows}"), self._dir.path().join("imports"));
+        let import = move |region: &mut Region| {
+            let env: Arc<dyn Env> = Arc::new(Machine);
+            let read = sync_server::import::whole(region, &folder, "products.csv", file.as_bytes(), &env).expect("read");
+            assert!(read.problems.is_empty(), "{:?}", read.problems);
+        };
+        self.hub.with(import).await.expect("the owner");
+    }
+
+    /// A device that speaks `version` has nothing and reads; with a window of so many bytes. It has greeted.
+    async fn follow(&self, till: &Till, version: u16, window: u32) -> Line {
+        let mut tls = self.tls(Some((&till.certificate, &till.key_pem)));
+        tls.alpn_protocols = vec![REPLICATION_ALPN.to_vec()];
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("TLS 1.3");
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(window.into()).keep_alive_interval(Some(Duration::from_secs(1)));
+        config.transport_config(Arc::new(transport));
+        let endpoint = Endpoint::client("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+        let connection =
+            endpoint.connect_with(config, self.address, SERVER_NAME).expect("an address").await.expect("a connection");
+        let (control, answers) = connection.open_bi().await.expect("a stream");
+        let mut line = Line { connection, control, answers };
+        line.control.write_all(&till.hello(1, version)).await.expect("sent");
+        assert!(matches!(line.frame().await, Some(Frame::Welcome(_))));
+        line
+    }
+}
+
+impl Line {
+    /// What comes down, each with the scopes that it is said to be of, until that of all has come.
+    async fn downs(&self, last: u64) -> Vec<Commits> {
+        let mut stream = self.connection.accept_uni().await.expect("a stream");
+        let (mut downs, mut at) = (Vec::new(), BTreeMap::new());
+        let read = async {
+            while at.len() < 4 || at.values().any(|at| *at < last) {
+                let mut prefix = [0; 4];
+                stream.read_exact(&mut prefix).await.expect("more");
+                let mut body = vec![0; frame_length(prefix).expect("a length")];
+                stream.read_exact(&mut body).await.expect("more");
+                let Ok(Some(Frame::Commits(commits))) = Frame::decode(&body) else { panic!("no commits") };
+                let up_to = commits.up_to.expect("from a server");
+                let all = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+                let of = commits.scopes.as_ref().map_or(all, |scopes| scopes.iter().map(|scope| scope.0.to_string()).collect());
+                for scope in of {
+                    at.insert(scope, up_to);
+                }
+                downs.push(commits);
+                if downs.last().is_some_and(|commits| commits.scopes.is_none()) && up_to >= last {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.expect("all of it");
+        downs
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_catches_up_hears_of_its_store_first_and_an_older_one_in_order() {
+    let world = World::with_limits(Limits { catch_up_rows: 100, ..Limits::default() }).await;
+    let (mut neighbour, late) = (world.till(1).await, world.till(3).await);
+    world.stock(3_000).await;
+    world.send_honestly(&mut neighbour).await;
+    let last = world.kept(&late).await.0;
+    let place = |downs: &[Commits]| {
+        let with_runs: Vec<_> = downs.iter().filter(|commits| !commits.runs.is_empty()).collect();
+        let has = |commits: &&Commits| commits.runs.iter().any(|run| run.origin == neighbour.chain.origin);
+        (with_runs.iter().position(has).expect("the neighbour's commit"), with_runs.len())
+    };
+    let (at, of) = place(&world.follow(&late, 3, 1 << 20).await.downs(last).await);
+    assert!(at <= 1 && of > 3, "the neighbour's commit is {at} of {of}");
+    let old = world.follow(&late, 2, 1 << 20).await.downs(last).await;
+    assert!(old.iter().all(|commits| commits.scopes.is_none()));
+    let (at, of) = place(&old);
+    assert_eq!(at, of - 1, "an older program is told in the order of the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_does_not_read_keeps_nobody_from_catching_up() {
+    let slice = Duration::from_millis(200);
+    let limits = Limits { catch_ups: 1, catch_up_rows: 100, catch_up_slice: slice, ..Limits::default() };
+    let world = World::with_limits(limits).await;
+    let (stuck, late) = (world.till(1).await, world.till(3).await);
+    world.stock(3_000).await;
+    let last = world.kept(&late).await.0;
+    // It has the only turn, and takes no more than a thousand bytes of what comes.
+    let _stuck = world.follow(&stuck, 3, 1_000).await;
+    let downs = world.follow(&late, 3, 1 << 20).await.downs(last).await;
+    assert!(downs.len() > 3, "{}", downs.len());
+}
+
+/// One device says as much as it can; another one, which is honest, does not notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_floods_is_slowed_down_and_nobody_else() {
+    let world = World::with_limits(Limits { device_entries_per_minute: 6_000, ..Limits::default() }).await;
+    let (mut hostile, mut honest) = (world.till(1).await, world.till(3).await);
+    world.send_honestly(&mut hostile).await;
+    let mut line = world.open(&hostile).await;
+    line.greet(&hostile).await;
+    let mut up = line.connection.open_uni().await.expect("a stream");
+    // What it has sent before, and frames that say nothing: each costs the server a look.
+    let again = [encoded(vec![hostile.again_one()]), PING.repeat(50)].concat();
+    let flooding = tokio::spawn(async move { while up.write_all(&again).await.is_ok() {} });
+    let mut flooding_over_tcp = world.over_tcp(&hostile.as_copy()).await;
+    let flood = PING.repeat(10_000);
+    let flooding_too = tokio::spawn(async move { while flooding_over_tcp.write_all(&flood).await.is_ok() {} });
+    for way in 0..20 {
+        match way % 2 {
+            0 => world.send_honestly(&mut honest).await,
+            _ => world.send_over_tcp(&mut honest).await,
+        }
+    }
+    assert_eq!(world.kept(&honest).await.1, honest.chain);
+    let slowed = || world.hub.metrics().slowed_seconds();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while slowed() <= 0.0 {
+        assert!(tokio::time::Instant::now() < deadline, "nobody was slowed down");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!flooding.is_finished(), "it is not cut off, only read from more slowly");
+    flooding.abort();
+    flooding_too.abort();
 }
 
 /// What is wrong with an enrolment, the bytes, the sentence.

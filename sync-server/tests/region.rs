@@ -323,7 +323,7 @@ fn tills_of_a_region_of_many_stores_can_check_every_seal() {
     let runs = shop.region.outgoing(&followed, 0, (till.chain.origin, u64::MAX), 1_000_000).expect("reads").runs;
     let heads = runs[0].commits.last().and_then(|commit| commit.seal.as_ref()).map(|seal| seal.foreign.len());
     assert!(heads > Some(64), "{heads:?}");
-    let frame = Frame::Commits(Commits { runs, up_to: Some(1), mark: None });
+    let frame = Frame::Commits(Commits { runs, up_to: Some(1), mark: None, scopes: None });
     let bytes = frame.encode().expect("fits a frame");
     assert_eq!(Frame::decode(&bytes[4..]).expect("decodes"), Some(frame));
 }
@@ -391,6 +391,46 @@ fn a_restart_changes_nothing() {
         region.commits_up_to(seq).expect("reads").into_iter().find(|(o, _)| *o == till.chain.origin),
         Some((till.chain.origin, 3))
     );
+}
+
+/// A device that catches up with what servers wrote is sent what happens in its store first, and nothing of whom it does not know yet.
+#[test]
+fn what_happens_in_a_store_is_read_without_what_lies_between() {
+    let mut shop = shop();
+    let scope = scopes::store(shop.store);
+    let (mut known, receiver) = (shop.till(1), Origin { device: [9; 16], incarnation: [9; 16] });
+    let known_to = shop.region.last_seq();
+    let products: String = (0..300).map(|n| format!("P{n},Product {n},1.00,0\n")).collect();
+    shop.import(&format!("code,name,price,tax_rate_bp\n{products}"));
+    known.sell(scope.clone(), 3);
+    shop.admit(&known, known.run(1, 3)).expect("taken");
+    let mut late = shop.till(3);
+    let enrolled_at = shop.region.last_seq();
+    late.sell(scope.clone(), 1);
+    shop.admit(&late, late.run(1, 1)).expect("taken");
+    known.sell(scope.clone(), 1);
+    shop.admit(&known, known.run(4, 4)).expect("taken");
+
+    let of_store = BTreeSet::from([scope.clone()]);
+    let read = |shop: &Shop, after, known_to, bytes_max| {
+        let out = shop.region.outgoing_of_store(&of_store, after, known_to, (receiver, 0), bytes_max).expect("reads");
+        let commits: usize = out.runs.iter().map(|run| run.commits.len()).sum();
+        (commits, out.up_to, out.waits_for)
+    };
+    assert_eq!(
+        read(&shop, 0, known_to, 1_000_000),
+        (3, enrolled_at, Some(enrolled_at)),
+        "no product, and not whom it does not know"
+    );
+    assert_eq!(read(&shop, enrolled_at, enrolled_at, 1_000_000), (2, shop.region.last_seq(), None));
+    assert_eq!(read(&shop, shop.region.last_seq(), known_to, 1_000_000), (0, shop.region.last_seq(), None));
+    let (commits, up_to, _) = read(&shop, 0, enrolled_at, 1);
+    assert!(commits == 3 && up_to < enrolled_at, "a run lies there whole, and the next one waits: {commits} up to {up_to}");
+
+    let Shop { _dir, path, region, store } = shop;
+    drop(region);
+    let shop = Shop { region: open(&path), _dir, path, store };
+    assert_eq!(read(&shop, 0, known_to, 1_000_000), (3, enrolled_at, Some(enrolled_at)), "enrolments are known after a start");
 }
 
 #[test]

@@ -273,6 +273,7 @@ test('what the role forbids is not offered', async () => {
 test('the badge says link, unsent and durability', async () => {
   const link = {
     state: 'offline' as const,
+    way: null,
     unsent: 12,
     not_central: 14,
     neighbours: 2,
@@ -286,6 +287,21 @@ test('the badge says link, unsent and durability', async () => {
   expect(badge.textContent).toContain('12 to send');
   await fireEvent.click(badge);
   expect(screen.getByTestId('neighbours').textContent).toBe('2');
+});
+
+test('the badge says which way the link goes', async () => {
+  const { link } = tillView();
+  await show(tillView([], { link: { ...link, way: 'tcp' } }));
+  await fireEvent.click(screen.getByTestId('link-badge'));
+  expect(screen.getByTestId('link-way').textContent).toContain('TCP');
+});
+
+test('a server that is busy is no problem', async () => {
+  const { link } = tillView();
+  await show(tillView([], { link: { ...link, state: 'busy', way: null } }));
+  expect(screen.getByTestId('link-badge').textContent).toContain('Server busy');
+  await fireEvent.click(screen.getByTestId('link-badge'));
+  expect(screen.queryByTestId('link-way')).toBeNull();
 });
 
 test('a sale that only another till of the store has too says so', async () => {

@@ -37,6 +37,7 @@ fn bindings() -> String {
         DrawerState,
         LinkView,
         LinkState,
+        LinkWay,
         PrintJobView,
         PrintState,
         ProductView,

@@ -277,6 +277,8 @@ pub enum DrawerState {
 pub struct LinkView {
     /// The state of the link to the regional server.
     pub state: LinkState,
+    /// Which way it goes, while it is online.
+    pub way: Option<LinkWay>,
     /// Commits that the server does not have yet.
     pub unsent: u64,
     /// Commits that the central database does not have yet.
@@ -298,6 +300,29 @@ pub enum LinkState {
     Offline,
     /// Connected and exchanging.
     Online,
+    /// The server has no place now and asked to come back; tried again by itself.
+    Busy,
+}
+
+/// The way of the link to the regional server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum LinkWay {
+    /// QUIC, over UDP.
+    Quic,
+    /// TLS over TCP: UDP did not pass.
+    Tcp,
+}
+
+impl LinkWay {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 /// A receipt on its way to paper.

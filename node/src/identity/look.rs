@@ -60,6 +60,7 @@ impl Look {
             replica_key: read_replica_key(&device)?,
             link: Link {
                 address: file.region_address,
+                tcp_address: None,
                 server_name: file.server_name,
                 authority_pem: read_text(&device.join("authority.crt"))?,
                 certificate_pem: read_text(&device.join("device.crt"))?,

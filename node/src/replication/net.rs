@@ -4,19 +4,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{AsyncUdpSocket, Connection, Endpoint, RecvStream, Runtime, SendStream, VarInt};
+use quinn::{AsyncUdpSocket, Connection, Endpoint, Runtime, VarInt};
 use sync_proto::frame::{Frame, FrameError, frame_length};
 use sync_proto::session::CLOSED_REPLACED;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::tls::TlsError;
 
 /// How long connecting may take.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How often a quiet link is kept open; routers forget UDP after about 30 s.
-const KEEP_ALIVE: Duration = Duration::from_secs(8);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(8);
 /// How long a link without an answer counts as alive.
-const IDLE_MAX: Duration = Duration::from_secs(20);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(20);
+/// How often a till that is connected over TCP tries whether QUIC passes again.
+const QUIC_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +50,26 @@ pub enum NetError {
     /// The link broke.
     #[error("the link to the sync server was lost")]
     Lost(#[source] quinn::ConnectionError),
+    /// There is no way over TCP.
+    #[error("the sync server cannot be reached over TCP")]
+    Tcp(#[source] std::io::Error),
 }
 
 impl NetError {
+    /// Whether another way may lead there: nobody was found, or what was found broke off.
+    pub(super) fn is_of_the_way(&self) -> bool {
+        !matches!(self, Self::OtherAuthority(_) | Self::Replaced | Self::Closed(_))
+    }
+
+    /// Why there is no connection over TCP.
+    pub(super) fn of_tcp(error: std::io::Error, address: &str) -> Self {
+        let of_tls = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        match of_tls {
+            Some(rustls::Error::InvalidCertificate(_)) => Self::OtherAuthority(address.to_owned()),
+            _ => Self::Tcp(error),
+        }
+    }
+
     /// Why there is no connection to an address (any more), as quinn tells it.
     pub(super) fn of(error: quinn::ConnectionError, address: &str) -> Self {
         use quinn::ConnectionError as Why;
@@ -68,11 +88,15 @@ impl NetError {
     }
 }
 
-/// A QUIC endpoint to connect from.
+/// The network to connect from.
 #[derive(Debug, Clone)]
 pub struct Net {
-    /// The endpoint.
+    /// The QUIC endpoint.
     pub endpoint: Endpoint,
+    /// Whether there is TCP besides, for where UDP does not pass.
+    pub has_tcp: bool,
+    /// How often a till that is connected over TCP tries whether QUIC passes again.
+    pub quic_again: Duration,
 }
 
 impl Net {
@@ -87,7 +111,7 @@ impl Net {
             .map_err(NetError::Socket)?;
         let runtime: Arc<dyn Runtime> = Arc::new(quinn::TokioRuntime);
         let socket = runtime.wrap_udp_socket(socket).map_err(NetError::Socket)?;
-        Self::on(socket, runtime, None)
+        Ok(Self { has_tcp: true, ..Self::on(socket, runtime, None)? })
     }
 
     /// An endpoint where other tills find this one: on an address of the machine, or on any port of it when that is taken.
@@ -111,7 +135,7 @@ impl Net {
         let mut config = quinn::EndpointConfig::default();
         config.rng_seed(seed);
         let endpoint = Endpoint::new_with_abstract_socket(config, None, socket, runtime).map_err(NetError::Socket)?;
-        Ok(Self { endpoint })
+        Ok(Self { endpoint, has_tcp: false, quic_again: QUIC_AGAIN })
     }
 
     /// Connects to `host:port`, trying every address that the name has.
@@ -181,7 +205,7 @@ fn transport() -> quinn::TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(4))
         .stream_receive_window(VarInt::from_u32(1 << 20))
         .receive_window(VarInt::from_u32(2 << 20))
-        .send_window(2 << 20)
+        .send_window(1 << 20)
         .datagram_receive_buffer_size(None);
     transport
 }
@@ -192,15 +216,26 @@ pub enum StreamError {
     /// The server closed it, or the link is gone.
     #[error("the link ended")]
     Ended,
+    /// The link is gone.
+    #[error("the link was lost")]
+    Lost(#[source] std::io::Error),
+    /// Nothing came for too long.
+    #[error("the sync server says nothing any more")]
+    Silent,
     /// What came is no frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
 
-/// Carries frames from a stream to a channel until either ends; the channel's bound slows the server down.
-pub(super) async fn pump_in(mut stream: RecvStream, to: mpsc::Sender<Result<Frame, StreamError>>) {
+/// Carries frames from a stream to a channel until either ends; the channel's bound slows the server down. With `silence_max`, gives up when
+/// nothing at all comes for so long.
+pub(super) async fn pump_in<S: AsyncRead + Unpin>(
+    mut stream: S,
+    to: mpsc::Sender<Result<Frame, StreamError>>,
+    silence_max: Option<Duration>,
+) {
     loop {
-        let frame = read_frame(&mut stream).await;
+        let frame = read_frame_in_time(&mut stream, silence_max).await;
         let last = frame.is_err();
         if to.send(frame).await.is_err() || last {
             return;
@@ -209,29 +244,52 @@ pub(super) async fn pump_in(mut stream: RecvStream, to: mpsc::Sender<Result<Fram
 }
 
 /// Carries frames from a channel to a stream until either ends.
-pub(super) async fn pump_out(mut stream: SendStream, mut from: mpsc::Receiver<Frame>) {
+pub(super) async fn pump_out<S: AsyncWrite + Unpin>(mut stream: S, mut from: mpsc::Receiver<Frame>) {
     while let Some(frame) = from.recv().await {
         if write_frame(&mut stream, &frame).await.is_err() {
             return;
         }
     }
-    let _ = stream.finish();
+    let _ = stream.shutdown().await;
 }
 
 /// Writes a frame.
-pub(crate) async fn write_frame(stream: &mut SendStream, frame: &Frame) -> Result<(), StreamError> {
+pub(crate) async fn write_frame<S: AsyncWrite + Unpin>(stream: &mut S, frame: &Frame) -> Result<(), StreamError> {
     stream.write_all(&frame.encode()?).await.map_err(|_| StreamError::Ended)
 }
 
 /// Reads the next frame that this build knows.
-pub(crate) async fn read_frame(stream: &mut RecvStream) -> Result<Frame, StreamError> {
+pub(crate) async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Frame, StreamError> {
+    read_frame_in_time(stream, None).await
+}
+
+async fn read_frame_in_time<S: AsyncRead + Unpin>(stream: &mut S, silence_max: Option<Duration>) -> Result<Frame, StreamError> {
     loop {
         let mut prefix = [0; 4];
-        stream.read_exact(&mut prefix).await.map_err(|_| StreamError::Ended)?;
+        fill(stream, &mut prefix, silence_max).await?;
         let mut body = vec![0; frame_length(prefix)?];
-        stream.read_exact(&mut body).await.map_err(|_| StreamError::Ended)?;
+        fill(stream, &mut body, silence_max).await?;
         if let Some(frame) = Frame::decode(&body)? {
             return Ok(frame);
         }
     }
+}
+
+async fn fill<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut [u8], silence_max: Option<Duration>) -> Result<(), StreamError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let reading = stream.read(&mut buffer[filled..]);
+        let read = match silence_max {
+            Some(at_most) => tokio::time::timeout(at_most, reading).await.map_err(|_| StreamError::Silent)?,
+            None => reading.await,
+        };
+        match read {
+            Ok(0) => return Err(StreamError::Ended),
+            Ok(read) => filled += read,
+            // Of a QUIC stream the connection knows better why.
+            Err(_) if silence_max.is_none() => return Err(StreamError::Ended),
+            Err(error) => return Err(StreamError::Lost(error)),
+        }
+    }
+    Ok(())
 }

@@ -131,6 +131,7 @@ impl Till {
         let earlier = || self.from_disk.earlier.iter();
         LinkView {
             state: self.link.state,
+            way: self.link.way,
             unsent: commit.saturating_sub(regional) + earlier().map(super::Earlier::unsent).sum::<u64>(),
             not_central: commit.saturating_sub(central) + earlier().map(super::Earlier::not_central).sum::<u64>(),
             neighbours: self.neighbours_connected,

@@ -14,7 +14,7 @@ use sync_proto::scopes;
 use uuid::Uuid;
 
 use super::{Earlier, FromDisk, LEAD_MS_MAX, Link, Till};
-use crate::api::{Event, LinkState};
+use crate::api::{Event, LinkState, LinkWay};
 use crate::store::lines::{Line, LinesOf};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
@@ -27,7 +27,11 @@ pub enum LinkChange {
     Online {
         /// When, Unix milliseconds.
         now_ms: u64,
+        /// Which way it is connected.
+        way: LinkWay,
     },
+    /// The server has no place now, and is asked again after a while.
+    Busy,
     /// There is no link.
     Offline {
         /// Why, in a sentence.
@@ -36,17 +40,25 @@ pub enum LinkChange {
 }
 
 /// A place in the regional server's log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Its region sequence.
     pub region_seq: u64,
     /// The entry there, when the server says it, for it to be given back.
     pub mark: Option<ProvenHash>,
+    /// The scopes that have been read up to there; none stands for all that are followed.
+    pub scopes: Option<Vec<Scope>>,
+}
+
+impl Place {
+    fn is_of(&self, scope: &Scope) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.contains(scope))
+    }
 }
 
 impl From<u64> for Place {
     fn from(region_seq: u64) -> Self {
-        Self { region_seq, mark: None }
+        Self { region_seq, mark: None, scopes: None }
     }
 }
 
@@ -177,7 +189,8 @@ impl Till {
         self.after_receiving(effects)
     }
 
-    /// Verifies runs of the server, stores what is new in them, and moves every followed scope's cursor to `up_to`, in one transaction.
+    /// Verifies runs of the server, stores what is new in them, and moves the cursor of every followed scope that it is of to `up_to`, in one
+    /// transaction.
     ///
     /// # Errors
     /// The first run that does not hold; nothing was kept.
@@ -203,7 +216,7 @@ impl Till {
     }
 
     fn take_in(&mut self, runs: Vec<Run>, place: Option<Place>) -> Result<Received, ReceiveError> {
-        let mark = place.and_then(|place| place.mark.map(|proven| Mark { region_seq: place.region_seq, proven }));
+        let mark = place.as_ref().and_then(|place| self.next_mark(place));
         let mut batch = Batch {
             is_of_server: place.is_some(),
             till: self,
@@ -223,11 +236,12 @@ impl Till {
                 batch.take(db, run)?;
             }
             counts::settle(db, &mut batch.sums)?;
-            if let Some(Place { region_seq, .. }) = place {
-                batch.till.followed.iter().try_for_each(|scope| log::move_cursor(db, scope, region_seq))?;
+            if let Some(place) = &place {
+                let read = batch.till.followed.iter().filter(|scope| place.is_of(scope));
+                read.into_iter().try_for_each(|scope| log::move_cursor(db, scope, place.region_seq))?;
                 log::set_mark(db, mark.as_ref())?;
-                if batch.till.from_disk.is_ahead {
-                    batch.unproven = ahead::settle(db, region_seq)?;
+                if batch.till.from_disk.is_ahead && place.is_of(&scopes::catalogue()) {
+                    batch.unproven = ahead::settle(db, place.region_seq)?;
                 }
             }
             Ok::<_, ReceiveError>(())
@@ -250,9 +264,9 @@ impl Till {
         self.from_disk.sums.merge(sums);
         self.from_disk.last_entry = last_entry;
         self.from_disk.hlc = self.from_disk.hlc.observe(latest, now, LEAD_MS_MAX);
-        if let Some(Place { region_seq, .. }) = place {
-            for at in self.from_disk.cursors.values_mut() {
-                *at = (*at).max(region_seq);
+        if let Some(place) = place {
+            for (_, at) in self.from_disk.cursors.iter_mut().filter(|(scope, _)| place.is_of(scope)) {
+                *at = (*at).max(place.region_seq);
             }
             self.from_disk.mark = mark;
         }
@@ -277,6 +291,15 @@ impl Till {
         }
         self.after_receiving(effects)?;
         Ok(received)
+    }
+
+    /// What is given back to the server after a place. Where scopes are read apart, the furthest of what was read says most.
+    fn next_mark(&self, place: &Place) -> Option<Mark> {
+        let mark = place.mark.map(|proven| Mark { region_seq: place.region_seq, proven });
+        match (&place.scopes, &self.from_disk.mark) {
+            (Some(_), Some(known)) if mark.as_ref().is_none_or(|mark| mark.region_seq < known.region_seq) => Some(known.clone()),
+            _ => mark,
+        }
     }
 
     /// Notes how far own commits are on the regional server's disk and in the central database. Never backwards.
@@ -311,17 +334,19 @@ impl Till {
 
     /// Notes how the link is, for the screen. That the server was merely heard again is not announced.
     pub fn set_link(&mut self, change: LinkChange) {
-        let before = (self.link.state, self.link.problem.clone());
+        let before = (self.link.state, self.link.way, self.link.problem.clone());
         match change {
-            LinkChange::Online { now_ms } => {
-                self.link = Link { state: LinkState::Online, last_contact_ms: Some(now_ms), problem: None };
+            LinkChange::Online { now_ms, way } => {
+                self.link = Link { state: LinkState::Online, way: Some(way), last_contact_ms: Some(now_ms), problem: None };
+            }
+            LinkChange::Busy => {
+                self.link = Link { state: LinkState::Busy, way: None, problem: None, ..self.link.clone() };
             }
             LinkChange::Offline { problem } => {
-                self.link.state = LinkState::Offline;
-                self.link.problem = Some(problem);
+                self.link = Link { state: LinkState::Offline, way: None, problem: Some(problem), ..self.link.clone() };
             }
         }
-        if before != (self.link.state, self.link.problem.clone()) {
+        if before != (self.link.state, self.link.way, self.link.problem.clone()) {
             self.announce(Event::LinkChanged { link: self.link_view() });
         }
     }

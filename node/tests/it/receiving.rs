@@ -5,10 +5,10 @@ use domain::ids::{DeviceId, OrderId, ShiftId};
 use domain::money::{Currency, Quantity};
 use domain::record::Record;
 use domain::tax::TaxMode;
-use journal::{NewEntry, SigningKey};
-use node::api::{ApiErrorCode as Code, Command, Durability, Query, RefundLine};
+use journal::{NewEntry, Scope, SigningKey};
+use node::api::{ApiErrorCode as Code, Command, Durability, LinkState, LinkWay, Query, RefundLine};
 use node::store::rebuild;
-use node::till::{Answer, LinkChange, ReceiveError, Till};
+use node::till::{Answer, LinkChange, Place, ReceiveError, Till};
 use sync_proto::batch::Run;
 use sync_proto::documents::DocumentValue;
 use sync_proto::scopes;
@@ -333,14 +333,49 @@ fn a_history_that_is_known_better_elsewhere_begins_a_new_incarnation() {
 }
 
 #[test]
+fn what_is_read_of_some_scopes_moves_the_cursors_of_those_alone() {
+    let (shop, mut till) = Shop::stocked();
+    till.begin_region(id(1)).expect("a region");
+    let (of_store, mark) = (scopes::store(store_id()), |n| Some([n; 64]));
+    let place = |region_seq, mark, scopes| Place { region_seq, mark, scopes };
+    let cursor = |till: &Till, scope: &Scope| till.cursors().into_iter().find(|(of, _)| of == scope).expect("followed").1;
+
+    till.receive(Vec::new(), place(90, mark(9), Some(vec![of_store.clone()]))).expect("read");
+    assert_eq!((cursor(&till, &of_store), cursor(&till, &scopes::catalogue())), (90, 0));
+    let others: Vec<Scope> = till.cursors().into_iter().map(|(scope, _)| scope).filter(|scope| *scope != of_store).collect();
+    till.receive(Vec::new(), place(40, mark(4), Some(others))).expect("read");
+    assert_eq!((cursor(&till, &of_store), cursor(&till, &scopes::catalogue())), (90, 40));
+    assert_eq!(till.mark().map(|mark| mark.region_seq), Some(90), "the furthest place says most of the server's log");
+    drop(till);
+    let mut till = shop.reopen();
+    assert_eq!((cursor(&till, &of_store), cursor(&till, &scopes::catalogue())), (90, 40), "after a start as well");
+    till.receive(Vec::new(), place(95, mark(5), None)).expect("read");
+    assert!(till.cursors().iter().all(|(_, at)| *at == 95), "{:?}", till.cursors());
+    assert_eq!(till.mark().map(|mark| mark.region_seq), Some(95));
+}
+
+#[test]
+fn a_busy_server_is_no_problem_and_the_way_of_the_link_is_shown() {
+    let (_shop, mut till) = Shop::new();
+    till.set_link(LinkChange::Online { now_ms: 5, way: LinkWay::Tcp });
+    assert_eq!((till.link_view().state, till.link_view().way), (LinkState::Online, Some(LinkWay::Tcp)));
+    till.take_events();
+    till.set_link(LinkChange::Online { now_ms: 6, way: LinkWay::Quic });
+    assert_eq!(till.take_events().len(), 1, "another way is news");
+    till.set_link(LinkChange::Busy);
+    let link = till.link_view();
+    assert_eq!((link.state, link.way, link.problem, link.last_contact_ms), (LinkState::Busy, None, None, Some(6)));
+}
+
+#[test]
 fn the_link_is_announced_when_it_changes() {
     let (_shop, mut till) = Shop::new();
     till.take_events();
     till.set_link(LinkChange::Offline { problem: "no route".to_owned() });
     till.set_link(LinkChange::Offline { problem: "no route".to_owned() });
     assert_eq!(till.take_events().len(), 1);
-    till.set_link(LinkChange::Online { now_ms: 5 });
-    till.set_link(LinkChange::Online { now_ms: 6 });
+    till.set_link(LinkChange::Online { now_ms: 5, way: LinkWay::Quic });
+    till.set_link(LinkChange::Online { now_ms: 6, way: LinkWay::Quic });
     assert_eq!(till.take_events().len(), 1);
     assert_eq!((till.link_view().last_contact_ms, till.link_view().problem), (Some(6), None));
 }

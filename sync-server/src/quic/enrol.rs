@@ -1,9 +1,14 @@
 //! One enrolling connection: a code and a signing request in, a certificate or a sentence out.
 
+use std::net::SocketAddr;
+
 use domain::ids::DeviceId;
 use quinn::{Connection, VarInt};
 use sync_proto::enrolment::{Answer, Grant, MESSAGE_BYTES_MAX, Request};
 use sync_proto::env::random;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::Quic;
 use crate::authority::Authority;
@@ -13,17 +18,48 @@ use crate::region::{DeskError, Region};
 const ENROL_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) async fn serve(quic: &Quic, connection: &Connection) {
-    let exchanged = tokio::time::timeout(ENROL_MAX, exchange(quic, connection)).await;
-    if !matches!(exchanged, Ok(Some(()))) {
-        tracing::info!(from = %connection.remote_address(), "an enrolment broke off");
-    }
+    let from = connection.remote_address();
+    let exchange = async {
+        let (mut out, mut inward) = connection.accept_bi().await.ok()?;
+        let bytes = inward.read_to_end(MESSAGE_BYTES_MAX).await.ok()?;
+        out.write_all(&answer(quic, &bytes, from).await?).await.ok()?;
+        out.finish().ok()?;
+        // The device closes when it has read the answer.
+        connection.closed().await;
+        Some(())
+    };
+    in_time(quic, exchange, from).await;
     connection.close(VarInt::from_u32(0), b"");
 }
 
-async fn exchange(quic: &Quic, connection: &Connection) -> Option<()> {
-    let (mut out, mut inward) = connection.accept_bi().await.ok()?;
-    let bytes = inward.read_to_end(MESSAGE_BYTES_MAX).await.ok()?;
-    let answer = match minicbor::decode::<Request>(&bytes) {
+/// The same on one TLS stream: the device ends its direction after the request.
+pub(super) async fn serve_tcp(quic: &Quic, stream: &mut TlsStream<TcpStream>) {
+    let Ok(from) = stream.get_ref().0.peer_addr() else { return };
+    let exchange = async {
+        let mut bytes = Vec::new();
+        (&mut *stream).take(MESSAGE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).await.ok()?;
+        let answer = answer(quic, &bytes, from).await?;
+        stream.write_all(&answer).await.ok()?;
+        stream.flush().await.ok()
+    };
+    in_time(quic, exchange, from).await;
+}
+
+async fn in_time(quic: &Quic, exchange: impl Future<Output = Option<()>>, from: SocketAddr) {
+    let Ok(_turn) = quic.enrolling.try_acquire() else {
+        return tracing::warn!(%from, "too many enrol at once: one was turned away");
+    };
+    if !matches!(tokio::time::timeout(ENROL_MAX, exchange).await, Ok(Some(()))) {
+        tracing::info!(%from, "an enrolment broke off");
+    }
+}
+
+/// What a request is answered with; nothing when it is too long to be one.
+async fn answer(quic: &Quic, bytes: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return None;
+    }
+    let answer = match minicbor::decode::<Request>(bytes) {
         Ok(request) => admit(quic, request).await,
         Err(_) => Answer::Denied("the request does not decode: is the till's program as new as the server's?".to_owned()),
     };
@@ -31,17 +67,10 @@ async fn exchange(quic: &Quic, connection: &Connection) -> Option<()> {
         Answer::Granted(grant) => {
             tracing::info!(event = "enrolled", device = %grant.device, name = grant.name, store = grant.store_code, "device enrolled");
         }
-        Answer::Denied(why) => {
-            tracing::warn!(event = "enrolment_denied", from = %connection.remote_address(), why, "an enrolment was denied");
-        }
+        Answer::Denied(why) => tracing::warn!(event = "enrolment_denied", %from, why, "an enrolment was denied"),
     }
     quic.hub.metrics().enrolment(matches!(answer, Answer::Granted(_)));
-    let bytes = minicbor::to_vec(&answer).ok()?;
-    out.write_all(&bytes).await.ok()?;
-    out.finish().ok()?;
-    // The device closes when it has read the answer.
-    connection.closed().await;
-    Some(())
+    minicbor::to_vec(&answer).ok()
 }
 
 async fn admit(quic: &Quic, request: Request) -> Answer {

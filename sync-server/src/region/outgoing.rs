@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::ids::DeviceId;
 use journal::{Head, Origin, ReceivedCommit, Scope, Seal};
 use rusqlite::{OptionalExtension, params};
 use sync_proto::batch::{RUN_COMMITS_MAX, Run};
@@ -22,6 +23,8 @@ pub struct Outgoing {
     pub up_to: u64,
     /// What is at that place, for the device to give back.
     pub mark: Option<ProvenHash>,
+    /// The place of the enrolment of whoever wrote what comes next, when the device does not have that yet.
+    pub waits_for: Option<u64>,
 }
 
 /// A row of the log, as the feed wants it.
@@ -53,11 +56,35 @@ impl Region {
     /// # Errors
     /// When SQLite refuses.
     pub fn rows_after(&self, after: u64, rows_max: usize, bytes_max: usize) -> Result<Vec<LogRow>, RegionError> {
-        let scopes: BTreeMap<i64, &Scope> = self.scope_ids.iter().map(|(scope, id)| (*id, scope)).collect();
         let mut statement = self.db.prepare_cached(
             "SELECT region_seq, origin, scope, seq, commit_no, hash, bytes, seal FROM entry WHERE region_seq > ?1 ORDER BY region_seq",
         )?;
-        let mut found = statement.query([after])?;
+        Ok(self.rows_of(statement.query([after])?, rows_max, bytes_max)?.0)
+    }
+
+    /// The same of one scope, whose writers write nowhere else, and whether these are all.
+    fn rows_of_scope_after(
+        &self,
+        scope: &Scope,
+        after: u64,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<LogRow>, bool), RegionError> {
+        let Some(id) = self.scope_ids.get(scope) else { return Ok((Vec::new(), true)) };
+        let mut statement = self.db.prepare_cached(
+            "SELECT region_seq, origin, scope, seq, commit_no, hash, bytes, seal FROM entry
+             WHERE scope = ?1 AND region_seq > ?2 ORDER BY region_seq",
+        )?;
+        self.rows_of(statement.query([*id, after.cast_signed()])?, rows_max, bytes_max)
+    }
+
+    fn rows_of(
+        &self,
+        mut found: rusqlite::Rows<'_>,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<LogRow>, bool), RegionError> {
+        let scopes: BTreeMap<i64, &Scope> = self.scope_ids.iter().map(|(scope, id)| (*id, scope)).collect();
         let mut out: Vec<LogRow> = Vec::new();
         let (mut bytes, mut whole) = (0, 0);
         while let Some(row) = found.next()? {
@@ -70,7 +97,7 @@ impl Region {
             }
             if whole > 0 && (out.len() >= rows_max || bytes >= bytes_max) {
                 out.truncate(whole);
-                break;
+                return Ok((out, false));
             }
             let scope = (*scopes.get(&row.get(2)?).ok_or(RegionError::Damaged("a scope"))?).clone();
             let entry = LogRow {
@@ -87,7 +114,7 @@ impl Region {
             bytes += entry.bytes.len();
             out.push(entry);
         }
-        Ok(out)
+        Ok((out, true))
     }
 
     /// What a device that follows `followed` and has it up to `after` gets next. Of its own origin it gets nothing up to the commit that it is known
@@ -103,8 +130,43 @@ impl Region {
         bytes_max: usize,
     ) -> Result<Outgoing, RegionError> {
         let rows = self.rows_after(after, RUN_COMMITS_MAX, bytes_max)?;
-        let Some(last) = rows.last() else { return Ok(Outgoing { runs: Vec::new(), up_to: after, mark: None }) };
-        let mut up_to = last.region_seq;
+        let end = rows.last().map_or(after, |last| last.region_seq);
+        self.outgoing_of(&rows, end, followed, None, receiver, bytes_max)
+    }
+
+    /// The same of what happens in stores alone, to a device that has what servers wrote up to `known_to`: it takes nothing of a writer whose
+    /// enrolment comes later.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn outgoing_of_store(
+        &self,
+        followed: &BTreeSet<Scope>,
+        after: u64,
+        known_to: u64,
+        receiver: (Origin, u64),
+        bytes_max: usize,
+    ) -> Result<Outgoing, RegionError> {
+        // A device follows one store.
+        let Some(scope) = followed.first().filter(|_| followed.len() == 1) else {
+            return self.outgoing(followed, after, receiver, bytes_max);
+        };
+        let (rows, is_all) = self.rows_of_scope_after(scope, after, RUN_COMMITS_MAX, bytes_max)?;
+        // What was read to its end is read up to the end of the log.
+        let end = rows.last().filter(|_| !is_all).map_or(self.last_seq, |last| last.region_seq);
+        self.outgoing_of(&rows, end, followed, Some(known_to), receiver, bytes_max)
+    }
+
+    fn outgoing_of(
+        &self,
+        rows: &[LogRow],
+        end: u64,
+        followed: &BTreeSet<Scope>,
+        known_to: Option<u64>,
+        receiver: (Origin, u64),
+        bytes_max: usize,
+    ) -> Result<Outgoing, RegionError> {
+        let (mut up_to, mut waits_for) = (end, None);
         let mut builder =
             RunBuilder { region: self, followed, runs: Vec::new(), lines: Vec::new(), ends: Vec::new(), seal_bytes: 0 };
         for commit in rows.chunk_by(|a, b| a.line == b.line && a.commit == b.commit) {
@@ -112,7 +174,8 @@ impl Region {
             if own || !commit.iter().any(|row| followed.contains(&row.scope)) {
                 continue;
             }
-            if builder.is_full(commit[0].line, bytes_max) {
+            waits_for = known_to.and_then(|known| self.enrolled_after(commit[0].origin.device, known));
+            if waits_for.is_some() || builder.is_full(commit[0].line, bytes_max) {
                 up_to = commit[0].region_seq - 1;
                 break;
             }
@@ -120,7 +183,13 @@ impl Region {
         }
         let runs = builder.finish()?;
         let mark = rows.iter().rev().find(|row| row.region_seq == up_to).map(|row| self.proven(up_to, &row.hash));
-        Ok(Outgoing { runs, up_to, mark })
+        Ok(Outgoing { runs, up_to, mark, waits_for })
+    }
+
+    /// The place of a device's enrolment, if that is after another.
+    fn enrolled_after(&self, device: [u8; 16], known_to: u64) -> Option<u64> {
+        let at = self.enrolled_at.get(&DeviceId(uuid::Uuid::from_bytes(device))).copied();
+        at.filter(|at| *at > known_to)
     }
 
     /// The last commit of each origin that wrote after one place of the log, as far as it lies wholly up to another.

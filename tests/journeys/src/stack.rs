@@ -10,7 +10,7 @@
 //! | [`central`] | a private cluster, or a database of its own on a given server |
 //! | [`server`], [`till`], [`printer`] | one program each, with what can happen to it |
 //! | [`client`], [`manager`] | someone at a till, and someone at the manager's page |
-//! | [`link`] | a cable that can be cut |
+//! | [`link`] | a cable that can be cut, and a network without UDP |
 //! | [`interrupt`] | Ctrl-C |
 
 pub mod binaries;
@@ -148,7 +148,7 @@ impl Plan {
         let is_kept = matches!(folder, Folder::Kept { .. });
         let central = Central::open(self.central, &folder.path().join(CENTRAL_FOLDER), is_kept, is_new)?;
 
-        let sync = self.ports.choose("the sync server", Protocol::Udp, SYNC_PORT, tell)?;
+        let sync = self.ports.choose("the sync server", Protocol::Both, SYNC_PORT, tell)?;
         let web = self.ports.choose("the manager page", Protocol::Tcp, WEB_PORT, tell)?;
         let mut server = Server::prepare(
             &self.binaries.sync_server(),

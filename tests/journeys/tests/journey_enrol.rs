@@ -52,7 +52,7 @@ fn a_code_works_once_and_a_wrong_one_never() -> Result<()> {
     assert!(wrong_code.contains("the code is wrong, used or too old"), "{wrong_code}");
     // The fingerprint of another authority: whoever answers there is not the server that the link is from.
     let wrong_authority = refusal(&till, &changed(&link, '#', None)?);
-    let not_the_one = "that UDP passes: the server at ";
+    let not_the_one = "that UDP or TCP passes: the server at ";
     assert!(
         wrong_authority.contains("the link is not from another server") && wrong_authority.contains(not_the_one),
         "{wrong_authority}"

@@ -69,7 +69,7 @@ impl Peer {
     /// # Errors
     /// A connection that is gone.
     pub async fn send(&mut self, run: Run) -> Result<()> {
-        let frame = Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None });
+        let frame = Frame::Commits(Commits::of(run));
         Ok(self.up.write_all(&frame.encode()?).await?)
     }
 

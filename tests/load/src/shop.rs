@@ -235,6 +235,7 @@ impl LinkedTill {
         let identity = till.identity();
         let link = Link {
             address: server.to_string(),
+            tcp_address: None,
             server_name: identity.server_name().to_owned(),
             authority_pem: identity.authority_cert_pem()?,
             certificate_pem: identity.device_cert_pem()?,

@@ -293,6 +293,7 @@ const en = {
 
   'link.online': 'Online',
   'link.offline': 'Offline',
+  'link.busy': 'Server busy',
   'link.unsent_one': '{count} to send',
   'link.unsent_other': '{count} to send',
   'link.all_sent': 'all sent',
@@ -306,6 +307,9 @@ const en = {
   'link.last_order': 'Last order',
   'link.no_order': 'none yet',
   'link.problem': 'Problem',
+  'link.way': 'Way to the server',
+  'link.way.quic': 'QUIC',
+  'link.way.tcp': 'TCP: this network lets no UDP through',
 
   'durability.device': 'this till',
   'durability.neighbour': 'this till and another one of the store',

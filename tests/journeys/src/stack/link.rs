@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -179,6 +179,55 @@ fn relay_to_client(shared: &Shared, from_server: &UdpSocket, forgotten: &AtomicB
 /// Whether a read failed only because nothing came, or because the other side is not listening at the moment.
 fn is_pause(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted | ErrorKind::ConnectionRefused)
+}
+
+/// A relay for bytes beside a [`UdpLink`], on the TCP port of the same number: a network that lets TCP through and, while that link is cut, no UDP.
+pub struct TcpRelay {
+    address: SocketAddr,
+    ended: Arc<AtomicBool>,
+    front: Option<JoinHandle<()>>,
+}
+
+impl TcpRelay {
+    /// A relay to the server, at an address.
+    pub fn at(address: SocketAddr, target: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let is_ended = ended.clone();
+        let front = std::thread::Builder::new().name("tcp-relay".into()).spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if is_ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                if let Ok(server) = TcpStream::connect(target) {
+                    relay_both_ways(&client, &server);
+                }
+            }
+        })?;
+        Ok(Self { address, ended, front: Some(front) })
+    }
+}
+
+impl Drop for TcpRelay {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        // Wakes it.
+        let _ = TcpStream::connect(self.address);
+        if let Some(front) = self.front.take() {
+            let _ = front.join();
+        }
+    }
+}
+
+/// Until either side closes.
+fn relay_both_ways(client: &TcpStream, server: &TcpStream) {
+    for (from, to) in [(client, server), (server, client)] {
+        let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub enum Protocol {
     Tcp,
     /// QUIC.
     Udp,
+    /// QUIC, and the same over TCP.
+    Both,
 }
 
 impl Ports {
@@ -47,6 +49,7 @@ fn is_free(protocol: Protocol, port: u16) -> bool {
     match protocol {
         Protocol::Tcp => TcpListener::bind(loopback(port)).is_ok(),
         Protocol::Udp => UdpSocket::bind(loopback(port)).is_ok(),
+        Protocol::Both => is_free(Protocol::Tcp, port) && is_free(Protocol::Udp, port),
     }
 }
 

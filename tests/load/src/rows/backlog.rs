@@ -78,13 +78,13 @@ fn bytes(till: &Till, before: u64, sales: usize) -> Result<(Vec<Row>, Vec<usize>
     for commit in last - SINGLY..last {
         let one = till.own_runs_after(commit, 1, 1)?.context("a sale")?;
         entry += one.commits[0].entries[0].1.len();
-        alone += Frame::Commits(Commits { runs: vec![one], up_to: None, mark: None }).encode()?.len();
+        alone += Frame::Commits(Commits::of(one)).encode()?.len();
     }
     let (mut after, mut wire, mut batches) = (before, 0, Vec::new());
     while let Some(run) = till.own_runs_after(after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX)? {
         after += run.commits.len() as u64;
         batches.push(run.commits.iter().flat_map(|commit| &commit.entries).map(|(_, bytes)| bytes.len()).sum());
-        wire += Frame::Commits(Commits { runs: vec![run], up_to: None, mark: None }).encode()?.len();
+        wire += Frame::Commits(Commits::of(run)).encode()?.len();
     }
     let mean = |bytes: usize, sales: u64| bytes as f64 / sales as f64;
     let rows = vec![

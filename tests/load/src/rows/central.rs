@@ -16,7 +16,7 @@ use sync_proto::env::Env;
 use sync_server::central::Postgres;
 use sync_server::central::reports::Period;
 use sync_server::central::reports::sales::{self, SalesQuestion};
-use sync_server::config::{CentralConfig, Config, MetricsConfig, SyncConfig, WebConfig};
+use sync_server::config::{CentralConfig, Config, LimitsConfig, MetricsConfig, SyncConfig, WebConfig};
 use sync_server::daemon::{self, Listening};
 use sync_server::env::Machine;
 use sync_server::web_api::GroupBy;
@@ -87,7 +87,8 @@ impl Daemon {
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
         let config = Config {
             data: data.to_owned(),
-            sync: SyncConfig { listen: any, public: None },
+            sync: SyncConfig { listen: any, listen_tcp: None, public: None },
+            limits: LimitsConfig::default(),
             web: WebConfig { listen: any, tls_certificate: None, tls_key: None },
             central: CentralConfig { url: url.to_owned() },
             metrics: MetricsConfig { listen: any },

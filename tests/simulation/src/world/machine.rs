@@ -21,7 +21,7 @@ use sync_server::central::feed;
 use sync_server::hub::Hub;
 use sync_server::live::Live;
 use sync_server::log_source::LogSource;
-use sync_server::quic::Quic;
+use sync_server::quic::{Limits, Quic};
 use sync_server::refill;
 use sync_server::region::Region;
 use tokio::sync::watch;
@@ -353,6 +353,7 @@ impl TillMachine {
 fn link(identity: &Identity) -> Result<Link> {
     Ok(Link {
         address: SERVER.to_string(),
+        tcp_address: None,
         server_name: identity.server_name().to_owned(),
         authority_pem: identity.authority_cert_pem()?,
         certificate_pem: identity.device_cert_pem()?,
@@ -417,7 +418,9 @@ impl ServerMachine {
         let env: Arc<dyn Env> = self.chassis.env.clone();
         let clock = env.clone();
         let (hub, owner) = Hub::with_owner(region, Live::default(), move || clock.unix_ms());
-        let quic = Quic::new(hub.clone(), founding.authority.clone(), env.clone());
+        // A shop's day is short: here little is much.
+        let limits = Limits { catch_ups: 1, catch_up_rows: 12, ..Limits::default() };
+        let quic = Quic::with_limits(hub.clone(), founding.authority.clone(), env.clone(), limits);
         let runtime = Arc::new(ProcessRuntime::default());
         let socket = self.chassis.network.socket(SERVER_IP, SERVER.port());
         let endpoint = quic.endpoint(socket.clone(), runtime.clone())?;

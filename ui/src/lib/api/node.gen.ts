@@ -42,9 +42,11 @@ export type Durability = "device" | "neighbour" | "regional" | "central";
 
 export type DrawerState = "kicked" | "open_by_key";
 
-export type LinkView = { state: LinkState, unsent: number, not_central: number, neighbours: number, last_contact_ms: number | null, problem: string | null, };
+export type LinkView = { state: LinkState, way: LinkWay | null, unsent: number, not_central: number, neighbours: number, last_contact_ms: number | null, problem: string | null, };
 
-export type LinkState = "offline" | "online";
+export type LinkState = "offline" | "online" | "busy";
+
+export type LinkWay = "quic" | "tcp";
 
 export type PrintJobView = { id: string, title: string, state: PrintState, problem: string | null, };
 

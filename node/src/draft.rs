@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use domain::cart::{Cart, CartKind, CartLine, Recalled};
 use domain::ids::OrderId;
 use domain::tax::TaxMode;
+use operations::damaged::log_of;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
@@ -55,9 +56,9 @@ impl Draft {
     /// A failure of SQLite or of the disk.
     pub fn open(path: &Path, key: &StoreKey, options: &StoreOptions) -> Result<Self, StoreError> {
         match Self::try_open(path, key, options) {
-            Err(error) if options.vfs.is_none() && is_spoilt(&error) => {
+            Err(error) if is_spoilt(&error) => {
                 tracing::warn!("the draft could not be read; the till starts with an empty cart");
-                set_aside(path)?;
+                set_aside(path, options)?;
                 Self::try_open(path, key, options)
             }
             opened => opened,
@@ -141,17 +142,18 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|_| StoreError::Damaged("a draft"))
 }
 
-fn set_aside(path: &Path) -> Result<(), StoreError> {
-    let with = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
-    for suffix in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(with(suffix));
+fn set_aside(path: &Path, options: &StoreOptions) -> Result<(), StoreError> {
+    let unreadable = |path: &Path| PathBuf::from(format!("{}.unreadable", path.display()));
+    let refused = |source| StoreError::Io { path: path.to_owned(), done: "set aside", source };
+    // Its log first: beside a new file it would be taken for the log of that.
+    for file in [log_of(path), path.to_owned()] {
+        if options.files.len(&file).map_err(refused)?.is_some() {
+            options.files.rename(&file, &unreadable(&file)).map_err(refused)?;
+        }
     }
-    std::fs::rename(path, with(".unreadable")).map_err(|source| StoreError::Io {
-        path: path.to_owned(),
-        done: "set aside",
-        source,
-    })
+    Ok(())
 }
+
 /// Whether an error means that the file cannot be read, now or ever.
 fn is_spoilt(error: &StoreError) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};

@@ -3,6 +3,7 @@
 //! One owner, one queue: commands, queries, replication and printing all take their turn. What an owner does while nobody waits
 //! is to tidy up.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::document::Picture;
@@ -51,6 +52,8 @@ struct Channels {
     paper: watch::Sender<u64>,
     entries: watch::Sender<i64>,
     brought: watch::Sender<u64>,
+    /// Whether the replica was put aside.
+    is_over: AtomicBool,
 }
 
 impl Node {
@@ -89,7 +92,7 @@ impl Node {
         let look = move |till: &mut Till| match till.query(query.clone()) {
             // What failed may have been a moment, and SQLCipher gives nothing back before the file is opened anew.
             Err(error) if error.code == ApiErrorCode::Storage => {
-                till.recover()?;
+                till.examine()?;
                 till.query(query)
             }
             answer => answer,
@@ -158,7 +161,12 @@ impl Node {
 }
 
 impl Node {
-    /// Returns when the till has stopped, which it does by itself only when an invariant of it broke.
+    /// Whether the till's replica was damaged and is put aside: it has to be opened anew.
+    pub fn is_over(&self) -> bool {
+        self.channels.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Returns when the till has stopped, which it does by itself only when an invariant of it broke, or its replica was put aside.
     pub async fn stopped(&self) {
         match &self.owner {
             Owner::Thread(requests) => requests.closed().await,
@@ -197,12 +205,18 @@ fn serve(mut owned: Owned, mut queue: mpsc::Receiver<Job>) {
             }
         };
         job(&mut owned);
+        if owned.till.is_over() {
+            return;
+        }
         if owned.till.needs_tidying() {
             owned.tidy();
         }
     }
     if let Err(error) = owned.till.tidy() {
         tracing::warn!(error = %crate::errors::chain_of(&error), "the till could not tidy up before it stopped");
+    }
+    if let Err(error) = owned.till.end_use() {
+        tracing::warn!(error = %crate::errors::chain_of(&error), "the till could not note that it ends");
     }
 }
 
@@ -226,6 +240,7 @@ impl Owned {
         tell(&self.channels.paper, self.till.paper_version());
         tell(&self.channels.entries, self.till.last_entry());
         tell(&self.channels.brought, self.till.brought());
+        self.channels.is_over.store(self.till.is_over(), Ordering::Relaxed);
     }
 
     fn tidy(&mut self) {
@@ -245,6 +260,7 @@ impl Channels {
             paper: watch::Sender::new(till.paper_version()),
             entries: watch::Sender::new(till.last_entry()),
             brought: watch::Sender::new(till.brought()),
+            is_over: AtomicBool::new(false),
         })
     }
 }

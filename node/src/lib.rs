@@ -22,6 +22,7 @@
 //! networks may take.
 
 pub mod api;
+pub mod care;
 pub mod config;
 pub mod doctor;
 pub mod draft;

@@ -12,7 +12,7 @@ use node::enrol;
 use node::env::SystemEnv;
 use node::face::Face;
 use node::identity::Identity;
-use node::running::Running;
+use node::running::{Broken, Running};
 use node::till::{Answer, Till, TillOptions};
 use operations::logging::{self, LogConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -148,15 +148,21 @@ fn act(data: &Path, config: Option<&Path>, action: Action) -> anyhow::Result<Exi
         Action::Run(run) => {
             let config = Config::load(data, config, run.overrides())?;
             logging::begin(&config.log);
-            let identity = Identity::load(data)?;
-            runtime()?.block_on(sell(identity, config))?;
+            let runtime = runtime()?;
+            // A till whose replica was put aside begins anew, with what can still be read.
+            while runtime.block_on(sell(Identity::load(data)?, &config))? == Ended::PutAside {}
         }
         Action::Rebuild => {
             let mut till = open(Identity::load(data)?)?;
             let entries = till.rebuild().context("nothing was changed")?;
+            till.end_use()?;
             println!("rebuilt from {entries} entries");
         }
-        Action::Status => status(&open(Identity::load(data)?)?)?,
+        Action::Status => {
+            let till = open(Identity::load(data)?)?;
+            status(&till)?;
+            till.end_use()?;
+        }
         Action::Doctor { run, json } => return doctor(data, config, run, json),
     }
     Ok(ExitCode::SUCCESS)
@@ -184,24 +190,37 @@ fn status(till: &Till) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn sell(identity: Identity, config: Config) -> anyhow::Result<()> {
+/// How a till came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It was told to.
+    Told,
+    /// Its replica was put aside.
+    PutAside,
+}
+
+async fn sell(identity: Identity, config: &Config) -> anyhow::Result<Ended> {
     let face = Face::open(config.listen, identity.folder(), &SystemEnv).await?;
     let page = face.link();
-    let mut running = Running::start(identity, &config, Some(face))?;
+    let mut running = Running::start(identity, config, Some(face))?;
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), listen = %config.listen, "the till sells");
     println!("till ready at {page}");
     let served = tokio::select! {
-        asked = asked_to_stop() => asked,
-        broken = running.broken() => Err(broken.into()),
+        asked = asked_to_stop() => asked.map(|()| Ended::Told),
+        broken = running.broken() => match broken {
+            Broken::PutAside => Ok(Ended::PutAside),
+            broken => Err(broken.into()),
+        },
     };
     tracing::info!(event = "stopping", "what is under way is finished first");
-    tokio::spawn(async {
+    let stopped_at_once = tokio::spawn(async {
         if asked_to_stop().await.is_ok() {
             tracing::warn!(event = "stopped_at_once", "a second signal; what was under way is found again at the next start");
             std::process::exit(1);
         }
     });
     running.stop().await;
+    stopped_at_once.abort();
     tracing::info!(event = "stopped", "the till ended");
     served
 }

@@ -39,6 +39,8 @@ struct Shared {
     not_central: Gauge,
     print_jobs: Gauge,
     replica_bytes: Gauge,
+    damaged_files: Gauge,
+    audited: Gauge,
     disk_free: Gauge,
     clock_ahead: Gauge<f64, AtomicU64>,
 }
@@ -53,6 +55,8 @@ pub struct Standing {
     not_central: u64,
     print_jobs: usize,
     clock_ahead_ms: i64,
+    damaged_files: usize,
+    audited_ms: u64,
     folder: std::path::PathBuf,
 }
 
@@ -68,6 +72,8 @@ impl Standing {
             not_central: link.not_central,
             print_jobs: till.open_print_jobs(),
             clock_ahead_ms: till.clock_ahead_ms().unwrap_or(0),
+            damaged_files: till.damaged_files().unwrap_or(0),
+            audited_ms: till.audited_ms().unwrap_or(0),
             folder: till.identity().folder().to_owned(),
         }
     }
@@ -87,6 +93,8 @@ impl Default for Metrics {
             not_central: Gauge::default(),
             print_jobs: Gauge::default(),
             replica_bytes: Gauge::default(),
+            damaged_files: Gauge::default(),
+            audited: Gauge::default(),
             disk_free: Gauge::default(),
             clock_ahead: Gauge::default(),
         };
@@ -104,6 +112,12 @@ impl Default for Metrics {
         r.register("not_central_commits", "Commits that the central database does not have yet", shared.not_central.clone());
         r.register("print_jobs_open", "Receipts that wait for the printer or for a person's word", shared.print_jobs.clone());
         r.register("replica_bytes", "Size of the till's database with its write-ahead log", shared.replica_bytes.clone());
+        r.register("damaged_files", "Damaged files that are kept beside the till's database", shared.damaged_files.clone());
+        r.register(
+            "log_audited_timestamp_seconds",
+            "When the log was found to be what was signed, to its end; 0 before the first time",
+            shared.audited.clone(),
+        );
         r.register("disk_free_bytes", "Free space on the disk of the data folder", shared.disk_free.clone());
         r.register(
             "clock_ahead_of_server_seconds",
@@ -139,6 +153,8 @@ impl Metrics {
         let replica = now.folder.join("replica");
         let bytes = file_bytes(&replica.join("replica.db")) + file_bytes(&replica.join("replica.db-wal"));
         shared.replica_bytes.set(bytes.cast_signed());
+        shared.damaged_files.set(i64::try_from(now.damaged_files).unwrap_or(i64::MAX));
+        shared.audited.set((now.audited_ms / 1_000).cast_signed());
         shared.disk_free.set(disk_free_bytes(&now.folder).unwrap_or(0).cast_signed());
         #[expect(clippy::cast_precision_loss, reason = "a difference of clocks needs no more digits")]
         shared.clock_ahead.set(now.clock_ahead_ms as f64 / 1_000.0);
@@ -159,6 +175,8 @@ mod tests {
             not_central: 5,
             print_jobs: 1,
             clock_ahead_ms: -1_500,
+            damaged_files: 1,
+            audited_ms: 1_700_000_000_123,
             folder: folder.to_owned(),
         }
     }
@@ -185,6 +203,8 @@ mod tests {
             "evertill_not_central_commits 5",
             "evertill_print_jobs_open 1",
             "evertill_replica_bytes 5",
+            "evertill_damaged_files 1",
+            "evertill_log_audited_timestamp_seconds 1700000000",
             "evertill_clock_ahead_of_server_seconds -1.5",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

@@ -11,9 +11,9 @@ use std::time::Duration;
 use sync_proto::batch::RUN_COMMITS_MAX;
 use sync_proto::enrolment::REPLICATION_ALPN;
 use sync_proto::env::{Env, random};
-use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Reason, ScopeName, Taken, Verdict, Wanted, Welcome};
+use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Goodbye, Reason, ScopeName, Taken, Verdict, Wanted, Welcome};
 use sync_proto::probe::PROBE_ALPN;
-use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError};
+use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError, Versions};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -43,6 +43,8 @@ const OFFERED_AT_ONCE: usize = 32;
 const WAIT_MIN_MS: u64 = 250;
 /// How often a connected till offers what the server may lack besides what it writes now.
 const OFFER_EVERY: Duration = Duration::from_secs(45);
+/// How long the server may take to hear why a device ends.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
 const WAIT_MAX_MS: u64 = 15_000;
 /// The shortest and the longest that a busy server may ask to wait.
@@ -63,6 +65,8 @@ pub struct Link {
     pub certificate_pem: String,
     /// The device's key.
     pub key_pem: String,
+    /// The versions that it speaks.
+    pub versions: Versions,
 }
 
 impl Link {
@@ -166,6 +170,9 @@ pub async fn run(
             known.was_tcp = false;
             continue;
         }
+        if let Broken::Store(_) = &broken {
+            let _ = node.with(Till::examine).await;
+        }
         let problem = crate::errors::chain_of(&broken);
         let busy_ms = broken.is_busy_for_ms();
         tracing::info!(event = "link_down", problem, busy_ms, "the link to the sync server is down");
@@ -231,12 +238,15 @@ impl Dialler<'_> {
         let wire = Wire::open(connected).await.map_err(|why| NetError::of(why, &self.link.address))?;
         let is_tcp = wire.way() == LinkWay::Tcp;
         known.was_tcp = is_tcp;
-        let mut driver = Driver::open(self.node, self.env, wire, self.boot).await?;
+        let mut driver = Driver::open(self.node, self.env, wire, (self.boot, self.link.versions)).await?;
         let Err(broken) = tokio::select! {
             biased;
             () = self.quic_passes(), if is_tcp => Err(Broken::QuicPasses),
             broken = driver.run(&mut known.welcomed) => broken,
         };
+        if let Broken::Receive(ReceiveError::Chain { .. }) = &broken {
+            driver.say_that_it_does_not_hold().await;
+        }
         let broken = match (broken, driver.wire.close()) {
             // The connection knows better than a stream of it why it ended.
             (Broken::Stream(StreamError::Ended) | Broken::Lost(_), Some(why)) => NetError::of(why, &self.link.address).into(),
@@ -294,10 +304,10 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    async fn open(node: &'a Node, env: &'a dyn Env, wire: Wire, boot: u64) -> Result<Self, Broken> {
+    async fn open(node: &'a Node, env: &'a dyn Env, wire: Wire, (boot, versions): (u64, Versions)) -> Result<Self, Broken> {
         let position = node.with(move |till| position(till, boot)).await??;
         let incarnation = position.incarnation;
-        let session = DeviceSession::new(DevicePosition { unix_ms: Some(env.unix_ms()), ..position });
+        let session = DeviceSession::speaking(versions, DevicePosition { unix_ms: Some(env.unix_ms()), ..position });
         Ok(Self {
             node,
             env,
@@ -361,6 +371,16 @@ impl<'a> Driver<'a> {
                     offer_at = offer_at.min(Instant::now() + OFFER_BROUGHT_AFTER);
                 }
             }
+        }
+    }
+
+    /// Tells the server that something in its log is not what was signed: it looks, and sends nothing of it again.
+    async fn say_that_it_does_not_hold(&mut self) {
+        let message = "what was sent does not verify".to_owned();
+        let goodbye = Goodbye { reason: Reason::Refused, message, retry_after_ms: None };
+        if self.wire.control.try_send(Frame::Goodbye(goodbye)).is_ok() {
+            let ended = async { while let Some(Ok(_)) = self.wire.inbox.recv().await {} };
+            let _ = tokio::time::timeout(GOODBYE_MAX, ended).await;
         }
     }
 

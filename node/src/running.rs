@@ -8,9 +8,11 @@ use std::time::Duration;
 use domain::ids::{DeviceId, StoreId};
 use hardware::{NetworkPrinter, Timeouts};
 use sync_proto::env::Env;
+use sync_proto::session::VERSIONS;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::care;
 use crate::config::{Config, Lan};
 use crate::env::SystemEnv;
 use crate::errors::chain_of;
@@ -49,6 +51,9 @@ pub enum Broken {
     /// An invariant of the till broke.
     #[error("the till stopped by itself; the log says why")]
     Till,
+    /// Its replica was damaged and is put aside: opened again, the till goes on with what can still be read.
+    #[error("the data of this till was damaged and has been put aside: start it again")]
+    PutAside,
 }
 
 /// A till at work. Call [`Running::stop`]: a till that is only dropped ends without waiting for what is under way.
@@ -79,6 +84,7 @@ impl Running {
         let mut tasks = JoinSet::new();
         tasks.spawn(with_neighbours(node.clone(), link.clone(), own, lan, env.clone(), stopping.clone()));
         tasks.spawn(replicate(node.clone(), link, env, stopping.clone()));
+        tasks.spawn(care::run(node.clone(), stopping.clone()));
         if let Some(printer) = &config.printer {
             let printer = NetworkPrinter::new(printer.address.clone(), printer.profile, Timeouts::default());
             tasks.spawn(print_queue::run(node.clone(), printer, stopping.clone()));
@@ -106,7 +112,7 @@ impl Running {
                 self.face = None;
                 Broken::Face(served.unwrap_or_else(|panicked| Err(panicked.into())).err().unwrap_or_else(ended_early))
             }
-            () = self.node.stopped() => Broken::Till,
+            () = self.node.stopped() => if self.node.is_over() { Broken::PutAside } else { Broken::Till },
         }
     }
 
@@ -145,6 +151,7 @@ fn link(identity: &Identity, address: String) -> Result<Link, IdentityError> {
         authority_pem: identity.authority_cert_pem()?,
         certificate_pem: identity.device_cert_pem()?,
         key_pem: identity.key_pem()?,
+        versions: VERSIONS,
     })
 }
 

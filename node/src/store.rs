@@ -11,12 +11,15 @@
 //! | [`documents`] | changes taken into documents, and what those say turned into rows |
 //! | [`catalogue`], [`people`], [`orders`], [`open_orders`] | reading and writing the rows of one subject |
 //! | [`paper`] | print jobs, attempts and drawer kicks |
+//! | [`audit`] | whether the log is still what was signed; [`damaged`] a file that is not, and what can still be read of it |
 //!
 //! There is one connection, so nothing waits for a lock; whoever owns the [`Replica`] is the only writer and reader.
 
 pub mod ahead;
+pub mod audit;
 pub mod catalogue;
 pub mod counts;
+pub mod damaged;
 pub mod documents;
 pub mod lines;
 pub mod log;
@@ -30,7 +33,9 @@ pub mod sums;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use operations::damaged::{Files, MachineFiles};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 /// Commits after which an idle owner should copy the write-ahead log back into the file.
@@ -53,12 +58,20 @@ const REPLICA_MIGRATIONS: &[&str] = &[
 pub type StoreKey = [u8; 32];
 
 /// How the files are opened. The default is what a device uses.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// A registered SQLite VFS instead of the system's own; a simulator puts its power cuts there.
     pub vfs: Option<String>,
     /// Take the file for this connection alone, which needs no shared memory.
     pub exclusive: bool,
+    /// The files beneath that VFS.
+    pub files: Arc<dyn Files>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { vfs: None, exclusive: false, files: Arc::new(MachineFiles) }
+    }
 }
 
 /// Why the store did not do something.
@@ -91,6 +104,9 @@ pub enum StoreError {
     /// The file holds something that was never written by this program.
     #[error("the replica holds {0} that makes no sense")]
     Damaged(&'static str),
+    /// The file was damaged, and is put aside.
+    #[error("the replica was damaged and has been put aside: the till begins a new one, with what can still be read")]
+    PutAside,
     /// After a failure the file could not be opened again yet.
     #[error("the replica is closed after a failure and could not be opened again yet")]
     Closed,
@@ -117,6 +133,22 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl StoreError {
+    /// Whether this is what a damaged file looks like, among others; [`damaged::find`] finds out.
+    pub fn may_be_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, Unknown};
+        match self {
+            Self::WrongKey(_) | Self::Damaged(_) => true,
+            Self::Sql(error) => match error.sqlite_error_code() {
+                Some(code) => matches!(code, DatabaseCorrupt | NotADatabase | Unknown),
+                // A row with something else in it than was written.
+                None => !matches!(error, rusqlite::Error::QueryReturnedNoRows),
+            },
+            _ => false,
+        }
+    }
 }
 
 /// The open replica.
@@ -285,6 +317,29 @@ impl Replica {
         if self.is_behind.get() { self.sync() } else { Ok(()) }
     }
 
+    /// A note about this file, if there is one.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn note(&self, key: &str) -> Result<Option<i64>, StoreError> {
+        let found = self.db.prepare_cached("SELECT value FROM meta WHERE key = ?")?.query_row([key], |r| r.get(0));
+        Ok(found.optional()?)
+    }
+
+    /// Writes a note about this file, or takes it away. A power cut may take it back.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn set_note(&self, key: &str, value: Option<i64>) -> Result<(), StoreError> {
+        self.unsynced(|db| {
+            match value {
+                Some(value) => db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", params![key, value])?,
+                None => db.execute("DELETE FROM meta WHERE key = ?", [key])?,
+            };
+            Ok::<_, StoreError>(())
+        })
+    }
+
     /// The name of this file, if it has one yet.
     ///
     /// # Errors
@@ -331,12 +386,7 @@ pub(crate) fn open_file(
     synchronous: Synchronous,
     migrations: Option<&[&str]>,
 ) -> Result<Connection, StoreError> {
-    let create = if migrations.is_some() { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
-    let db = match &options.vfs {
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
-        None => Connection::open_with_flags(path, flags)?,
-    };
+    let db = connect(path, options, migrations.is_some())?;
     db.set_prepared_statement_cache_capacity(128);
     unlock(&db, path, key, options.exclusive.then_some("locking_mode = EXCLUSIVE"))?;
     pragma_answers(&db, path, "journal_mode = WAL", "wal")?;
@@ -354,14 +404,30 @@ pub(crate) fn open_file(
     Ok(db)
 }
 
-/// Gives a connection its key, and reads the first page with it.
-fn unlock(db: &Connection, path: &Path, key: &StoreKey, locking: Option<&str>) -> Result<(), StoreError> {
+/// Connects to a file, or makes it with `create`. Nothing is read yet.
+fn connect(path: &Path, options: &StoreOptions, create: bool) -> Result<Connection, StoreError> {
+    let create = if create { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+    Ok(match &options.vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
+        None => Connection::open_with_flags(path, flags)?,
+    })
+}
+
+/// Gives a connection its key. Nothing is read with it yet.
+fn give_key(db: &Connection, path: &Path, key: &StoreKey, locking: Option<&str>) -> Result<(), StoreError> {
     let _ = db.execute_batch("PRAGMA cipher_log = off; PRAGMA cipher_log_level = NONE;");
     let hex: String = key.iter().map(|b| format!("{b:02x}")).collect();
     db.execute_batch(&format!("PRAGMA key = \"x'{hex}'\";"))?;
-    if let Some(locking) = locking {
-        pragma_answers(db, path, locking, "exclusive")?;
+    match locking {
+        Some(locking) => pragma_answers(db, path, locking, "exclusive"),
+        None => Ok(()),
     }
+}
+
+/// Gives a connection its key, and reads the first page with it.
+fn unlock(db: &Connection, path: &Path, key: &StoreKey, locking: Option<&str>) -> Result<(), StoreError> {
+    give_key(db, path, key, locking)?;
     let readable = db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
     readable.map_err(|error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => StoreError::WrongKey(path.to_owned()),

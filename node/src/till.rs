@@ -8,6 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `cart` | building, settling and refunding orders |
+//! | `care` | damage: found, put aside, and what can be read of it taken over |
 //! | `desk` | signing in, shifts, corrections, the drawer |
 //! | `parked` | open orders: parked, taken up again, given up |
 //! | `twice` | what was paid for twice, and giving it back |
@@ -16,6 +17,7 @@
 //! | `paper` | what the printing worker asks and tells |
 //! | [`receive`] | what replication asks and tells |
 
+mod care;
 mod cart;
 mod desk;
 mod from_disk;
@@ -43,10 +45,14 @@ use sync_proto::scopes;
 use crate::api::{ApiError, ApiErrorCode, Command, Event, LinkState, LinkWay, TillView};
 use crate::draft::Draft;
 use crate::identity::{HighWater, Identity, IdentityError, machine_id};
+use crate::store::audit::Audit;
+use crate::store::damaged::{self, Aside};
 use crate::store::orders::ShiftRow;
 use crate::store::sums::Sums;
 use crate::store::{Replica, StoreError, StoreOptions, counts, log, orders, paper as paper_rows, people, project, rebuild};
 
+pub use care::Care;
+use care::Salvage;
 use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
 pub use offering::Offers;
@@ -124,6 +130,12 @@ pub struct Till {
     brought: u64,
     /// The server at the other end of the link, as its certificate says.
     server: Option<CertifiedServer>,
+    /// What is being taken over of a replica that was put aside.
+    salvage: Option<Salvage>,
+    /// The look through the log that is under way.
+    audit: Option<Audit>,
+    /// Whether the replica was put aside.
+    is_over: bool,
 }
 
 /// A command of which nobody knows whether it was recorded, and the entry to look for.
@@ -171,19 +183,48 @@ struct NewJob {
 }
 
 impl Till {
-    /// Opens the till of an identity: settles which incarnation writes, recovers what the last run left, and begins to write.
+    /// Opens the till of an identity: settles which incarnation writes, recovers what the last run left, and begins to write. A replica that turns out
+    /// to be damaged is put aside, and the till begins a new one.
     ///
     /// # Errors
     /// Whatever keeps it from selling durably.
-    pub fn open(mut identity: Identity, env: Arc<dyn Env>, options: TillOptions) -> Result<Self, OpenError> {
+    pub fn open(identity: Identity, env: Arc<dyn Env>, options: TillOptions) -> Result<Self, OpenError> {
+        let (folder, key) = (identity.folder().to_owned(), *identity.replica_key());
+        let path = folder.join("replica/replica.db");
+        let files = options.store.files.clone();
+        let refused = |source| StoreError::Io { path: path.clone(), done: "put aside", source };
+        operations::damaged::finish_setting_aside(&*files, &path).map_err(refused)?;
+        let error = match Self::try_open(identity, env.clone(), options.clone()) {
+            Err(OpenError::Store(error) | OpenError::Begin(error)) if error.may_be_damage() => error,
+            opened => return opened,
+        };
+        let Some(found) = damaged::find(&path, &key, &options.store)? else { return Err(error.into()) };
+        let to = operations::damaged::set_aside(&*files, &path).map_err(refused)?;
+        tracing::error!(
+            event = "replica_damaged",
+            file = %to.display(),
+            found,
+            "the replica is damaged and was put aside: the till begins a new one, and takes over what can still be read"
+        );
+        Self::try_open(Identity::load(&folder)?, env, options)
+    }
+
+    fn try_open(mut identity: Identity, env: Arc<dyn Env>, options: TillOptions) -> Result<Self, OpenError> {
         let folder = identity.folder().join("replica");
-        let replica = Replica::open(&folder.join("replica.db"), identity.replica_key(), &options.store)?;
+        let path = folder.join("replica.db");
+        let replica = Replica::open(&path, identity.replica_key(), &options.store)?;
         // The last run may have ended on a disk that did not sync.
         replica.make_certain()?;
         let db_uuid = match replica.db_uuid()? {
             Some(uuid) => uuid,
             None => {
                 let uuid = env::random(&*env);
+                let files = &*options.store.files;
+                let asides = operations::damaged::all_aside(files, &path).unwrap_or_default();
+                if let Some(newest) = asides.last() {
+                    let file = operations::damaged::aside(&path, *newest);
+                    Aside::new(file, *identity.replica_key(), options.store.clone(), 0).take_over_own_rows(&replica)?;
+                }
                 replica.set_db_uuid(uuid)?;
                 uuid
             }
@@ -221,6 +262,9 @@ impl Till {
             neighbours_connected: 0,
             brought: 0,
             server: None,
+            salvage: None,
+            audit: None,
+            is_over: false,
             replica: Some(replica),
             db_uuid,
             env,
@@ -240,6 +284,7 @@ impl Till {
             till.begin_to_write().map_err(OpenError::Begin)?;
         }
         till.note_high_water();
+        till.begin_use()?;
         Ok(till)
     }
 
@@ -258,6 +303,9 @@ impl Till {
             }
             if done.as_ref().is_err_and(|error| error.code == ApiErrorCode::Storage) {
                 self.reopen_after_failure();
+                if self.is_over {
+                    return Err(StoreError::PutAside.into());
+                }
             }
             done?;
         }
@@ -557,13 +605,21 @@ impl Till {
         answer
     }
 
+    /// Looks at the whole file after something failed, and opens it again. One that is damaged is put aside.
+    ///
+    /// # Errors
+    /// While the disk still refuses, or a file that was put aside.
+    pub fn examine(&mut self) -> Result<(), StoreError> {
+        self.reopen()
+    }
+
     /// Opens the replica again, if a failure closed it or it gives nothing back since; those beside the counter ask for it.
     ///
     /// # Errors
     /// While the disk still refuses.
     pub fn recover(&mut self) -> Result<(), StoreError> {
         if !self.reads() {
-            self.replica = None;
+            return self.reopen();
         }
         self.heal().map_err(|_| StoreError::Closed)
     }
@@ -601,11 +657,39 @@ impl Till {
         }
     }
 
+    fn replica_path(&self) -> std::path::PathBuf {
+        self.identity.folder().join("replica/replica.db")
+    }
+
     fn reopen(&mut self) -> Result<(), StoreError> {
+        if self.is_over {
+            return Err(StoreError::PutAside);
+        }
         self.replica = None;
-        let path = self.identity.folder().join("replica/replica.db");
-        let replica = Replica::reopen(&path, self.identity.replica_key(), &self.options.store, self.db_uuid)?;
+        let opened = self.try_reopen();
+        self.replica = None;
+        // After a page that does not hold SQLCipher answers what it has read before, and that nothing of the rest is there: only the file itself tells.
+        match damaged::find(&self.replica_path(), self.identity.replica_key(), &self.options.store) {
+            Ok(Some(found)) => Err(self.put_aside(&found)),
+            Ok(None) => self.try_reopen(),
+            Err(_) => opened.and_then(|()| self.try_reopen()),
+        }
+    }
+
+    fn try_reopen(&mut self) -> Result<(), StoreError> {
+        let replica = Replica::reopen(&self.replica_path(), self.identity.replica_key(), &self.options.store, self.db_uuid)?;
         self.from_disk = FromDisk::read(&replica, &self.identity, &self.followed, &self.scope)?;
+        if self.from_disk.chain.commit < self.identity.high_water().commit {
+            // What was on the disk is not any more: others may know more of this incarnation.
+            paper_rows::doubt(replica.db())?;
+            self.identity.mint(&*self.env).map_err(Box::new)?;
+            self.actor = None;
+            tracing::warn!(
+                series = self.identity.series(),
+                "the disk has lost commits: this till goes on under a new incarnation"
+            );
+            self.from_disk = FromDisk::read(&replica, &self.identity, &self.followed, &self.scope)?;
+        }
         self.replica = Some(replica);
         self.paper_version += 1;
         Ok(())

@@ -23,8 +23,11 @@ use crate::frame::{
     Reason, ScopeName, Taken, Verdict, Wanted, Welcome,
 };
 
-/// The protocol versions this build speaks, oldest and newest.
-pub const VERSIONS: (u16, u16) = (1, 3);
+/// Protocol versions, oldest and newest.
+pub type Versions = (u16, u16);
+
+/// The protocol versions this build speaks.
+pub const VERSIONS: Versions = (1, 3);
 /// The first version in which a device offers what it has of others.
 const OFFERS_SINCE: u16 = 2;
 /// The first version in which a server says of which scopes it sends commits, so that what happens now need not wait for what is caught up with.
@@ -62,9 +65,9 @@ pub enum SessionError {
 }
 
 /// The newest version that both sides speak.
-fn common_version(theirs_min: u16, theirs_max: u16) -> Result<u16, SessionError> {
-    let version = VERSIONS.1.min(theirs_max);
-    if version < VERSIONS.0 || version < theirs_min {
+fn common_version(ours: Versions, theirs_min: u16, theirs_max: u16) -> Result<u16, SessionError> {
+    let version = ours.1.min(theirs_max);
+    if version < ours.0 || version < theirs_min {
         return Err(SessionError::Version { theirs_min, theirs_max });
     }
     Ok(version)
@@ -141,6 +144,7 @@ pub struct DeviceSession {
     /// Whether it asked for documents.
     asked: bool,
     offered: bool,
+    versions: Versions,
     /// What both speak; 0 before the welcome.
     version: u16,
 }
@@ -148,10 +152,15 @@ pub struct DeviceSession {
 impl DeviceSession {
     /// Greets from a position.
     pub fn new(position: DevicePosition) -> Self {
+        Self::speaking(VERSIONS, position)
+    }
+
+    /// The same as a device that speaks only some versions, such as those of an earlier program.
+    pub fn speaking(versions: Versions, position: DevicePosition) -> Self {
         let head = position.commit;
         let hello = Hello {
-            version_min: VERSIONS.0,
-            version_max: VERSIONS.1,
+            version_min: versions.0,
+            version_max: versions.1,
             incarnation: position.incarnation,
             commit: position.commit,
             digest: position.digest,
@@ -171,6 +180,7 @@ impl DeviceSession {
             acked: Ack::default(),
             asked: position.documents_after.is_some(),
             offered: false,
+            versions,
             version: 0,
         }
     }
@@ -183,7 +193,7 @@ impl DeviceSession {
         match frame {
             Frame::Goodbye(goodbye) => Err(SessionError::Goodbye(goodbye)),
             Frame::Welcome(welcome) if !self.welcomed => {
-                self.version = common_version(welcome.version, welcome.version)?;
+                self.version = common_version(self.versions, welcome.version, welcome.version)?;
                 self.welcomed = true;
                 self.acked = Ack { regional: welcome.regional, central: welcome.central };
                 self.sent = welcome.regional;
@@ -304,8 +314,9 @@ pub enum ServerEvent {
 }
 
 /// The server's end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ServerSession {
+    versions: Versions,
     frames: VecDeque<Frame>,
     events: VecDeque<ServerEvent>,
     hello: Option<Hello>,
@@ -313,10 +324,21 @@ pub struct ServerSession {
     acked: Ack,
 }
 
+impl Default for ServerSession {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ServerSession {
     /// A session that waits for a greeting.
     pub fn new() -> Self {
-        Self::default()
+        Self::speaking(VERSIONS)
+    }
+
+    /// The same as a server that speaks only some versions, such as those of an earlier program.
+    pub fn speaking(versions: Versions) -> Self {
+        Self { versions, frames: VecDeque::new(), events: VecDeque::new(), hello: None, welcomed: false, acked: Ack::default() }
     }
 
     /// Takes a frame from the device.
@@ -327,7 +349,7 @@ impl ServerSession {
         match frame {
             Frame::Goodbye(goodbye) => Err(SessionError::Goodbye(goodbye)),
             Frame::Hello(hello) if self.hello.is_none() => {
-                common_version(hello.version_min, hello.version_max)?;
+                common_version(self.versions, hello.version_min, hello.version_max)?;
                 self.hello = Some(hello.clone());
                 self.events.push_back(ServerEvent::Greeted(hello));
                 Ok(())
@@ -361,7 +383,8 @@ impl ServerSession {
     /// Before a greeting: a driver's mistake.
     pub fn welcome(&mut self, region: [u8; 16], known: KnownPosition, unix_ms: u64) -> Verdict {
         let hello = self.hello.as_ref().expect("welcome() follows Greeted");
-        let version = common_version(hello.version_min, hello.version_max).expect("checked when the greeting came");
+        let version =
+            common_version(self.versions, hello.version_min, hello.version_max).expect("checked when the greeting came");
         let verdict = verdict(hello, known);
         self.acked = Ack { regional: known.regional, central: known.central };
         self.welcomed = verdict == Verdict::Ok;
@@ -396,7 +419,7 @@ impl ServerSession {
 
     /// Whether the device takes commits of some of the scopes that it follows before those of others.
     pub fn takes_lanes(&self) -> bool {
-        self.hello.as_ref().is_some_and(|hello| hello.version_max >= LANES_SINCE)
+        self.hello.as_ref().is_some_and(|hello| hello.version_max.min(self.versions.1) >= LANES_SINCE)
     }
 
     /// Sends others' commits of all that the device follows.

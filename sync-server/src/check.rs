@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 
 use operations::check::Report;
+use operations::damaged::{MachineFiles, all_aside, aside};
 use operations::machine::{DISK_FREE_LOW_BYTES, disk_free_bytes, human_bytes, may_write, others_may_use, owner_and_self};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -88,6 +89,7 @@ fn data_folder(report: &mut Report, data: &Path) -> bool {
         report.ok(SUBJECT, format!("{shown} is private and can be written"));
     }
     secrets(report, data);
+    damaged_files(report, data);
     match disk_free_bytes(data) {
         Ok(free) if free < DISK_FREE_LOW_BYTES => {
             report.warning(
@@ -102,8 +104,21 @@ fn data_folder(report: &mut Report, data: &Path) -> bool {
     is_locked(data)
 }
 
+/// Logs that were put aside, which are kept for as long as somebody may need them.
+fn damaged_files(report: &mut Report, data: &Path) {
+    let files = all_aside(&MachineFiles, &data.join("region.db")).unwrap_or_default();
+    if let Some(newest) = files.last() {
+        report.warning(
+            "damaged files",
+            format!("{} logs were put aside, the newest is {}", files.len(), aside(&data.join("region.db"), *newest).display()),
+            "look at this disk, and replace it when it happens again. Remove the files once no sale is missed",
+        );
+    }
+}
+
 fn secrets(report: &mut Report, data: &Path) {
-    if !data.join("region.db").exists() {
+    let log = data.join("region.db");
+    if !log.exists() && !aside(&log, 1).exists() {
         report.warning(
             "region",
             format!("{} holds no region yet", data.display()),

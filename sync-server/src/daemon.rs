@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use operations::damaged::{MachineFiles, aside};
 use sync_proto::enrolment::{CODE_LETTERS, Link, code};
 use sync_proto::env::{Env, random};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::authority::{Authority, AuthorityError};
+use crate::care;
 use crate::central::feed;
 use crate::central::{CentralError, CentralStore, Contact, Postgres, lag, projector};
 use crate::config::Config;
@@ -94,6 +96,9 @@ pub enum DaemonError {
     /// The central database's address.
     #[error(transparent)]
     Central(#[from] CentralError),
+    /// The log was damaged.
+    #[error("the region's log was damaged and is put aside: start the server again, and it goes on with what can still be read")]
+    PutAside,
     /// The owner of the region's log broke. Nothing that it acknowledged is lost; a fresh process reads the log anew.
     #[error("the owner of the region's log has ended: start the server again, and report what it said before")]
     LogEnded,
@@ -119,7 +124,7 @@ pub fn open(data: &Path, env: &dyn Env, create: bool) -> Result<Opened, DaemonEr
     let log = data.join("region.db");
     if create {
         std::fs::create_dir_all(data).map_err(folder_error)?;
-    } else if !log.exists() {
+    } else if !log.exists() && !aside(&log, 1).exists() {
         return Err(DaemonError::NotInitialised(data.to_owned()));
     }
     let lock = File::options().create(true).append(true).open(data.join("lock")).map_err(folder_error)?;
@@ -128,7 +133,7 @@ pub fn open(data: &Path, env: &dyn Env, create: bool) -> Result<Opened, DaemonEr
         Err(TryLockError::WouldBlock) => return Err(DaemonError::Locked(data.to_owned())),
         Err(TryLockError::Error(source)) => return Err(folder_error(source)),
     }
-    if log.exists() {
+    if log.exists() || aside(&log, 1).exists() {
         Authority::check_keys(data)?;
     }
     let authority = Arc::new(Authority::open(data)?);
@@ -138,7 +143,7 @@ pub fn open(data: &Path, env: &dyn Env, create: bool) -> Result<Opened, DaemonEr
         actor_seed: random(env),
         key: authority.seal_key().clone(),
     };
-    let mut region = Region::open(&log, writer)?;
+    let mut region = Region::open_or_begin_anew(&log, None, Arc::new(MachineFiles), writer)?;
     region.start(env.unix_ms(), env!("CARGO_PKG_VERSION"))?;
     Ok(Opened { region, authority, _lock: lock })
 }
@@ -196,7 +201,7 @@ pub async fn run(
         tracing::error!(%error, "imports that were interrupted do not go on");
     }
     let (draining, owner) = (stop.clone(), hub.clone());
-    let filling = env.clone();
+    let (filling, caring) = (env.clone(), env.clone());
     let state = WebState::with_readiness(central.clone(), desk, env, move || !*draining.borrow() && !owner.is_ended())
         .with_live(live.clone())
         .with_catalogue(hub.clone(), importer.clone());
@@ -218,6 +223,7 @@ pub async fn run(
     tasks.spawn(refill::watch(hub.clone(), filling, ending.clone()));
     tasks.spawn(follow_central(hub.clone(), central, ending.clone()));
     tasks.spawn(meeting);
+    tasks.spawn(care::run(hub.clone(), caring, ending.clone()));
     let over_tcp = door.map(|door| quic.clone().run_tcp(door, stop.clone()));
     let over_quic = quic.run(endpoint, stop.clone());
     let devices = tokio::spawn(async {
@@ -246,7 +252,7 @@ pub async fn run(
         biased;
         served = &mut serving => Some(served),
         // Without it no sale would be taken again, and the devices would never learn why.
-        () = hub.ended() => return Err(DaemonError::LogEnded),
+        () = hub.ended() => return Err(if hub.is_put_aside() { DaemonError::PutAside } else { DaemonError::LogEnded }),
         () = stopping => None,
     };
     tracing::info!(event = "stopping", "devices are told goodbye");
@@ -264,6 +270,9 @@ pub async fn run(
     let _ = tokio::time::timeout(END_MAX, ended).await;
     // The folder is given back when nobody writes in it any more.
     importer.ended().await;
+    if let Ok(Err(error)) = hub.with(|region| region.end_use()).await {
+        tracing::warn!(%error, "the log could not note that the server ends");
+    }
     tracing::info!(event = "stopped", "the server ended");
     // A panic of the page was printed where it happened.
     Ok(served.unwrap_or(Ok(()))?)

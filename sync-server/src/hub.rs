@@ -5,13 +5,13 @@
 //! [`Hub::central`].
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ids::DeviceId;
 use journal::Origin;
 use sync_proto::batch::Run;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::live::{Live, SaleTeller};
 use crate::metrics::Metrics;
@@ -72,7 +72,17 @@ pub struct Hub {
     metrics: Metrics,
     region: Arc<Post<[u8; 16]>>,
     regressed: Arc<Regressed>,
+    damage: Arc<Damage>,
     live: Live,
+}
+
+/// What speaks of damage.
+#[derive(Debug, Default)]
+struct Damage {
+    is_suspected: AtomicBool,
+    suspected: Notify,
+    /// Whether the log was put aside.
+    is_put_aside: AtomicBool,
 }
 
 /// How often it was noticed that the log was put back from a backup, and how often it has gone on under a new incarnation since.
@@ -129,7 +139,8 @@ impl Hub {
         let metrics = Metrics::default();
         let counted = metrics.clone();
         let sales = SaleTeller::new(live.clone(), now_ms);
-        let owner = own(region, inbox, growing, counted, sales);
+        let damage = Arc::<Damage>::default();
+        let owner = own(region, inbox, growing, counted, sales, damage.clone());
         (
             Self {
                 jobs,
@@ -140,6 +151,7 @@ impl Hub {
                 metrics,
                 region: id,
                 regressed,
+                damage,
                 live,
             },
             owner,
@@ -192,6 +204,29 @@ impl Hub {
         self.regressed.renewed.fetch_add(1, Ordering::Relaxed);
         self.note_fed(0);
         Ok(())
+    }
+
+    /// Notes that something speaks of damage in the log. [`crate::care`] sees to it.
+    pub fn suspect(&self) {
+        self.damage.is_suspected.store(true, Ordering::Relaxed);
+        self.damage.suspected.notify_one();
+    }
+
+    /// Whether something has spoken of damage since this was last asked.
+    pub fn is_suspected(&self) -> bool {
+        self.damage.is_suspected.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns when something speaks of damage.
+    pub async fn suspected(&self) {
+        while !self.is_suspected() {
+            self.damage.suspected.notified().await;
+        }
+    }
+
+    /// Whether the log was damaged and is put aside: it has to be opened anew.
+    pub fn is_put_aside(&self) -> bool {
+        self.damage.is_put_aside.load(Ordering::Relaxed)
     }
 
     /// What happens in this server, for those who watch.
@@ -304,6 +339,7 @@ async fn own<F: Fn() -> u64>(
     growing: Post<u64>,
     metrics: Metrics,
     mut sales: SaleTeller<F>,
+    damage: Arc<Damage>,
 ) {
     let mut waiting = Vec::with_capacity(GROUP_MAX);
     while let Some(first) = inbox.recv().await {
@@ -312,15 +348,19 @@ async fn own<F: Fn() -> u64>(
             match next {
                 Job::Admit { sender, run, done } => waiting.push((sender, run, done)),
                 Job::With(work) => {
-                    admit(&mut region, &mut waiting, &metrics, &mut sales);
+                    admit(&mut region, &mut waiting, &metrics, &mut sales, &damage);
                     work(&mut region);
+                    if region.is_over() {
+                        damage.is_put_aside.store(true, Ordering::Relaxed);
+                        return;
+                    }
                 }
             }
             if waiting.len() < GROUP_MAX {
                 job = inbox.try_recv().ok();
             }
         }
-        admit(&mut region, &mut waiting, &metrics, &mut sales);
+        admit(&mut region, &mut waiting, &metrics, &mut sales, &damage);
         growing.modify(|seq| std::mem::replace(seq, region.last_seq()) != region.last_seq());
     }
 }
@@ -330,6 +370,7 @@ fn admit<F: Fn() -> u64>(
     waiting: &mut Vec<(Sender, Run, Done)>,
     metrics: &Metrics,
     sales: &mut SaleTeller<F>,
+    damage: &Damage,
 ) {
     if waiting.is_empty() {
         return;
@@ -358,6 +399,10 @@ fn admit<F: Fn() -> u64>(
             sales.after(region);
         }
         Err(error) => {
+            if error.is_damage() {
+                damage.is_suspected.store(true, Ordering::Relaxed);
+                damage.suspected.notify_one();
+            }
             let error = Arc::new(error);
             for (_, _, done) in answers {
                 let _ = done.send(Err(HubError::Log(error.clone())));

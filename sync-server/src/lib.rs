@@ -7,6 +7,7 @@
 //! | [`region`] | the log: admission, documents, enrolment codes, in one SQLite file |
 //! | [`backup`] | a copy of the region while it runs, and the way back |
 //! | [`hub`] | the owner of the log, and the way to it |
+//! | [`care`] | audits of the log, and what can be read of a damaged one |
 //! | [`log_source`] | the log as the feed reads it |
 //! | [`posted`] | a value that changes, and who waits for it |
 //! | [`quic`] | the QUIC face: replication and enrolment |
@@ -21,6 +22,7 @@
 
 pub mod authority;
 pub mod backup;
+pub mod care;
 pub mod central;
 pub mod check;
 pub mod config;

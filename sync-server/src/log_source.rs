@@ -54,6 +54,7 @@ impl FeedSource for LogSource {
             Ok(Ok(rows)) => fitting(rows, max_rows, max_bytes).map(feed_row).collect(),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the region's log cannot be read");
+                self.hub.suspect();
                 Vec::new()
             }
             Err(_) => Vec::new(),

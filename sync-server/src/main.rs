@@ -74,6 +74,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         from: PathBuf,
     },
+    /// Read the whole log as an outsider would, every chain and every seal; the server must be stopped.
+    Verify,
     /// Stores.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -262,6 +264,7 @@ async fn init(config: &Config, env: &dyn Env, authority_of: Option<&Path>, name:
         region.rename(name, env.unix_ms())?;
     }
     let fingerprint: String = authority.fingerprint().iter().map(|b| format!("{b:02x}")).collect();
+    region.end_use()?;
     println!("region {} in {}", uuid::Uuid::from_bytes(region.own().incarnation), config.data.display());
     println!("authority {fingerprint}");
     let central = central(config)?;
@@ -337,8 +340,10 @@ fn offline_command(config: &Config, env: &dyn Env, command: Command) -> anyhow::
             let code = daemon::issue(&mut region, &authority, &public, &store, &name, env)?;
             println!("{}", code.link);
         }
+        Command::Verify => println!("{} entries: every chain and seal holds", region.verify()?),
         other => bail!("{other:?} is not a command for a stopped server"),
     }
+    region.end_use()?;
     Ok(())
 }
 

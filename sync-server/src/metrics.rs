@@ -12,6 +12,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use domain::ids::DeviceId;
+use operations::damaged::{MachineFiles, all_aside};
 use operations::machine::{disk_free_bytes, file_bytes};
 use operations::metrics::{self as exposition, latency_buckets};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -68,6 +69,7 @@ struct Shared {
     devices_connected: Gauge,
     log_entries: Gauge,
     log_bytes: Gauge,
+    damaged_files: Gauge,
     feed_behind: Gauge,
     central_up: Gauge,
     central_known_up: AtomicBool,
@@ -109,6 +111,7 @@ impl Default for Metrics {
             devices_connected: Gauge::default(),
             log_entries: Gauge::default(),
             log_bytes: Gauge::default(),
+            damaged_files: Gauge::default(),
             feed_behind: Gauge::default(),
             central_up: Gauge::default(),
             central_known_up: AtomicBool::new(false),
@@ -133,6 +136,7 @@ impl Default for Metrics {
         r.register("enrolments", "Devices that asked to be enrolled, by outcome", shared.enrolments.clone());
         r.register("log_entries", "Entries in the region's log", shared.log_entries.clone());
         r.register("log_bytes", "Size of the region's log with its write-ahead log", shared.log_bytes.clone());
+        r.register("damaged_files", "Damaged files that are kept beside the region's log", shared.damaged_files.clone());
         r.register("feed_behind_entries", "Entries that the central database does not have yet", shared.feed_behind.clone());
         r.register("central_up", "Whether the central database answers: 1 or 0", shared.central_up.clone());
         r.register(
@@ -258,6 +262,8 @@ impl Metrics {
         shared.feed_behind.set(now.log_entries.saturating_sub(now.fed).cast_signed());
         let log = data.join("region.db");
         shared.log_bytes.set((file_bytes(&log) + file_bytes(&data.join("region.db-wal"))).cast_signed());
+        let damaged = all_aside(&MachineFiles, &log).map_or(0, |files| files.len());
+        shared.damaged_files.set(i64::try_from(damaged).unwrap_or(i64::MAX));
         shared.disk_free.set(disk_free_bytes(data).unwrap_or(0).cast_signed());
         exposition::text(&shared.registry)
     }

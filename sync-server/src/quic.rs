@@ -17,6 +17,7 @@ use rustls_pki_types::CertificateDer;
 use sync_proto::enrolment::{ALPN, Certified, REPLICATION_ALPN};
 use sync_proto::env::{Env, random};
 use sync_proto::probe::PROBE_ALPN;
+use sync_proto::session::{VERSIONS, Versions};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -96,6 +97,7 @@ pub struct Quic {
     pub authority: Arc<Authority>,
     /// Time and randomness.
     pub env: Arc<dyn Env>,
+    versions: Versions,
     live: Arc<Mutex<BTreeMap<(DeviceId, Incarnation), Connected>>>,
     connected_so_far: Arc<AtomicU64>,
     attended: Arc<Mutex<BTreeMap<DeviceId, usize>>>,
@@ -136,12 +138,20 @@ impl Quic {
         Self::with_limits(hub, authority, env, Limits::default())
     }
 
+    /// The same, speaking only some versions, such as those of an earlier program.
+    #[must_use]
+    pub fn speaking(mut self, versions: Versions) -> Self {
+        self.versions = versions;
+        self
+    }
+
     /// The same with limits of one's own.
     pub fn with_limits(hub: Hub, authority: Arc<Authority>, env: Arc<dyn Env>, limits: Limits) -> Self {
         Self {
             hub,
             authority,
             env,
+            versions: VERSIONS,
             live: Arc::default(),
             connected_so_far: Arc::default(),
             attended: Arc::default(),

@@ -4,13 +4,15 @@
 //! commit. Nothing is acknowledged before SQLite has synced it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::ids::{DeviceId, StoreId};
 use domain::record::{DeviceEnrolment, DeviceKind, DeviceStart, Record};
 use journal::{
     Body, ChainError, ChainedEntry, Entry, EntryError, Hash, Origin, OriginChain, ReceivedCommit, Scope, VerifyingKey, View,
 };
+use operations::damaged::MachineFiles;
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::batch::Run;
 use sync_proto::documents;
@@ -20,6 +22,7 @@ use sync_proto::scopes;
 
 mod ahead;
 mod author;
+mod damaged;
 mod desk;
 mod imports;
 mod lines;
@@ -30,6 +33,8 @@ mod verify;
 mod watched;
 
 pub use author::{AuthorError, DocumentState, Editor, ProductPatch, StorePatch, TaxClassPatch, TaxPatch, staff_member};
+pub use damaged::Care;
+use damaged::{Audit, Home};
 pub use desk::{DeskError, Pending};
 use lines::Line;
 pub use outgoing::{LogRow, Outgoing};
@@ -66,6 +71,12 @@ pub enum RegionError {
     /// A row that this program cannot have written.
     #[error("the region's log is damaged: {0}")]
     Damaged(&'static str),
+    /// The log was damaged, and its file was put aside.
+    #[error("the region's log was damaged and is put aside as {}", .0.display())]
+    PutAside(PathBuf),
+    /// A damaged file could not be put aside, or not be looked for.
+    #[error("the files of the region's log cannot be renamed")]
+    Files(#[source] std::io::Error),
 }
 
 /// Why a run of commits was not admitted. Nothing of it was kept.
@@ -211,6 +222,11 @@ pub struct Region {
     /// What this process says of itself with its first own words.
     starting: Option<DeviceStart>,
     software: String,
+    home: Home,
+    /// The look through the log that is under way.
+    audit: Option<Audit>,
+    /// Whether the log was put aside.
+    is_over: bool,
 }
 
 /// Who this server is, when its log is opened.
@@ -227,12 +243,12 @@ pub struct Writer {
 }
 
 impl Region {
-    /// Opens the log, making it when it is not there.
+    /// Opens the log, making it when it is not there. One that is damaged is left as it is: see [`Self::open_or_begin_anew`].
     ///
     /// # Errors
     /// A file that SQLite refuses, a newer schema, or damage.
     pub fn open(path: &Path, writer: Writer) -> Result<Self, RegionError> {
-        Self::of(Connection::open(path)?, writer)
+        Self::of(Home { path: path.to_owned(), vfs: None, files: Arc::new(MachineFiles) }, writer)
     }
 
     /// The same on another file system than the machine's, by the name of its VFS; the file is then for this connection alone.
@@ -240,12 +256,12 @@ impl Region {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_on(vfs: &str, path: &Path, writer: Writer) -> Result<Self, RegionError> {
-        let db = Connection::open_with_flags_and_vfs(path, rusqlite::OpenFlags::default(), vfs)?;
-        db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        Self::of(db, writer)
+        let (path, vfs) = (path.to_owned(), Some(vfs.to_owned()));
+        Self::of(Home { path, vfs, files: Arc::new(MachineFiles) }, writer)
     }
 
-    fn of(mut db: Connection, writer: Writer) -> Result<Self, RegionError> {
+    fn of(home: Home, writer: Writer) -> Result<Self, RegionError> {
+        let mut db = home.connect()?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536;",
@@ -271,6 +287,9 @@ impl Region {
             document_changes: 0,
             starting: None,
             software: String::new(),
+            home,
+            audit: None,
+            is_over: false,
         };
         region.reload()?;
         region.fill_barcodes()?;

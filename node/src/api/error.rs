@@ -89,6 +89,10 @@ impl From<StoreError> for ApiError {
                 ApiErrorCode::InDoubt,
                 "the disk failed and it is not known yet whether this was recorded: try again, and the till looks it up",
             ),
+            StoreError::PutAside => (
+                ApiErrorCode::Storage,
+                "the data of this till was damaged, and nothing was recorded: the till begins anew with what can still be read, sign in again",
+            ),
             _ => (
                 ApiErrorCode::Storage,
                 "the disk of this till is full or broken and nothing was recorded: make room or call for help",

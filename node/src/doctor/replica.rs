@@ -2,15 +2,19 @@
 
 use std::path::Path;
 
-use journal::Entry;
+use domain::ids::DeviceId;
+use journal::{Entry, VerifyingKey};
 use operations::check::Report;
+use operations::damaged::{self, MachineFiles};
 use rusqlite::{Connection, OptionalExtension};
 use sync_proto::env::Env;
 use sync_proto::scopes;
+use uuid::Uuid;
 
 use crate::errors::chain_of;
 use crate::identity::Look;
-use crate::store::{Replica, StoreError, log, paper};
+use crate::store::audit::{Audit, Found};
+use crate::store::{Replica, StoreError, log, paper, people};
 
 /// What is unsent for longer is worth a warning, in milliseconds.
 const UNSENT_MS_MAX: u64 = 5 * 60_000;
@@ -30,6 +34,7 @@ pub(super) fn identity(report: &mut Report, look: &Look) {
 pub(super) fn replica(report: &mut Report, data: &Path, look: &Look, env: &dyn Env) {
     const SUBJECT: &str = "replica";
     let path = data.join("replica/replica.db");
+    damaged_files(report, &path);
     let from_server = "enrol this till anew in another folder: what it had sent comes back from the server. Keep this folder";
     if !path.exists() {
         return match look.db_uuid {
@@ -53,11 +58,50 @@ pub(super) fn replica(report: &mut Report, data: &Path, look: &Look, env: &dyn E
         Ok(said) => report.error(SUBJECT, format!("its pages do not hold together: {said}"), from_server),
         Err(error) => report.error(SUBJECT, format!("its pages cannot be read: {error}"), from_server),
     }
-    let looked = belongs(report, &replica, look)
+    let looked = as_signed(report, replica.db())
+        .and_then(|()| belongs(report, &replica, look))
         .and_then(|()| unsent(report, replica.db(), look, env.unix_ms()))
         .and_then(|()| print_queue(report, replica.db()));
     if let Err(error) = looked {
         report.error(SUBJECT, chain_of(&error), from_server);
+    }
+}
+
+/// Files that were put aside, which are kept for as long as somebody may need them.
+fn damaged_files(report: &mut Report, path: &Path) {
+    const SUBJECT: &str = "damaged files";
+    match damaged::all_aside(&MachineFiles, path) {
+        Ok(files) if files.is_empty() => report.ok(SUBJECT, "none"),
+        Ok(files) => {
+            let newest = damaged::aside(path, files.len() as u32);
+            let todo = "look at this disk, and replace it when it happens again. Remove the files once nothing is unsent and no sale is missed";
+            report.warning(SUBJECT, format!("{} were put aside, the newest is {}", files.len(), newest.display()), todo);
+        }
+        Err(error) => report.warning(SUBJECT, format!("it is not known whether there are any: {error}"), "check the disk"),
+    }
+}
+
+/// Whether every entry of the log follows the one before it, and every seal holds.
+fn as_signed(report: &mut Report, db: &Connection) -> Result<(), StoreError> {
+    const SUBJECT: &str = "log";
+    let key_of = |device| {
+        let known = people::device(db, DeviceId(Uuid::from_bytes(device)))?;
+        Ok(known.and_then(|known| VerifyingKey::from_bytes(&known.public_key).ok()))
+    };
+    let mut audit = Audit::default();
+    loop {
+        match audit.step(db, key_of)? {
+            Found::More => {}
+            Found::Whole => {
+                report.ok(SUBJECT, format!("all {} entries are what was signed", audit.entries));
+                return Ok(());
+            }
+            Found::Broken(found) => {
+                let todo = "start the till, or leave it running: it puts the file aside by itself, and goes on with what can still be read";
+                report.error(SUBJECT, found, todo);
+                return Ok(());
+            }
+        }
     }
 }
 

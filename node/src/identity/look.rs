@@ -10,6 +10,7 @@ use super::files::{Hex, read_text};
 use super::{HighWater, IdentityError, IdentityFile, is_enrolled, machine_id, read_replica_key, read_secret, read_signing_key};
 use crate::replication::Link;
 use crate::store::StoreKey;
+use sync_proto::session::VERSIONS;
 
 /// Who a folder belongs to.
 #[derive(Debug, Clone)]
@@ -65,6 +66,7 @@ impl Look {
                 authority_pem: read_text(&device.join("authority.crt"))?,
                 certificate_pem: read_text(&device.join("device.crt"))?,
                 key_pem: read_secret(&device.join("device.key"))?,
+                versions: VERSIONS,
             },
             device: file.device,
             store: file.store,

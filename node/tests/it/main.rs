@@ -5,6 +5,7 @@
 mod ahead;
 mod bad_input;
 mod catalogue;
+mod damage;
 mod doctor;
 mod face;
 mod identity;

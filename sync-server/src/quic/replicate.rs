@@ -67,6 +67,15 @@ pub(super) enum Ended {
 }
 
 impl Ended {
+    /// Whether the log does not give back what was written, or the device was sent something that does not hold.
+    fn speaks_of_damage(&self) -> bool {
+        match self {
+            Self::Region(error) => error.is_damage(),
+            Self::Session(SessionError::Goodbye(bye)) => bye.reason == Reason::Refused,
+            _ => false,
+        }
+    }
+
     fn goodbye(&self) -> Option<Reason> {
         match self {
             Self::Stream(StreamError::Frame(_)) | Self::OtherOrigin => Some(Reason::Protocol),
@@ -108,6 +117,9 @@ pub(super) async fn serve(
         why = replaced => Ended::Replaced(why),
         Err(ended) = driver.run(stop) => ended,
     };
+    if ended.speaks_of_damage() {
+        quic.hub.suspect();
+    }
     let replaced = if let Ended::Replaced(why) = ended { Some(why) } else { None };
     let mut has_said_goodbye = false;
     // Over QUIC the code with which the connection closes says that it was replaced.
@@ -224,7 +236,7 @@ impl<'a> Driver<'a> {
             Ok::<_, RegionError>(region.followed_by(&hub_device))
         };
         let scopes = quic.hub.with(follow).await??;
-        let session = ServerSession::new();
+        let session = ServerSession::speaking(quic.versions);
         Ok(Self {
             quic,
             wire,

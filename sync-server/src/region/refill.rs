@@ -101,6 +101,11 @@ impl Refill {
         Ok(())
     }
 
+    /// How many commits wait.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
     /// The place in the central store before everything that still waits; none when nothing does.
     pub fn waits_from(&self) -> Option<u64> {
         let whole = self.waiting.values().flatten().map(|whole| whole.central_seq);
@@ -144,14 +149,7 @@ impl Region {
     /// When SQLite refuses; the log is then as it was, and the refill has to begin again.
     pub fn refill(&mut self, refill: &mut Refill, read_to: u64) -> Result<usize, RegionError> {
         self.in_transaction(|region| {
-            let mut taken = 0;
-            loop {
-                let before = refill.held;
-                taken += region.take_what_fits(refill)?;
-                if refill.held == before {
-                    break;
-                }
-            }
+            let taken = region.take_all_that_fits(refill)?;
             region.pass_over_unnamed(refill)?;
             let mut position = refill.waits_from().map_or(read_to, |from| from.min(read_to));
             if region.rewinds != refill.rewinds {
@@ -160,6 +158,42 @@ impl Region {
             region.set_meta("central_read", position)?;
             Ok(taken)
         })
+    }
+
+    /// Takes in whatever of a refill follows what is here, wherever it comes from. Answers how many commits were new.
+    ///
+    /// # Errors
+    /// When SQLite refuses; the log is then as it was, and the refill has to begin again.
+    pub(super) fn take_from(&mut self, refill: &mut Refill) -> Result<usize, RegionError> {
+        self.in_transaction(|region| region.take_all_that_fits(refill))
+    }
+
+    fn take_all_that_fits(&mut self, refill: &mut Refill) -> Result<usize, RegionError> {
+        let mut taken = 0;
+        loop {
+            let before = refill.held;
+            taken += self.take_what_fits(refill)?;
+            if refill.held == before {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Drops what waits where something else has come in its place: a damaged file says something else than was signed.
+    pub(super) fn drop_contradicted(&self, refill: &mut Refill) -> Result<(), RegionError> {
+        for ((origin, _), queue) in &mut refill.waiting {
+            let mut kept = VecDeque::with_capacity(queue.len());
+            for whole in queue.drain(..) {
+                let mut is_taken = false;
+                for part in &whole.parts {
+                    is_taken |= !self.hashes_at(*origin, &part.scope, part.seq)?.is_empty();
+                }
+                if is_taken { refill.held -= 1 } else { kept.push_back(whole) }
+            }
+            *queue = kept;
+        }
+        refill.waiting.retain(|_, queue| !queue.is_empty());
+        Ok(())
     }
 
     /// Where this log stands in the central store.

@@ -89,6 +89,7 @@ async fn a_till_that_is_connected_over_tcp_goes_back_to_quic_by_itself() -> Resu
         authority_pem: identity.authority_cert_pem()?,
         certificate_pem: identity.device_cert_pem()?,
         key_pem: identity.key_pem()?,
+        versions: sync_proto::session::VERSIONS,
     };
     let till = OpenTill::open(identity, env.clone(), TillOptions::default())?;
     let (node, _thread) = Node::start(till)?;

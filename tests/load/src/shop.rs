@@ -240,6 +240,7 @@ impl LinkedTill {
             authority_pem: identity.authority_cert_pem()?,
             certificate_pem: identity.device_cert_pem()?,
             key_pem: identity.key_pem()?,
+            versions: sync_proto::session::VERSIONS,
         };
         let (node, thread) = Node::start(till)?;
         let net = {

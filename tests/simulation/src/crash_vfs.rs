@@ -16,8 +16,12 @@
 //! A disk has no folders: paths are cut down to the file's name, so that the same disk can be found again under another folder.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use operations::damaged::Files as WholeFiles;
 
 mod contents;
 mod shim;
@@ -77,6 +81,8 @@ pub enum Call {
     Sync,
     /// A file is deleted.
     Delete,
+    /// A file gets another name, which is safe at once.
+    Rename,
 }
 
 /// What a power cut leaves of what was not synced.
@@ -194,6 +200,24 @@ impl Disk {
         self.state().watcher = None;
     }
 
+    /// Its files as a whole, for those who put them aside.
+    pub fn files(&self) -> Arc<dyn WholeFiles> {
+        Arc::new(DiskFiles(self.state.clone()))
+    }
+
+    /// Flips one bit at rest, the one that `chance` comes to among all that are kept. Answers where; nowhere on an empty disk. The file is not damaged
+    /// already, and no cart in it: those may be lost; nor a write-ahead log, without `logs_too`.
+    pub fn flip(&self, chance: u64, logs_too: bool) -> Option<(String, u64)> {
+        let is_at_stake =
+            |name: &str| !name.starts_with("damaged-") && !name.starts_with("draft") && (logs_too || name.ends_with(".db"));
+        self.state().files.flip(chance, is_at_stake)
+    }
+
+    /// The names of its files.
+    pub fn names(&self) -> Vec<String> {
+        self.state().files.names()
+    }
+
     /// Another disk with what this one shows now, all of it safe.
     pub fn copy(&self) -> Disk {
         Disk::holding(self.state().files.settled())
@@ -212,6 +236,37 @@ impl Disk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The files of a disk as a whole.
+#[derive(Clone)]
+struct DiskFiles(Arc<Mutex<State>>);
+
+impl fmt::Debug for DiskFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskFiles").finish_non_exhaustive()
+    }
+}
+
+impl WholeFiles for DiskFiles {
+    fn len(&self, path: &Path) -> io::Result<Option<u64>> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.alive().map_err(refused)?;
+        Ok(state.files.find(&name_of(path)).map(|file| state.files.len(file) as u64))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.rename(&name_of(from), &name_of(to)).map_err(refused)
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn refused(code: i32) -> io::Error {
+    io::Error::other(format!("the disk refuses with {code}"))
 }
 
 impl fmt::Debug for Disk {

@@ -116,6 +116,11 @@ impl Folder {
 }
 
 impl Device {
+    /// What a file of it says.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.files.get(Path::new(name)).and_then(|bytes| String::from_utf8(bytes.to_vec()).ok())
+    }
+
     /// The same with another high-water mark: the one file that is not pushed to the disk each time, so that after a power cut it may be
     /// an older one, half a one or none.
     #[must_use]
@@ -147,7 +152,7 @@ impl OpenTill {
         let identity = Identity::load(folder.path()).context("the identity")?;
         let env = Arc::new(SimEnv::new(now_ms, seed));
         let options = TillOptions {
-            store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true },
+            store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true, files: disk.files() },
             printing: true,
             time_zone: TimeZone::UTC,
             machine: machine_id(),

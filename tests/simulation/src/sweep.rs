@@ -100,7 +100,7 @@ impl Found {
     /// What a plan can bring, and never brought in any of these worlds.
     pub fn never_fired(&self) -> Vec<&'static str> {
         let network = ["lost", "duplicated", "reordered", "cut off", "held back", "too long", "refused by central"];
-        let paper = ["receipts whole", "receipts broken", "printer off"];
+        let paper = ["receipts whole", "receipts broken", "printer off", "program behind, brought up to date"];
         let all = Trouble::NAMES.iter().chain(&network).chain(&paper);
         all.copied().filter(|name| self.seen.get(name).is_none_or(|count| *count == 0)).collect()
     }

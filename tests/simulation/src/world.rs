@@ -25,6 +25,7 @@ use node::identity::Identity;
 use node::store::StoreOptions;
 use node::till::{Till, TillOptions};
 use sync_proto::env::Env;
+use sync_proto::session::VERSIONS;
 use sync_server::region::{ProductPatch, Region};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -37,6 +38,7 @@ pub mod cashier;
 pub mod central;
 pub mod clock;
 pub mod founding;
+pub mod held;
 pub mod machine;
 pub mod net;
 pub mod oracle;
@@ -48,7 +50,7 @@ pub mod verdict;
 use cashier::Cashier;
 use central::Central;
 use clock::MachineEnv;
-use founding::{Founding, REGION_LOG};
+use founding::Founding;
 use machine::{Chassis, End, Image, Machine, ServerMachine, TillMachine};
 use net::{Cut, Network, Weather};
 use oracle::Oracle;
@@ -64,6 +66,10 @@ pub const SERVER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(SERVER_IP, 4_710
 pub const LAN_PORT: u16 = 8_422;
 /// Within how long everything must be everywhere once everything is mended, in milliseconds of the world's time.
 pub const CONVERGE_MS: u64 = 120_000;
+/// How many damaged files the judge may find.
+const FOUND_BY_THE_JUDGE_MAX: u32 = 6;
+/// How long the system takes to start a program again that has ended, in milliseconds.
+const STARTED_AFTER_MS: u64 = 1_000;
 /// How often it is looked whether everything is everywhere.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -120,13 +126,20 @@ impl World {
     async fn live(plan: &Plan, keep_trace: bool) -> Outcome {
         let mut world = Self::new(plan.clone(), keep_trace);
         let broken = world.day().await.err();
-        let (broken, converged_ms) = match broken {
-            Some(error) => (Some(error), None),
-            None => match world.converge().await {
+        let (mut broken, mut converged_ms) = (broken, None);
+        // Who judges reads every page, and so finds what nobody has read: then that is mended first.
+        for _ in 0..FOUND_BY_THE_JUDGE_MAX {
+            if broken.is_some() && !world.machines().any(|machine| machine.has_put_aside()) {
+                break;
+            }
+            (broken, converged_ms) = match world.converge().await {
                 Err(error) => (Some(error), None),
                 Ok(after_ms) => (world.judge().await.err(), Some(after_ms)),
-            },
-        };
+            };
+            if broken.is_none() {
+                break;
+            }
+        }
         world.count_network();
         let (digest, lines) = (world.trace.digest(), world.trace.len());
         // In order: a file that outlives its disk is never given back.
@@ -179,9 +192,15 @@ impl World {
             let index = world.tills.len();
             let (chassis, printer) = world.parts(index);
             let till = TillMachine::enrolled(index, number, chassis, printer, world.neighbours()).expect("room for a folder");
-            world.tills.push(Arc::new(till));
+            world.add(Arc::new(till));
         }
+        world.watch(Machine::Server(world.server.clone()));
         world
+    }
+
+    fn add(&mut self, till: Arc<TillMachine>) {
+        self.watch(Machine::Till(till.clone()));
+        self.tills.push(till);
     }
 
     /// Where the tills of the shop are found by one another, if its network carries anything between them.
@@ -200,6 +219,9 @@ impl World {
 
     /// The shop is open, and things go wrong.
     async fn day(&mut self) -> Result<()> {
+        for (place, version) in self.plan.behind.clone() {
+            self.machine(place).chassis().set_version(version);
+        }
         self.machine(Place::Server).start().await;
         for till in self.tills.clone() {
             Machine::Till(till).start().await;
@@ -275,7 +297,7 @@ impl World {
             Trouble::Restore { of, whole_folder, off_ms } => return self.restore(of, whole_folder, off_ms).await,
             Trouble::Wipe { off_ms } => {
                 self.server.end(End::Killed).await;
-                let had = self.orders_of_server()?;
+                let had = self.held()?;
                 self.server.wipe();
                 self.note_destroyed(had)?;
                 self.start_later(self.machine(Place::Server), off_ms);
@@ -289,13 +311,14 @@ impl World {
             Trouble::CentralAnswerLost => self.central.lose_next_answer(),
             Trouble::CentralBackUp => self.central.back_up(),
             Trouble::CentralRestore => {
-                let had = self.orders_of_central()?;
+                let had = self.held()?;
                 if !self.central.restore() {
                     return Ok(false);
                 }
                 self.note_destroyed(had)?;
             }
             Trouble::Clock { of, by_ms } => self.machine(of).chassis().env.jump(by_ms),
+            Trouble::Flip { of, chance, off_ms } => return self.flip(of, chance, off_ms).await,
             Trouble::Drift { of, ppm } => self.machine(of).chassis().env.drift(ppm),
             Trouble::Reprice { product } => return self.reprice(product).await,
         }
@@ -354,21 +377,20 @@ impl World {
     async fn restore(&mut self, of: Place, whole_folder: bool, off_ms: u64) -> Result<bool> {
         let machine = self.machine(of);
         machine.end(End::Killed).await;
+        let had = self.held()?;
         let restored = match of {
             Place::Till(till) => {
                 let till = self.tills[till].clone();
-                let had = self.orders_of_till(&till)?;
                 let restored = till.restore(whole_folder);
                 if restored {
                     self.note_destroyed(had)?;
                     if whole_folder {
-                        self.oracle.doubled(read_image(till.image(), QUEUED)?);
+                        self.oracle.doubled(read_image(till.image(), QUEUED));
                     }
                 }
                 restored
             }
             Place::Server => {
-                let had = self.orders_of_server()?;
                 let restored = self.server.restore();
                 if restored {
                     self.note_destroyed(had)?;
@@ -386,11 +408,11 @@ impl World {
         let index = self.tills.len();
         let (chassis, printer) = self.parts(index);
         let image = original.image();
-        self.oracle.doubled(read_image(original.image(), QUEUED)?);
+        self.oracle.doubled(read_image(original.image(), QUEUED));
         let of = format!("machine {till}");
         let copy = TillMachine::of_image(index, original.number, of, chassis, printer, image, self.neighbours())?;
         let copy = Arc::new(copy);
-        self.tills.push(copy.clone());
+        self.add(copy.clone());
         self.hire(&copy, Instant::now() + Duration::from_millis(for_ms));
         self.start_later(Machine::Till(copy), 0);
         Ok(true)
@@ -426,9 +448,14 @@ impl World {
             }
         }
         self.central.set_away(false);
-        for machine in self.machines() {
+        for machine in self.machines().collect::<Vec<_>>() {
             machine.chassis().env.set_right();
             machine.disk().heal();
+            if self.plan.is_caught_up && machine.chassis().set_version(VERSIONS.1) < VERSIONS.1 {
+                *self.seen.entry("program behind, brought up to date").or_default() += 1;
+                machine.end(End::Killed).await;
+                machine.start().await;
+            }
         }
     }
 
@@ -529,9 +556,15 @@ impl World {
         for till in self.tills.iter() {
             let node = till.node().with_context(|| format!("till {} does not run", till.index))?;
             let look = |till: &mut Till| {
-                let found = rig::agreed(till)?;
-                till.rebuild()?;
-                Ok::<_, anyhow::Error>((found, rig::agreed(till)?))
+                let looked = (|| {
+                    let found = rig::agreed(till)?;
+                    till.rebuild()?;
+                    Ok::<_, anyhow::Error>((found, rig::agreed(till)?))
+                })();
+                if looked.is_err() {
+                    let _ = till.examine();
+                }
+                looked
             };
             let (found, rebuilt) = node.with(look).await??;
             ensure!(
@@ -553,42 +586,58 @@ impl World {
         Ok(())
     }
 
+    /// Flips a bit of a machine's disk. Answers whether there was one.
+    async fn flip(&mut self, of: Place, chance: u64, off_ms: Option<u64>) -> Result<bool> {
+        let machine = self.machine(of);
+        if off_ms.is_some() {
+            machine.end(End::Killed).await;
+        }
+        let had = self.held()?;
+        // What a program that runs has in its write-ahead log it would have to lose with all that it writes after it.
+        let flipped = machine.disk().flip(chance, off_ms.is_some());
+        self.trace.note(format_args!("a bit is flipped: {flipped:?}"));
+        self.note_destroyed(had)?;
+        if let (Place::Till(till), Some((file, _))) = (of, &flipped)
+            && file.ends_with("-wal")
+        {
+            // What is behind the bit is gone, and with it what the printer has been sent.
+            self.oracle.doubled(read_image(self.tills[till].image(), QUEUED));
+        }
+        if let Some(off_ms) = off_ms {
+            self.start_later(machine, off_ms);
+        }
+        Ok(flipped.is_some())
+    }
+
+    /// Starts a machine again whenever its program has put a damaged file aside and ended.
+    fn watch(&mut self, machine: Machine) {
+        self.tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                if machine.has_put_aside() {
+                    machine.end(End::Killed).await;
+                    machine.start_after(STARTED_AFTER_MS).await;
+                }
+            }
+        });
+    }
+
     /// Orders that were on a medium and are now on none.
     fn note_destroyed(&mut self, had: BTreeSet<[u8; 16]>) -> Result<()> {
-        let mut held = self.orders_of_central()?;
-        held.extend(self.orders_of_server()?);
-        for till in self.tills.iter() {
-            held.extend(self.orders_of_till(till)?);
-        }
+        let held = self.held()?;
         let gone: Vec<[u8; 16]> = had.difference(&held).copied().collect();
         self.trace.note(format_args!("{} orders are gone with a disk", gone.len()));
         self.oracle.destroyed(gone);
         Ok(())
     }
 
-    fn orders_of_central(&self) -> Result<BTreeSet<[u8; 16]>> {
-        let found = self.central.rows().iter().map(|row| order_of(&row.bytes)).collect::<Result<Vec<_>>>()?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    fn orders_of_server(&self) -> Result<BTreeSet<[u8; 16]>> {
-        // What it has synced: a commit that failed may still be readable, and was never acknowledged.
-        let copy = self.server.disk().after_power_cut(0);
-        let writer = Founding::of_process().writer([0; 16], [0; 16]);
-        let region = Region::open_on(copy.vfs(), REGION_LOG.as_ref(), writer)?;
-        let (mut orders, mut after) = (BTreeSet::new(), 0);
-        loop {
-            let rows = region.rows_after(after, 1_000, usize::MAX)?;
-            let Some(last) = rows.last() else { return Ok(orders) };
-            after = last.region_seq;
-            for row in &rows {
-                orders.extend(order_of(&row.bytes)?);
-            }
-        }
-    }
-
-    fn orders_of_till(&self, till: &TillMachine) -> Result<BTreeSet<[u8; 16]>> {
-        Ok(read_image(till.image(), "SELECT id FROM orders UNION SELECT id FROM document WHERE kind = 6")?.into_iter().collect())
+    /// The orders that some medium still has.
+    fn held(&self) -> Result<BTreeSet<[u8; 16]>> {
+        let mut rows: Vec<held::HeldRow> = self.central.rows().into_iter().map(held::HeldRow::from).collect();
+        // What the server has synced: a commit that failed may still be readable, and was never acknowledged.
+        rows.extend(held::of_server(&self.server.disk().after_power_cut(0)));
+        rows.extend(self.tills.iter().flat_map(|till| held::of_till(&till.image())));
+        held::orders(&rows)
     }
 
     fn count_network(&mut self) {
@@ -624,13 +673,17 @@ fn till_ip(till: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 1, till as u8 + 1)
 }
 
-/// One column of 16 bytes, from a copy of what is on a till.
-fn read_image(image: Image, sql: &str) -> Result<Vec<[u8; 16]>> {
+/// One column of 16 bytes, from a copy of what is on a till; nothing where that cannot be read.
+fn read_image(image: Image, sql: &str) -> Vec<[u8; 16]> {
+    try_read_image(image, sql).unwrap_or_default()
+}
+
+fn try_read_image(image: Image, sql: &str) -> Result<Vec<[u8; 16]>> {
     let Image { disk, device } = image;
     let folder = Folder::new()?;
     folder.restore(&device)?;
     let options = TillOptions {
-        store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true },
+        store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true, files: disk.files() },
         printing: false,
         time_zone: TimeZone::UTC,
         machine: None,

@@ -18,6 +18,8 @@ fn shop(tills: usize, events: &[(u64, Trouble)]) -> Plan {
         think_ms: 300,
         weather: Weather::FAIR,
         lan: false,
+        behind: Vec::new(),
+        is_caught_up: true,
         printer_faults: 0,
         events: events.iter().map(event).collect(),
     }

@@ -250,9 +250,15 @@ impl Host {
     /// Waits for the till to stop by itself, and clears up behind it.
     async fn watch(self: Arc<Self>, node: Node) {
         node.stopped().await;
+        let message = match node.is_over() {
+            true => {
+                "the data of this till was damaged and has been put aside: close this window and open it again, and the till goes on with what can still be read"
+            }
+            false => "the till stopped by itself; the log says why",
+        };
+        let message = message.to_owned();
         drop(node);
         let mut stage = self.stage.lock().await;
-        let message = "the till stopped by itself; the log says why".to_owned();
         let problem = Problem { code: ProblemCode::Broken, message };
         tell_terminal(&problem);
         // The listeners hear of it when the last handle is gone, and that is after the stage says so.

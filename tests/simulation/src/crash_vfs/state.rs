@@ -9,6 +9,8 @@ use crate::Dice;
 
 /// What a disk writes whole or not at all, in bytes.
 const SECTOR: usize = 512;
+/// What an encrypted file begins with, in bytes.
+const SALT_BYTES: u64 = 16;
 
 /// Why a call failed, as SQLite's result code says it.
 pub(super) type Refusal = i32;
@@ -78,6 +80,46 @@ impl Files {
     pub(super) fn delete(&mut self, name: &str) {
         self.names.remove(name);
         self.unsynced_names.push(Naming::Deleted(name.to_owned()));
+    }
+
+    /// The names, ascending.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.names.keys().cloned().collect()
+    }
+
+    /// Another name for a file, safe at once.
+    fn rename(&mut self, from: &str, to: &str) -> bool {
+        let Some(file) = self.names.remove(from) else { return false };
+        self.names.insert(to.to_owned(), file);
+        self.files[file].name = to.to_owned();
+        self.sync_names();
+        true
+    }
+
+    /// Flips one bit, the one that `chance` comes to among all of the files whose names `counts`.
+    pub(super) fn flip(&mut self, chance: u64, counts: impl Fn(&str) -> bool) -> Option<(String, u64)> {
+        let files: Vec<(String, usize)> =
+            self.names.iter().filter(|(name, _)| counts(name)).map(|(n, f)| (n.clone(), *f)).collect();
+        let bytes: u64 = files.iter().map(|(_, file)| self.files[*file].now.len() as u64).sum();
+        let (mut at, bit) = ((chance >> 3).checked_rem(bytes)?, chance & 7);
+        for (name, file) in files {
+            let file = &mut self.files[file];
+            let len = file.now.len() as u64;
+            if at >= len {
+                at -= len;
+                continue;
+            }
+            // The salt of an encrypted file: without it no page can be read by anybody.
+            let at = at.max(SALT_BYTES.min(len - 1));
+            for contents in [&mut file.now, &mut file.durable] {
+                let mut byte = [0];
+                if contents.read(at as usize, &mut byte) == 1 {
+                    contents.write(at as usize, &[byte[0] ^ (1 << bit)]);
+                }
+            }
+            return Some((name, at));
+        }
+        None
     }
 
     pub(super) fn sync_names(&mut self) {
@@ -254,7 +296,7 @@ impl State {
             FaultKind::DiskFull { calls } if (fault.at..fault.at + calls).contains(&number) => match call {
                 Call::Write => Verdict::Refused(ffi::SQLITE_FULL),
                 Call::Create => Verdict::Refused(ffi::SQLITE_CANTOPEN),
-                Call::SetLen | Call::Sync | Call::Delete => return Ok(Verdict::Goes),
+                Call::SetLen | Call::Sync | Call::Delete | Call::Rename => return Ok(Verdict::Goes),
             },
             FaultKind::Error { calls } if (fault.at..fault.at + calls).contains(&number) => match call {
                 Call::Write => Verdict::HalfDone(ffi::SQLITE_IOERR_WRITE),
@@ -262,6 +304,7 @@ impl State {
                 Call::SetLen => Verdict::Refused(ffi::SQLITE_IOERR_TRUNCATE),
                 Call::Create => Verdict::Refused(ffi::SQLITE_CANTOPEN),
                 Call::Delete => Verdict::Refused(ffi::SQLITE_IOERR_DELETE),
+                Call::Rename => Verdict::Refused(ffi::SQLITE_IOERR),
             },
             FaultKind::SyncError { forgets } if number >= fault.at && call == Call::Sync => {
                 self.fault = None;
@@ -369,6 +412,17 @@ impl State {
                 Err(refusal)
             }
             Verdict::Refused(refusal) | Verdict::Forgotten(refusal) => Err(refusal),
+        }
+    }
+
+    pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), Refusal> {
+        match self.begin(Call::Rename)? {
+            Verdict::Goes | Verdict::Lie => {
+                let is_there = self.files.rename(from, to);
+                self.tell(Call::Rename, to);
+                if is_there { Ok(()) } else { Err(rusqlite::ffi::SQLITE_CANTOPEN) }
+            }
+            Verdict::HalfDone(refusal) | Verdict::Refused(refusal) | Verdict::Forgotten(refusal) => Err(refusal),
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::ids::{DeviceId, StoreId};
 use jiff::tz::TimeZone;
+use node::care;
 use node::handle::Node;
 use node::identity::Identity;
 use node::peers;
@@ -17,6 +18,7 @@ use node::replication::{self, Link, net::Net};
 use node::store::StoreOptions;
 use node::till::{Till, TillOptions};
 use sync_proto::env::{Env, random};
+use sync_proto::session::{VERSIONS, Versions};
 use sync_server::central::feed;
 use sync_server::hub::Hub;
 use sync_server::live::Live;
@@ -85,6 +87,8 @@ pub struct Chassis {
     network: Network,
     trace: Trace,
     name: String,
+    /// The newest version of the protocol that its program speaks.
+    version: AtomicU16,
     /// Goes up whenever it starts, so that what a former life planned does not hit the next.
     lives: AtomicU64,
 }
@@ -92,7 +96,16 @@ pub struct Chassis {
 impl Chassis {
     /// A machine that is off.
     pub fn new(name: String, ip: Ipv4Addr, env: Arc<MachineEnv>, network: Network, trace: Trace) -> Self {
-        Self { env, ip, network, trace, name, lives: AtomicU64::new(0) }
+        Self { env, ip, network, trace, name, version: AtomicU16::new(VERSIONS.1), lives: AtomicU64::new(0) }
+    }
+
+    /// Gives it a program that speaks no newer version of the protocol than this, for when it starts next. Answers which it had.
+    pub fn set_version(&self, newest: u16) -> u16 {
+        self.version.swap(newest, Ordering::Relaxed)
+    }
+
+    fn versions(&self) -> Versions {
+        (VERSIONS.0, self.version.load(Ordering::Relaxed))
     }
 }
 
@@ -119,6 +132,14 @@ impl Machine {
         match self {
             Self::Till(till) => till.disk(),
             Self::Server(server) => server.disk(),
+        }
+    }
+
+    /// Whether its program has put a damaged file aside, and does nothing any more.
+    pub fn has_put_aside(&self) -> bool {
+        match self {
+            Self::Till(till) => till.inner().running.as_ref().is_some_and(|(node, _)| node.is_over()),
+            Self::Server(server) => server.inner().running.as_ref().is_some_and(|(hub, _)| hub.is_put_aside()),
         }
     }
 
@@ -238,9 +259,9 @@ impl TillMachine {
             return Ok(());
         }
         let identity = Identity::load(self.folder.path()).context("the identity")?;
-        let link = link(&identity)?;
+        let link = link(&identity, self.chassis.versions())?;
         let options = TillOptions {
-            store: StoreOptions { vfs: Some(inner.disk.vfs().to_owned()), exclusive: true },
+            store: StoreOptions { vfs: Some(inner.disk.vfs().to_owned()), exclusive: true, files: inner.disk.files() },
             printing: true,
             time_zone: TimeZone::UTC,
             machine: Some(self.machine_id.clone()),
@@ -258,6 +279,7 @@ impl TillMachine {
         tasks.spawn(async move {
             replicating.await.expect("the certificates are sound");
         });
+        tasks.spawn(care::run(node.clone(), stopping.clone()));
         tasks.spawn(print_queue::run(node.clone(), self.printer.clone(), stopping));
         let sockets = match self.begin_with_neighbours(&node, (own, link.clone()), &runtime, &mut tasks, stop.subscribe())? {
             Some(lan) => vec![socket, lan],
@@ -277,7 +299,8 @@ impl TillMachine {
         tasks: &mut JoinSet<()>,
         stopping: watch::Receiver<bool>,
     ) -> Result<Option<Arc<Socket>>> {
-        if self.neighbours.is_empty() {
+        // Programs of the first version knew no neighbours.
+        if self.neighbours.is_empty() || link.versions.1 < 2 {
             return Ok(None);
         }
         let env: Arc<dyn Env> = self.chassis.env.clone();
@@ -350,7 +373,7 @@ impl TillMachine {
     }
 }
 
-fn link(identity: &Identity) -> Result<Link> {
+fn link(identity: &Identity, versions: Versions) -> Result<Link> {
     Ok(Link {
         address: SERVER.to_string(),
         tcp_address: None,
@@ -358,6 +381,7 @@ fn link(identity: &Identity) -> Result<Link> {
         authority_pem: identity.authority_cert_pem()?,
         certificate_pem: identity.device_cert_pem()?,
         key_pem: identity.key_pem()?,
+        versions,
     })
 }
 
@@ -404,7 +428,8 @@ impl ServerMachine {
     pub fn open_log(&self) -> Result<Region> {
         let (founding, env) = (Founding::of_process(), &*self.chassis.env);
         let writer = founding.writer(random(env), random(env));
-        let mut region = Region::open_on(self.disk().vfs(), REGION_LOG.as_ref(), writer)?;
+        let disk = self.disk();
+        let mut region = Region::open_or_begin_anew(REGION_LOG.as_ref(), Some(disk.vfs()), disk.files(), writer)?;
         region.start(env.unix_ms(), "simulation")?;
         Ok(region)
     }
@@ -420,7 +445,8 @@ impl ServerMachine {
         let (hub, owner) = Hub::with_owner(region, Live::default(), move || clock.unix_ms());
         // A shop's day is short: here little is much.
         let limits = Limits { catch_ups: 1, catch_up_rows: 12, ..Limits::default() };
-        let quic = Quic::with_limits(hub.clone(), founding.authority.clone(), env.clone(), limits);
+        let quic =
+            Quic::with_limits(hub.clone(), founding.authority.clone(), env.clone(), limits).speaking(self.chassis.versions());
         let runtime = Arc::new(ProcessRuntime::default());
         let socket = self.chassis.network.socket(SERVER_IP, SERVER.port());
         let endpoint = quic.endpoint(socket.clone(), runtime.clone())?;
@@ -429,6 +455,7 @@ impl ServerMachine {
         tasks.spawn(owner);
         tasks.spawn(quic.run(endpoint, stopping.clone()));
         tasks.spawn(feed::run(LogSource::new(hub.clone()), self.central.clone(), stopping.clone()));
+        tasks.spawn(sync_server::care::run(hub.clone(), env.clone(), stopping.clone()));
         tasks.spawn(refill::watch(hub.clone(), env, stopping.clone()));
         tasks.spawn(refill::run(hub.clone(), self.central.clone(), stopping));
         self.inner().running = Some((hub, Process { tasks, runtime, sockets: vec![socket], _stop: stop }));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sync_proto::session::VERSIONS;
+
 use super::net::Weather;
 use crate::Dice;
 use crate::crash_vfs::FaultKind;
@@ -137,6 +139,15 @@ pub enum Trouble {
         /// In millionths.
         ppm: i64,
     },
+    /// A bit of a disk is another one than was written.
+    Flip {
+        /// Whose.
+        of: Place,
+        /// Which.
+        chance: u64,
+        /// How long the machine is off when it happens, in milliseconds; none while it runs.
+        off_ms: Option<u64>,
+    },
     /// The manager changes a price.
     Reprice {
         /// Which product, from 0.
@@ -172,6 +183,10 @@ impl Trouble {
         "central restored",
         "clock jump",
         "clock drift",
+        "bit flipped, till off",
+        "bit flipped, till at work",
+        "bit flipped, server off",
+        "bit flipped, server at work",
         "price change",
     ];
 
@@ -203,6 +218,10 @@ impl Trouble {
             Self::CentralRestore => "central restored",
             Self::Clock { .. } => "clock jump",
             Self::Drift { .. } => "clock drift",
+            Self::Flip { of: Place::Till(_), off_ms: Some(_), .. } => "bit flipped, till off",
+            Self::Flip { of: Place::Till(_), .. } => "bit flipped, till at work",
+            Self::Flip { of: Place::Server, off_ms: Some(_), .. } => "bit flipped, server off",
+            Self::Flip { of: Place::Server, .. } => "bit flipped, server at work",
             Self::Reprice { .. } => "price change",
         }
     }
@@ -232,6 +251,10 @@ pub struct Plan {
     pub lan: bool,
     /// The network while the shop is open.
     pub weather: Weather,
+    /// Which machines run a program of an earlier time, and the newest version of the protocol that it speaks.
+    pub behind: Vec<(Place, u16)>,
+    /// Whether those are brought up to date when the shop closes.
+    pub is_caught_up: bool,
     /// Of 1,000 receipts, how many go wrong.
     pub printer_faults: u64,
     /// What goes wrong, in order.
@@ -257,6 +280,8 @@ impl Plan {
             think_ms: 200 + dice.below(1_500),
             lan: dice.below(3) > 0,
             weather,
+            behind: Vec::new(),
+            is_caught_up: true,
             printer_faults: [0, 30, 200][dice.below(3) as usize],
             events: Vec::new(),
         };
@@ -275,6 +300,14 @@ impl Plan {
             plan.events.push(Event { at_ms: dice.below(open_ms), trouble });
         }
         plan.events.sort_by_key(|event| event.at_ms);
+        // Programs are brought up to date at different hours.
+        if dice.below(4) == 0 {
+            for place in (0..tills).map(Place::Till).chain([Place::Server]) {
+                if dice.below(2) == 0 {
+                    plan.behind.push((place, 1 + dice.below(u64::from(VERSIONS.1) - 1) as u16));
+                }
+            }
+        }
         plan
     }
 
@@ -317,6 +350,15 @@ impl Plan {
                 let by_ms = [years, -years, 3_600_000, -3_600_000, 90_000, -90_000][dice.below(6) as usize];
                 one(Trouble::Clock { of, by_ms })
             }
+            15 => {
+                let (chance, is_off) = (dice.next_u64(), dice.below(2));
+                let flip = |off_ms| Trouble::Flip { of, chance, off_ms };
+                match is_off {
+                    0 => one(flip(Some(off_ms))),
+                    // What has it open reads it again when it is started again.
+                    _ => vec![(0, flip(None)), (soon, Trouble::Kill { of, off_ms })],
+                }
+            }
             14 => one(Trouble::Apart { till, other: (till + 1) % self.tills, for_ms }),
             _ => one(Trouble::Drift { of, ppm: dice.below(100_000) as i64 - 50_000 }),
         }
@@ -324,14 +366,17 @@ impl Plan {
 }
 
 /// How many kinds [`Plan::draw`] knows.
-const THEMES: u64 = 16;
+const THEMES: u64 = 17;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, tills, open_ms, think_ms, lan, weather, printer_faults, events } = self;
+        let Self { seed, tills, open_ms, think_ms, lan, weather, behind, printer_faults, events, .. } = self;
         writeln!(f, "seed {seed}: {tills} tills open {open_ms} ms, cashiers think up to {think_ms} ms")?;
         let between = if *lan { "tills hear one another" } else { "tills do not hear one another" };
         writeln!(f, "  network {weather:?}, {between}, {printer_faults} of 1000 receipts go wrong")?;
+        if !behind.is_empty() {
+            writeln!(f, "  programs of earlier protocol versions run at {behind:?}")?;
+        }
         for Event { at_ms, trouble } in events {
             writeln!(f, "  {at_ms:>6} ms  {trouble:?}")?;
         }

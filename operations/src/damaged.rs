@@ -178,8 +178,9 @@ mod tests {
 
     #[test]
     fn a_walk_finds_every_row_outside_of_what_is_damaged() {
-        for damaged in [vec![], vec![5..9], vec![1..4, 6..7], vec![20..41], vec![0..3, 39..41], vec![0..41]] {
-            let is_damaged = |n: i64| damaged.iter().any(|stretch| stretch.contains(&n));
+        let cases: [&[(i64, i64)]; 6] = [&[], &[(5, 9)], &[(1, 4), (6, 7)], &[(20, 41)], &[(0, 3), (39, 41)], &[(0, 41)]];
+        for damaged in cases {
+            let is_damaged = |n: i64| damaged.iter().any(|(from, to)| (*from..*to).contains(&n));
             let first_from = |from: i64| match (from..=40).next() {
                 Some(n) if is_damaged(n) => Err(()),
                 Some(n) => Ok(Some((n, n * 10))),

@@ -188,7 +188,7 @@ impl Aside {
             let select = format!("SELECT {number}, {columns} FROM {table} WHERE {number} >= ? ORDER BY {number} LIMIT 1");
             let mut walk = Around::after(0);
             while let Some((_, values)) = walk.next(|from| self.read(|db| values_from(db, &select, from))) {
-                tx.prepare_cached(&insert)?.execute(rusqlite::params_from_iter(values))?;
+                insert_if_it_fits(&tx, &insert, values)?;
             }
         }
         for (table, columns) in KEYED_ROWS {
@@ -196,7 +196,7 @@ impl Aside {
             let insert = format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({places})");
             let rows = self.read(|db| all_values(db, &format!("SELECT {columns} FROM {table}")));
             for values in rows.unwrap_or_default() {
-                tx.prepare_cached(&insert)?.execute(rusqlite::params_from_iter(values))?;
+                insert_if_it_fits(&tx, &insert, values)?;
             }
         }
         tx.commit()?;
@@ -214,6 +214,14 @@ const OWN_ROWS: [(&str, &str, &str); 2] = [
 const KEYED_ROWS: [(&str, &str); 2] = [("drawer_kick", "id, state, created_ms"), ("pin_attempt", "staff, wrong, last_ms")];
 
 type Values = Vec<rusqlite::types::Value>;
+
+/// An attempt whose print job could not be read is left out.
+fn insert_if_it_fits(db: &Connection, insert: &str, values: Values) -> Result<(), StoreError> {
+    match db.prepare_cached(insert)?.execute(rusqlite::params_from_iter(values)) {
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => Ok(()),
+        done => Ok(done.map(drop)?),
+    }
+}
 
 fn values_from(db: &Connection, select: &str, from: i64) -> Result<Option<(i64, Values)>, StoreError> {
     let mut select = db.prepare_cached(select)?;

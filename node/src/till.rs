@@ -610,7 +610,8 @@ impl Till {
     /// # Errors
     /// While the disk still refuses, or a file that was put aside.
     pub fn examine(&mut self) -> Result<(), StoreError> {
-        self.reopen()
+        self.replica = None;
+        self.heal().map_err(|_| if self.is_over { StoreError::PutAside } else { StoreError::Closed })
     }
 
     /// Opens the replica again, if a failure closed it or it gives nothing back since; those beside the counter ask for it.
@@ -619,7 +620,7 @@ impl Till {
     /// While the disk still refuses.
     pub fn recover(&mut self) -> Result<(), StoreError> {
         if !self.reads() {
-            return self.reopen();
+            return self.examine();
         }
         self.heal().map_err(|_| StoreError::Closed)
     }

@@ -133,7 +133,7 @@ impl Till {
             Ok(Found::Broken(found)) => Err(self.put_aside(&found)),
             Err(error) => {
                 // What the disk did not give is found out there.
-                self.reopen()?;
+                self.examine()?;
                 Err(error)
             }
         }

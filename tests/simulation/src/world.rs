@@ -597,6 +597,9 @@ impl World {
         let flipped = machine.disk().flip(chance, off_ms.is_some());
         self.trace.note(format_args!("a bit is flipped: {flipped:?}"));
         self.note_destroyed(had)?;
+        if let (Place::Till(till), Some(_), None) = (of, &flipped, off_ms) {
+            self.tills[till].break_page();
+        }
         if let (Place::Till(till), Some((file, _))) = (of, &flipped)
             && file.ends_with("-wal")
         {

@@ -90,6 +90,9 @@ impl Cashier {
         let parked = view.cart.recalled.as_ref().map_or(OpenOrderId(view.cart.order.0), |recalled| recalled.open_order);
         if node.command(Command::Park { order: view.cart.order, label, note: None }).await.is_ok() && self.till.is_on() {
             self.oracle.parked(parked);
+            if self.till.has_broken_page() {
+                self.oracle.destroyed([*parked.as_bytes()]);
+            }
         }
     }
 
@@ -149,7 +152,11 @@ impl Cashier {
                 Ok(view) => {
                     let Some(shown) = view.last_order.filter(|shown| shown.order == paid.order) else { return };
                     assert_eq!(shown.total_minor, paid.total_minor, "another total is shown than the cart's");
+                    let order = *paid.order.as_bytes();
                     self.oracle.answered(Paid { receipt: Some(shown.receipt), ..paid }, Fate::Shown);
+                    if self.till.has_broken_page() {
+                        self.oracle.destroyed([order]);
+                    }
                     return;
                 }
                 Err(error) if error.code == ApiErrorCode::InDoubt => tokio::time::sleep(Duration::from_millis(300)).await,

@@ -143,6 +143,14 @@ impl Machine {
         }
     }
 
+    /// What it says, without the name of its folder, which is another one each time.
+    fn named(&self, text: &str) -> String {
+        match self {
+            Self::Till(till) => text.replace(&till.folder.path().display().to_string(), "folder"),
+            Self::Server(_) => text.to_owned(),
+        }
+    }
+
     /// Starts it, and keeps trying while its disk refuses.
     pub async fn start(&self) {
         let Chassis { lives, trace, name, .. } = self.chassis();
@@ -154,7 +162,7 @@ impl Machine {
             };
             match started {
                 Ok(()) => return,
-                Err(error) => trace.note(format_args!("{name} does not start: {error:#}")),
+                Err(error) => trace.note(format_args!("{name} does not start: {}", self.named(&format!("{error:#}")))),
             }
             tokio::time::sleep(START_AGAIN).await;
         }
@@ -204,6 +212,8 @@ struct TillInner {
     // What runs goes before the disk that it has open.
     running: Option<(Node, Process)>,
     disk: Arc<Disk>,
+    /// Whether a page of the file that the running program has open is another one than was written.
+    has_broken_page: bool,
     backup: Option<Image>,
 }
 
@@ -232,7 +242,7 @@ impl TillMachine {
     ) -> Result<Self> {
         let folder = Folder::new()?;
         folder.restore(&image.device)?;
-        let inner = TillInner { disk: Arc::new(image.disk), running: None, backup: None };
+        let inner = TillInner { disk: Arc::new(image.disk), running: None, has_broken_page: false, backup: None };
         Ok(Self { chassis, number, index, folder, printer, machine_id, neighbours, inner: Mutex::new(inner) })
     }
 
@@ -251,6 +261,16 @@ impl TillMachine {
     /// Its disk.
     pub fn disk(&self) -> Arc<Disk> {
         self.inner().disk.clone()
+    }
+
+    /// A page of its file is broken from now on. What the program writes until it ends may hang on that page, and go with it.
+    pub fn break_page(&self) {
+        self.inner().has_broken_page = true;
+    }
+
+    /// Whether what it writes now may be unreadable once the program has ended.
+    pub fn has_broken_page(&self) -> bool {
+        self.inner().has_broken_page
     }
 
     fn try_start(&self) -> Result<()> {
@@ -323,6 +343,7 @@ impl TillMachine {
             drop(node);
         }
         let mut inner = self.inner();
+        inner.has_broken_page = false;
         inner.disk = Arc::new(match how {
             End::Power(seed) => {
                 self.tear_high_water(seed);

@@ -303,7 +303,9 @@ impl<'a> Driver<'a> {
                         Some(Next::Behind) | None => self.send_behind().await?,
                     }
                 }
-                _ = grown.changed(), if ready && grown.get() <= self.now.sent_to => {}
+                changed = grown.changed(), if ready && grown.get() <= self.now.sent_to => {
+                    changed.map_err(|_| HubError::Stopped)?;
+                }
                 _ = heard.tick() => self.note_heard(0, None),
             }
         }

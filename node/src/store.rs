@@ -183,7 +183,9 @@ impl Replica {
         if asked.is_some() {
             let entries = rebuild::rebuild(self)?;
             self.db.execute("DELETE FROM meta WHERE key = 'project_again'", [])?;
-            tracing::info!(entries, "everything has been projected anew from the log");
+            if entries > 0 {
+                tracing::info!(entries, "everything has been projected anew from the log");
+            }
         }
         Ok(())
     }

@@ -187,7 +187,14 @@ fn barcodes_are_filled_in_whenever_the_power_went() {
         .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
         .expect("the tables of later migrations");
     tables.iter().for_each(|table| log.execute_batch(&format!("DROP TABLE {table}")).expect("dropped"));
-    log.execute_batch("DROP INDEX document_by_kind").expect("dropped");
+    let indexes =
+        "SELECT name FROM sqlite_schema WHERE type = 'index' AND name NOT LIKE 'sqlite_%' AND NOT instr(?, ' ' || name || ' ')";
+    let first = include_str!("../../migrations/region/0001_log.sql");
+    let later: Vec<String> = log
+        .prepare(indexes)
+        .and_then(|mut found| found.query_map([first], |row| row.get(0))?.collect())
+        .expect("the indexes of later migrations");
+    later.iter().for_each(|index| log.execute_batch(&format!("DROP INDEX {index}")).expect("dropped"));
     log.execute_batch(include_str!("../../migrations/region/0002_catalogue.sql")).expect("migrated");
     log.pragma_update(None, "user_version", 2).expect("noted");
     drop(log);

@@ -73,6 +73,7 @@ export function tillView(lines: CartLineView[] = [], more: Partial<TillView> = {
       neighbours: 0,
       last_contact_ms: 0,
       problem: null,
+      history_percent: null,
     },
     print_jobs: [],
     print_jobs_more: 0,

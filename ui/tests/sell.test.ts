@@ -296,6 +296,14 @@ test('the badge says which way the link goes', async () => {
   expect(screen.getByTestId('link-way').textContent).toContain('TCP');
 });
 
+test('a new till says how much of the history has arrived', async () => {
+  const { link } = tillView();
+  await show(tillView([], { link: { ...link, history_percent: 43 } }));
+  expect(screen.getByTestId('history-arriving').textContent).toContain('43');
+  await fireEvent.click(screen.getByTestId('link-badge'));
+  expect(screen.getByText(/43 % have arrived/)).toBeTruthy();
+});
+
 test('a server that is busy is no problem', async () => {
   const { link } = tillView();
   await show(tillView([], { link: { ...link, state: 'busy', way: null } }));

@@ -289,6 +289,8 @@ pub struct LinkView {
     pub last_contact_ms: Option<u64>,
     /// Why there is no link, in a sentence.
     pub problem: Option<String>,
+    /// How much of the shop's history a new till has read, in percent, 0 to 99; none when it has all. It sells meanwhile.
+    pub history_percent: Option<u8>,
 }
 
 /// The state of the link to the regional server.

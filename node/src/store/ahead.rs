@@ -26,12 +26,28 @@ pub fn after(db: &Connection) -> Result<Option<DocumentPlace>, StoreError> {
     Ok(Some(DocumentPlace { kind: u16::from_be_bytes(*kind), id }))
 }
 
-/// Whether documents are here, or asked for, that the log has not brought.
-///
-/// # Errors
-/// A failure of SQLite.
-pub fn is_any(db: &Connection) -> Result<bool, StoreError> {
-    Ok(db.prepare_cached("SELECT 1 FROM meta WHERE key IN (?, ?)")?.exists(params![AFTER, UNTIL])?)
+/// Documents that are here, or asked for, and that the log has not brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ahead {
+    /// Up to which region sequence the server's log has to be read before they are proven; none until the last of them is here.
+    pub until: Option<u64>,
+}
+
+impl Ahead {
+    /// Whether there are such documents.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn read(db: &Connection) -> Result<Option<Self>, StoreError> {
+        let until = meta(db, UNTIL)?;
+        Ok((until.is_some() || meta::<Vec<u8>>(db, AFTER)?.is_some()).then_some(Self { until }))
+    }
+
+    /// How much of the log that proves them has been read, in percent: at most 99.
+    pub fn percent_read(self, region_seq: u64) -> u8 {
+        let until = u128::from(self.until.unwrap_or(0));
+        (u128::from(region_seq) * 100).checked_div(until).map_or(0, |percent| u8::try_from(percent.min(99)).expect("at most 99"))
+    }
 }
 
 /// Asks for all of them again where the log has not brought all yet: another log is read now.
@@ -39,7 +55,7 @@ pub fn is_any(db: &Connection) -> Result<bool, StoreError> {
 /// # Errors
 /// A failure of SQLite.
 pub fn begin_again(db: &Connection) -> Result<(), StoreError> {
-    if is_any(db)? {
+    if Ahead::read(db)?.is_some() {
         set_after(db, DocumentPlace::START)?;
         forget(db, UNTIL)?;
     }

@@ -11,7 +11,8 @@ use crate::identity::Identity;
 use crate::store::lines::Line;
 use crate::store::orders::ShiftRow;
 use crate::store::sums::Sums;
-use crate::store::{Replica, StoreError, ahead, log, orders, paper, rebuild, sums};
+use crate::store::ahead::Ahead;
+use crate::store::{Replica, StoreError, log, orders, paper, rebuild, sums};
 
 /// The own chain, the sums since their last flush, and what views ask for all the time.
 #[derive(Debug)]
@@ -26,8 +27,8 @@ pub(super) struct FromDisk {
     pub(super) cursors: BTreeMap<Scope, u64>,
     pub(super) region: Option<[u8; 16]>,
     pub(super) mark: Option<Mark>,
-    /// Whether documents are here, or asked for, that the log has not brought.
-    pub(super) is_ahead: bool,
+    /// What came ahead of the log, while the log has not brought it.
+    pub(super) ahead: Option<Ahead>,
     pub(super) earlier: Vec<Earlier>,
     /// The lines of others, as far as they were looked at.
     pub(super) lines: BTreeMap<Origin, Vec<Line>>,
@@ -88,7 +89,7 @@ impl FromDisk {
             cursors: log::cursors(db, followed)?,
             region: log::region(db)?,
             mark: log::mark(db)?,
-            is_ahead: ahead::is_any(db)?,
+            ahead: Ahead::read(db)?,
             earlier: Earlier::read(db, identity.origin(), scope)?,
             lines: BTreeMap::new(),
             open_jobs: paper::open_jobs(db)?,

@@ -137,6 +137,7 @@ impl Till {
             neighbours: self.neighbours_connected,
             last_contact_ms: self.link.last_contact_ms,
             problem: self.link.problem.clone(),
+            history_percent: self.history_percent(),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::api::{Event, LinkState, LinkWay};
 use crate::store::lines::{Line, LinesOf};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
+use crate::store::ahead::Ahead;
 use crate::store::{self, StoreError, ahead, counts, log, paper, people};
 
 /// How the link to the regional server changed.
@@ -164,7 +165,7 @@ impl Till {
     /// # Errors
     /// A failure of SQLite.
     pub fn documents_after(&self) -> Result<Option<DocumentPlace>, StoreError> {
-        if self.from_disk.is_ahead { ahead::after(self.db()?) } else { Ok(None) }
+        if self.from_disk.ahead.is_some() { ahead::after(self.db()?) } else { Ok(None) }
     }
 
     /// Takes in documents that the server sent ahead of the log.
@@ -185,7 +186,7 @@ impl Till {
             self.reopen()?;
         }
         done?;
-        self.from_disk.is_ahead = true;
+        self.from_disk.ahead = Some(Ahead { until: sent.until });
         self.after_receiving(effects)
     }
 
@@ -240,7 +241,7 @@ impl Till {
                 let read = batch.till.followed.iter().filter(|scope| place.is_of(scope));
                 read.into_iter().try_for_each(|scope| log::move_cursor(db, scope, place.region_seq))?;
                 log::set_mark(db, mark.as_ref())?;
-                if batch.till.from_disk.is_ahead && place.is_of(&scopes::catalogue()) {
+                if batch.till.from_disk.ahead.is_some() && place.is_of(&scopes::catalogue()) {
                     batch.unproven = ahead::settle(db, place.region_seq)?;
                 }
             }
@@ -259,6 +260,7 @@ impl Till {
             return Err(error);
         }
         let now = self.env.unix_ms();
+        let arrived = self.history_percent();
         let own_earlier = earlier || lines.keys().any(|origin| origin.device == *self.identity.device().as_bytes());
         self.from_disk.lines.extend(lines);
         self.from_disk.sums.merge(sums);
@@ -277,7 +279,7 @@ impl Till {
             self.read_earlier()?;
         }
         if let Some(documents) = unproven {
-            self.from_disk.is_ahead = false;
+            self.from_disk.ahead = None;
             if documents > 0 {
                 tracing::error!(
                     documents,
@@ -289,8 +291,17 @@ impl Till {
                 self.announce(Event::TillChanged {});
             }
         }
+        if self.history_percent() != arrived {
+            self.announce(Event::LinkChanged { link: self.link_view() });
+        }
         self.after_receiving(effects)?;
         Ok(received)
+    }
+
+    /// How much of the history that proves what came ahead of it is here, in percent; none when all of it is.
+    pub fn history_percent(&self) -> Option<u8> {
+        let ahead = self.from_disk.ahead?;
+        Some(ahead.percent_read(self.from_disk.cursors.get(&scopes::catalogue()).copied().unwrap_or(0)))
     }
 
     /// What is given back to the server after a place. Where scopes are read apart, the furthest of what was read says most.
@@ -396,6 +407,7 @@ impl Till {
         self.from_disk.cursors = cursors;
         self.from_disk.region = Some(region);
         self.from_disk.mark = None;
+        self.from_disk.ahead = Ahead::read(self.db()?)?;
         self.read_earlier()?;
         self.announce(Event::LinkChanged { link: self.link_view() });
         Ok(true)

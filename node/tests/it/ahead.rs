@@ -60,9 +60,13 @@ fn a_new_till_sells_before_the_history_is_here() {
 
     let before = left(&till);
     assert_eq!(before, documents.len() as u64);
+    let mut percents = vec![till.link_view().history_percent];
     for run in runs {
         shop.feed(&mut till, vec![run]);
+        percents.push(till.link_view().history_percent);
     }
+    assert!(percents[0] == Some(0) && percents.last() == Some(&None), "{percents:?}");
+    assert!(percents.iter().flatten().is_sorted() && percents[percents.len() - 2] > Some(0), "{percents:?}");
     assert_eq!(left(&till), 0, "the log has brought every change of them");
     let with = documents_of(&mut till);
     let (mut other, mut plain) = Shop::stocked();

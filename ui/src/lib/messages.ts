@@ -307,6 +307,10 @@ const en = {
   'link.last_order': 'Last order',
   'link.no_order': 'none yet',
   'link.problem': 'Problem',
+  'link.history': 'Earlier sales of the shop',
+  'link.history_arriving': 'history {percent} %',
+  'link.history_meanwhile':
+    '{percent} % have arrived. Until all have, older sales are not found here; selling needs none of them.',
   'link.way': 'Way to the server',
   'link.way.quic': 'QUIC',
   'link.way.tcp': 'TCP: this network lets no UDP through',

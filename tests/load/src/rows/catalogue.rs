@@ -32,8 +32,8 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let work = bench.folder()?;
     let (small, large) = (Store::open(work.path(), "small", FEW, bench)?, Store::open(work.path(), "large", many, bench)?);
     let mut rows = vec![large.imported.clone()];
-    let (first_sale, till) = new_till(bench, &large, work.path(), many)?;
-    rows.push(first_sale);
+    let (new, till) = new_till(bench, &large, work.path(), many)?;
+    rows.extend(new);
     rows.extend(start(bench, &till, many)?);
 
     let small_till = small.server.stocked_till(&work.path().join("small-till"), FEW)?;
@@ -66,9 +66,9 @@ impl Store {
     }
 }
 
-/// From the enrolment link in hand to the first sale, with every product there.
-fn new_till(bench: &Bench, store: &Store, work: &Path, products: usize) -> Result<(Row, PathBuf)> {
-    let mut seconds = Runs::default();
+/// From the enrolment link in hand to the first sale, with every product there, and until the history that proves them is there too.
+fn new_till(bench: &Bench, store: &Store, work: &Path, products: usize) -> Result<(Vec<Row>, PathBuf)> {
+    let (mut seconds, mut whole) = (Runs::default(), Runs::default());
     let count = bench.pick(2, 1);
     let folders: Vec<PathBuf> = (0..count).map(|n| work.join(format!("new-till-{n}"))).collect();
     for folder in &folders {
@@ -84,11 +84,13 @@ fn new_till(bench: &Bench, store: &Store, work: &Path, products: usize) -> Resul
             till.command(pay).map_err(refused)
         })??;
         seconds.push_alone(begun.elapsed().as_secs_f64());
-        till.wait(|view| view.link.unsent == 0)?;
+        till.wait(|view| view.link.unsent == 0 && view.link.history_percent.is_none())?;
+        whole.push_alone(begun.elapsed().as_secs_f64());
         till.close()?;
     }
-    let name = format!("new till: enrol, receive {} products, first sale", grouped(products));
-    Ok((Row::new(name, "s", &seconds).at_most(10.0), folders[0].clone()))
+    let name = |until: &str| format!("new till: enrol, receive {} products, {until}", grouped(products));
+    let rows = vec![Row::new(name("first sale"), "s", &seconds).at_most(10.0), Row::new(name("whole history"), "s", &whole)];
+    Ok((rows, folders[0].clone()))
 }
 
 /// A fresh process on the till's folder, up to where its screen could be drawn.

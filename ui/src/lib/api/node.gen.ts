@@ -42,7 +42,7 @@ export type Durability = "device" | "neighbour" | "regional" | "central";
 
 export type DrawerState = "kicked" | "open_by_key";
 
-export type LinkView = { state: LinkState, way: LinkWay | null, unsent: number, not_central: number, neighbours: number, last_contact_ms: number | null, problem: string | null, };
+export type LinkView = { state: LinkState, way: LinkWay | null, unsent: number, not_central: number, neighbours: number, last_contact_ms: number | null, problem: string | null, history_percent: number | null, };
 
 export type LinkState = "offline" | "online" | "busy";
 

@@ -447,11 +447,14 @@ pub enum RecordError {
 pub const RECORD_VERSION: u16 = 1;
 
 impl Record {
+    /// The kind of a refund.
+    pub const REFUND_GIVEN: u16 = 2;
+
     /// The number of its kind, part of the entry format and never reused.
     pub fn kind(&self) -> u16 {
         match self {
             Self::SaleCompleted(_) => 1,
-            Self::RefundGiven(_) => 2,
+            Self::RefundGiven(_) => Self::REFUND_GIVEN,
             Self::StockAdjusted(_) => 3,
             Self::AccountAdjusted(_) => 4,
             Self::ShiftOpened(_) => 5,

@@ -1,5 +1,5 @@
-//! What looks after a till's files while it works: the log is audited, and what can be read of a damaged file is taken over. Both in small steps with pauses
-//! between them, so that whoever stands at the till has their turn.
+//! What looks after a till's files while it works: the log is audited, what can be read of a damaged file is taken over, and what is old is let go. All in
+//! small steps with pauses between them, so that whoever stands at the till has their turn.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -22,11 +22,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Looks after a till's files until told to stop.
 pub async fn run(node: Node, mut stop: watch::Receiver<bool>) {
-    let work = async { tokio::join!(steps(&node, Till::salvage_step), steps(&node, Till::audit_step)) };
+    let work =
+        async { tokio::join!(steps(&node, Till::salvage_step), steps(&node, Till::audit_step), steps(&node, Till::let_go_step)) };
     tokio::select! {
         biased;
         () = async { let _ = stop.wait_for(|stop| *stop).await; } => {}
-        (Err(NodeStopped), Err(NodeStopped)) = work => {}
+        (Err(NodeStopped), Err(NodeStopped), Err(NodeStopped)) = work => {}
     }
 }
 
@@ -45,6 +46,7 @@ async fn steps(node: &Node, step: fn(&mut Till) -> Result<Care, StoreError>) -> 
                 now
             }
             Ok(Care::Done) => LOOK_AGAIN,
+            Ok(Care::DoneFor(pause)) => pause,
             Err(error) => {
                 tracing::debug!(problem = chain_of(&error), "the files of this till cannot be looked after now");
                 WAIT_MIN

@@ -11,6 +11,7 @@
 //! | [`documents`] | changes taken into documents, and what those say turned into rows |
 //! | [`catalogue`], [`people`], [`orders`], [`open_orders`] | reading and writing the rows of one subject |
 //! | [`paper`] | print jobs, attempts and drawer kicks |
+//! | [`retention`] | what has gone because it is old, and what can go |
 //! | [`audit`] | whether the log is still what was signed; [`damaged`] a file that is not, and what can still be read of it |
 //!
 //! There is one connection, so nothing waits for a lock; whoever owns the [`Replica`] is the only writer and reader.
@@ -29,6 +30,7 @@ pub mod paper;
 pub mod people;
 pub mod project;
 pub mod rebuild;
+pub mod retention;
 pub mod sums;
 
 use std::cell::Cell;
@@ -52,6 +54,7 @@ const REPLICA_MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/node/0005_documents.sql"),
     include_str!("../../migrations/node/0006_ahead.sql"),
     include_str!("../../migrations/node/0007_exceptions.sql"),
+    include_str!("../../migrations/node/0008_retention.sql"),
 ];
 
 /// A raw key of SQLCipher.

@@ -8,7 +8,8 @@
 //! | module | holds |
 //! |---|---|
 //! | `cart` | building, settling and refunding orders |
-//! | `care` | damage: found, put aside, and what can be read of it taken over |
+//! | `care` | damage: found, put aside, and what can be read of it taken over; what is old let go |
+//! | `asking` | sales that are not here any more: the server is asked for them |
 //! | `desk` | signing in, shifts, corrections, the drawer |
 //! | `parked` | open orders: parked, taken up again, given up |
 //! | `twice` | what was paid for twice, and giving it back |
@@ -17,6 +18,7 @@
 //! | `paper` | what the printing worker asks and tells |
 //! | [`receive`] | what replication asks and tells |
 
+mod asking;
 mod care;
 mod cart;
 mod desk;
@@ -51,6 +53,8 @@ use crate::store::orders::ShiftRow;
 use crate::store::sums::Sums;
 use crate::store::{Replica, StoreError, StoreOptions, counts, log, orders, paper as paper_rows, people, project, rebuild};
 
+use asking::Asking;
+pub use asking::Question;
 pub use care::Care;
 use care::Salvage;
 use from_disk::{Earlier, FromDisk};
@@ -78,11 +82,19 @@ pub struct TillOptions {
     pub time_zone: TimeZone,
     /// What identifies this machine.
     pub machine: Option<String>,
+    /// How long entries that the central database has are kept whole, in milliseconds; none for ever.
+    pub keep_ms: Option<u64>,
 }
+
+/// How many days entries are kept when nothing is said.
+pub const KEEP_DAYS_DEFAULT: u64 = 60;
+/// Milliseconds of a day.
+pub const DAY_MS: u64 = 24 * 3_600_000;
 
 impl Default for TillOptions {
     fn default() -> Self {
-        Self { store: StoreOptions::default(), printing: false, time_zone: TimeZone::system(), machine: machine_id() }
+        let keep_ms = Some(KEEP_DAYS_DEFAULT * DAY_MS);
+        Self { store: StoreOptions::default(), printing: false, time_zone: TimeZone::system(), machine: machine_id(), keep_ms }
     }
 }
 
@@ -134,6 +146,8 @@ pub struct Till {
     salvage: Option<Salvage>,
     /// The look through the log that is under way.
     audit: Option<Audit>,
+    /// What the server is asked for, and what it has answered.
+    asking: Asking,
     /// Whether the replica was put aside.
     is_over: bool,
 }
@@ -264,6 +278,7 @@ impl Till {
             server: None,
             salvage: None,
             audit: None,
+            asking: Asking::default(),
             is_over: false,
             replica: Some(replica),
             db_uuid,

@@ -21,6 +21,7 @@ use sync_proto::lines::Agreement;
 use sync_proto::scopes;
 
 mod ahead;
+mod asked;
 mod author;
 mod damaged;
 mod desk;
@@ -52,6 +53,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/region/0006_documents_by_kind.sql"),
     include_str!("../../migrations/region/0007_servers.sql"),
     include_str!("../../migrations/region/0008_scope_rows.sql"),
+    include_str!("../../migrations/region/0009_refunds.sql"),
 ];
 
 /// Why the region's log did not do something. Nothing was half done.
@@ -293,6 +295,7 @@ impl Region {
         };
         region.reload()?;
         region.fill_barcodes()?;
+        region.fill_refunds()?;
         Ok(region)
     }
 
@@ -605,6 +608,7 @@ impl Region {
                     self.note_document(entry, self.last_seq)?;
                 }
             }
+            self.note_refund(entry, self.last_seq)?;
             self.note_for_watchers(origin, entry);
         }
         Ok(())

@@ -208,6 +208,7 @@ const summary = (n, more = {}) => ({
   total_minor: n % 9 === 4 ? -1_275 : 1_275 + n * 311,
   lines: (n % 7) + 1,
   till: `Till ${(n % 3) + 1}`,
+  is_here: true,
   is_paid_twice: n === 5 || n === 6,
   durability: n < 2 ? 'device' : n < 4 ? 'regional' : 'central',
   ...more,

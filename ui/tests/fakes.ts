@@ -123,6 +123,7 @@ export class FakeNode implements TillBackend {
       search: this.products,
       orders: [],
       order: null,
+      find_order: null,
       open_orders: this.openOrders,
       ledger: null,
     };

@@ -221,7 +221,7 @@ pub struct CountedLine {
     pub quantity_milli: i64,
 }
 
-/// Something to look up. Answered from the till's own disk.
+/// Something to look up. Answered from the till's own disk, but for orders that are not on it any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -242,11 +242,17 @@ pub enum Query {
         /// At most so many, up to 200.
         limit: u32,
     },
-    /// One order with its lines and what can still be refunded. Answer: [`OrderView`](super::OrderView).
+    /// One order with its lines and what can still be refunded; asked for at the server if this till keeps no more of it than its row. Answer:
+    /// [`OrderView`](super::OrderView).
     Order {
         /// Which.
         #[cfg_attr(test, ts(type = "string"))]
         order: OrderId,
+    },
+    /// The order with a receipt number. One that is not on this till any more, or not yet, is asked for at the server. Answer: [`OrderView`](super::OrderView).
+    FindOrder {
+        /// The whole number, at most 64 bytes.
+        receipt: String,
     },
     /// The open orders of this store, the one that was touched last first. Answer: `Vec<`[`OpenOrderView`](super::OpenOrderView)`>`.
     OpenOrders {

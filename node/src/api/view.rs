@@ -404,6 +404,8 @@ pub struct OrderSummary {
     pub till: String,
     /// How safe it is; for another till's order at least `neighbour`.
     pub durability: Durability,
+    /// Whether what it holds is on this till. If not, the server is asked for it when it is looked at.
+    pub is_here: bool,
     /// Whether it sold goods of an open order that another sale sold too, and that nobody has given back yet.
     pub is_paid_twice: bool,
 }

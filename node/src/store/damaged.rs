@@ -130,6 +130,10 @@ impl Aside {
             let found = walk.next(|from| self.read(|db| entry_from(db, from)));
             self.walk = walk;
             let (id, (line, scope, seq, commit, hash, bytes, seal)) = found?;
+            if bytes.is_empty() {
+                // Its content went while the file was sound: the server has it.
+                continue;
+            }
             let (Some(origin), Some(scope)) = (self.origin(line), self.scope(scope)) else { continue };
             let Ok(seal) = seal.map(|seal| log::decode_seal(&seal)).transpose() else { continue };
             return Some(AsideRow { id, line, origin, scope, seq, commit, hash, bytes, seal });

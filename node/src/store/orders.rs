@@ -70,6 +70,15 @@ const ORDER_COLUMNS: &str =
      FROM orders o JOIN origin g ON g.id = o.origin LEFT JOIN line l ON l.origin = o.origin
      LEFT JOIN series s ON s.origin = coalesce(l.root, o.origin)";
 
+/// The receipt series of an origin's own row; empty while it is unknown.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn series(db: &Connection, origin: i64) -> Result<String, StoreError> {
+    let mut select = db.prepare_cached("SELECT series FROM series WHERE origin = ?")?;
+    Ok(select.query_row([origin], |r| r.get(0)).optional()?.unwrap_or_default())
+}
+
 /// An order.
 ///
 /// # Errors
@@ -110,17 +119,25 @@ fn order_row(r: &Row<'_>) -> rusqlite::Result<OrderRow> {
     })
 }
 
-/// The entry of an order, and the order that it holds.
+/// The entry of an order, and the order that it holds; none when its content has gone.
 ///
 /// # Errors
 /// A failure of SQLite, or an entry that holds no order.
-pub fn read_order(db: &Connection, entry: i64) -> Result<(Entry, Order), StoreError> {
-    const DAMAGED: StoreError = StoreError::Damaged("the entry of an order");
-    let entry = Entry::decode(&log::entry_bytes(db, entry)?).map_err(|_| DAMAGED)?;
-    let Body::Record { kind, version, bytes } = &entry.body else { return Err(DAMAGED) };
+pub fn read_order(db: &Connection, entry: i64) -> Result<Option<(Entry, Order)>, StoreError> {
+    let bytes = log::entry_bytes(db, entry)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let entry = Entry::decode(&bytes).ok().and_then(|entry| Some((order_of(&entry)?, entry)));
+    entry.map(|(order, entry)| Some((entry, order))).ok_or(StoreError::Damaged("the entry of an order"))
+}
+
+/// The order that an entry holds, if it holds one.
+pub fn order_of(entry: &Entry) -> Option<Order> {
+    let Body::Record { kind, version, bytes } = &entry.body else { return None };
     match Record::decode(*kind, *version, bytes) {
-        Ok(Some(Record::SaleCompleted(order) | Record::RefundGiven(order))) => Ok((entry, order)),
-        _ => Err(DAMAGED),
+        Ok(Some(Record::SaleCompleted(order) | Record::RefundGiven(order))) => Some(order),
+        _ => None,
     }
 }
 

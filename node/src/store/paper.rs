@@ -109,6 +109,28 @@ pub fn set_done_upto(db: &Connection, n: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether a receipt of an order waits for the printer or for a person's word.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn is_open_of(db: &Connection, order: OrderId) -> Result<bool, StoreError> {
+    let mut select =
+        db.prepare_cached("SELECT 1 FROM print_job WHERE order_id = ? AND state IN ('queued', 'sending', 'uncertain')")?;
+    Ok(select.exists([order.as_bytes()])?)
+}
+
+/// Forgets what was printed and kicked for something that has gone. The last job stays: later ones are numbered after it.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn forget(db: &Connection, id: [u8; 16]) -> Result<(), StoreError> {
+    const JOBS: &str = "SELECT n FROM print_job WHERE order_id = ?1 AND n < (SELECT max(n) FROM print_job)";
+    db.prepare_cached(&format!("DELETE FROM print_attempt WHERE job IN ({JOBS})"))?.execute([id])?;
+    db.prepare_cached(&format!("DELETE FROM print_job WHERE n IN ({JOBS})"))?.execute([id])?;
+    db.prepare_cached("DELETE FROM drawer_kick WHERE id = ?")?.execute([id])?;
+    Ok(())
+}
+
 /// The last job's row; 0 when there is none.
 ///
 /// # Errors

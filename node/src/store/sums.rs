@@ -23,6 +23,24 @@ pub struct Sums {
     counted: BTreeSet<ProductId>,
 }
 
+/// Which sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tables {
+    /// Of everything, up to the last flush.
+    Present,
+    /// Of what has gone ([`super::retention`]).
+    Floor,
+}
+
+impl Tables {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Present => "",
+            Self::Floor => "floor_",
+        }
+    }
+}
+
 /// One product's stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StockSum {
@@ -137,20 +155,30 @@ impl Sums {
     /// # Errors
     /// A failure of SQLite, or a row that makes no sense.
     pub fn flush(&self, db: &Connection, upto: i64) -> Result<(), StoreError> {
-        let mut stock = db.prepare_cached(
-            "INSERT INTO stock_level (product, quantity, sold) VALUES (?1, ?2, ?3) ON CONFLICT (product) DO UPDATE
-             SET quantity = CASE WHEN ?4 THEN 0 ELSE quantity END + excluded.quantity, sold = sold + excluded.sold",
-        )?;
+        self.add_to(db, Tables::Present)?;
+        set_upto(db, upto)
+    }
+
+    /// Adds these sums to those of one set of tables.
+    ///
+    /// # Errors
+    /// A failure of SQLite, or a row that makes no sense.
+    pub fn add_to(&self, db: &Connection, tables: Tables) -> Result<(), StoreError> {
+        let prefix = tables.prefix();
+        let mut stock = db.prepare_cached(&format!(
+            "INSERT INTO {prefix}stock_level (product, quantity, sold) VALUES (?1, ?2, ?3) ON CONFLICT (product) DO UPDATE
+             SET quantity = CASE WHEN ?4 THEN 0 ELSE quantity END + excluded.quantity, sold = sold + excluded.sold"
+        ))?;
         for (product, sum) in &self.stock {
             stock.execute(params![product.as_bytes(), sum.quantity_milli, sum.sold, sum.is_level])?;
         }
         for (id, add) in &self.shifts {
-            let mut sum = stored_shift(db, *id)?;
+            let mut sum = stored_shift(db, tables, *id)?;
             sum.add(*add);
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO shift_sum (shift, sales, refunds, sales_minor, refunds_minor, cash_minor)
-                 VALUES (?, ?, ?, ?, ?, ?)",
-            )?
+            db.prepare_cached(&format!(
+                "INSERT OR REPLACE INTO {prefix}shift_sum (shift, sales, refunds, sales_minor, refunds_minor, cash_minor)
+                 VALUES (?, ?, ?, ?, ?, ?)"
+            ))?
             .execute(params![
                 id.as_bytes(),
                 sum.sales,
@@ -161,19 +189,26 @@ impl Sums {
             ])?;
         }
         for (origin, add) in &self.ledger {
-            let mut sum = stored_ledger(db, *origin)?;
+            let mut sum = stored_ledger(db, tables, *origin)?;
             sum.lines += add.lines;
             sum.orders += add.orders;
-            db.prepare_cached("INSERT OR REPLACE INTO ledger (origin, orders, lines, rounded, exact) VALUES (?, ?, ?, ?, ?)")?
-                .execute(params![
-                    origin,
-                    sum.orders,
-                    sum.lines.lines,
-                    sum.lines.rounded_minor.to_string(),
-                    sum.lines.exact.to_string()
-                ])?;
+            db.prepare_cached(&format!(
+                "INSERT OR REPLACE INTO {prefix}ledger (origin, orders, lines, rounded, exact) VALUES (?, ?, ?, ?, ?)"
+            ))?
+            .execute(params![
+                origin,
+                sum.orders,
+                sum.lines.lines,
+                sum.lines.rounded_minor.to_string(),
+                sum.lines.exact.to_string()
+            ])?;
         }
-        set_upto(db, upto)
+        Ok(())
+    }
+
+    /// The products whose stock they are of.
+    pub fn products(&self) -> impl Iterator<Item = ProductId> + '_ {
+        self.stock.keys().copied()
     }
 
     /// What came to a product's stock after the last flush.
@@ -186,7 +221,7 @@ impl Sums {
     /// # Errors
     /// A failure of SQLite.
     pub fn shift(&self, db: &Connection, shift: ShiftId) -> Result<ShiftSum, StoreError> {
-        let mut sum = stored_shift(db, shift)?;
+        let mut sum = stored_shift(db, Tables::Present, shift)?;
         if let Some(since) = self.shifts.get(&shift) {
             sum.add(*since);
         }
@@ -198,7 +233,7 @@ impl Sums {
     /// # Errors
     /// A failure of SQLite, or a row that makes no sense.
     pub fn ledger(&self, db: &Connection, origin: i64) -> Result<LedgerSum, StoreError> {
-        let mut sum = stored_ledger(db, origin)?;
+        let mut sum = stored_ledger(db, Tables::Present, origin)?;
         if let Some(since) = self.ledger.get(&origin) {
             sum.lines += since.lines;
             sum.orders += since.orders;
@@ -241,9 +276,12 @@ fn set_upto(db: &Connection, upto: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn stored_shift(db: &Connection, shift: ShiftId) -> Result<ShiftSum, StoreError> {
+fn stored_shift(db: &Connection, tables: Tables, shift: ShiftId) -> Result<ShiftSum, StoreError> {
     let found = db
-        .prepare_cached("SELECT sales, refunds, sales_minor, refunds_minor, cash_minor FROM shift_sum WHERE shift = ?")?
+        .prepare_cached(&format!(
+            "SELECT sales, refunds, sales_minor, refunds_minor, cash_minor FROM {}shift_sum WHERE shift = ?",
+            tables.prefix()
+        ))?
         .query_row([shift.as_bytes()], |r| {
             Ok(ShiftSum {
                 sales: r.get(0)?,
@@ -257,9 +295,9 @@ fn stored_shift(db: &Connection, shift: ShiftId) -> Result<ShiftSum, StoreError>
     Ok(found.unwrap_or_default())
 }
 
-fn stored_ledger(db: &Connection, origin: i64) -> Result<LedgerSum, StoreError> {
+fn stored_ledger(db: &Connection, tables: Tables, origin: i64) -> Result<LedgerSum, StoreError> {
     let found: Option<(u64, u64, String, String)> = db
-        .prepare_cached("SELECT orders, lines, rounded, exact FROM ledger WHERE origin = ?")?
+        .prepare_cached(&format!("SELECT orders, lines, rounded, exact FROM {}ledger WHERE origin = ?", tables.prefix()))?
         .query_row([origin], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))
         .optional()?;
     let Some((orders, lines, rounded, exact)) = found else { return Ok(LedgerSum::default()) };

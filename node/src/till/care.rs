@@ -5,6 +5,7 @@
 //! something that could not be read waits until that has come from the server or from another till.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domain::ids::DeviceId;
 use journal::chain::{genesis, link};
@@ -15,11 +16,12 @@ use sync_proto::batch::{RUN_COMMITS_MAX, Run};
 use sync_proto::lines::Lines;
 use uuid::Uuid;
 
-use super::{ReceiveError, Till};
+use super::{DAY_MS, ReceiveError, Till};
 use crate::store::audit::{Audit, Found};
 use crate::store::damaged::{Aside, AsideRow};
 use crate::store::lines::LinesOf;
-use crate::store::{self, StoreError, people};
+use crate::store::retention::{Horizon, Reach, Step};
+use crate::store::{self, StoreError, people, retention};
 
 /// Entries after which the place of an audit is noted, to go on from there after a stop.
 const NOTED_EVERY: u64 = 1_024;
@@ -29,6 +31,8 @@ const COMMITS_TOGETHER: usize = 64;
 const BYTES_TOGETHER: usize = 64 * 1024;
 /// How often the log is audited, in milliseconds.
 const AUDIT_EVERY_MS: u64 = 24 * 3_600_000;
+/// How often it is looked whether something is old enough to go: at least so often, and a few times while it grows old.
+const LET_GO_EVERY_MS: u64 = 60_000;
 
 /// Notes in the replica: the last entry that an audit has seen, when one ended, and that the program has not ended.
 const AUDIT_AT: &str = "audit_at";
@@ -44,6 +48,8 @@ pub enum Care {
     Waits,
     /// There is nothing to do.
     Done,
+    /// There is nothing to do for so long.
+    DoneFor(Duration),
 }
 
 /// A replica that was put aside, while it is taken over.
@@ -137,6 +143,57 @@ impl Till {
                 Err(error)
             }
         }
+    }
+
+    /// Lets some more of what is old go. Nothing of it waits for the disk: what a power cut brings back goes again.
+    ///
+    /// # Errors
+    /// A failure of SQLite, or a replica that was put aside.
+    pub fn let_go_step(&mut self) -> Result<Care, StoreError> {
+        let Some(before_ms) = self.keeps_from_ms() else { return Ok(Care::Done) };
+        self.recover()?;
+        let pause_ms = self.options.keep_ms.map_or(LET_GO_EVERY_MS, |keep_ms| (keep_ms / 4).clamp(250, LET_GO_EVERY_MS));
+        // What came ahead of the log is proven by what the log still brings.
+        if self.from_disk.ahead.is_some() || self.doubt.is_some() {
+            return Ok(Care::DoneFor(Duration::from_millis(pause_ms)));
+        }
+        let in_cart = self.cart.recalled.as_ref().map(|recalled| recalled.order);
+        let horizon = Horizon { scope: &self.scope, before_ms, in_cart };
+        let step = self.replica()?.unsynced(|db| retention::step(db, horizon));
+        match step {
+            Ok(Step::More) => {
+                if let Some(replica) = &mut self.replica {
+                    replica.committed(retention::STEP_ENTRIES);
+                }
+                Ok(Care::More)
+            }
+            Ok(Step::Unsummed) => self.tidy().map(|()| Care::More),
+            Ok(Step::Done) => Ok(Care::DoneFor(Duration::from_millis(pause_ms))),
+            Err(error) => {
+                self.examine()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// What was written before this may go once it is in the central database, in Unix milliseconds; none where everything is kept. By the server's clock, as
+    /// far as it was heard.
+    pub(super) fn keeps_from_ms(&self) -> Option<u64> {
+        let now_ms = self.env.unix_ms().saturating_add_signed(self.clock_ahead_ms.unwrap_or(0).saturating_neg());
+        self.options.keep_ms.map(|keep_ms| now_ms.saturating_sub(keep_ms))
+    }
+
+    /// For how many days this till keeps everything; none where for ever.
+    pub fn keep_days(&self) -> Option<u64> {
+        self.options.keep_ms.map(|keep_ms| keep_ms / DAY_MS)
+    }
+
+    /// How far back this till goes.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn reach(&self) -> Result<Reach, StoreError> {
+        retention::reach(self.db()?)
     }
 
     /// Takes over some more of what can be read of the replicas that were put aside.
@@ -282,7 +339,7 @@ impl Till {
     }
 
     /// Whose key a device's seals are checked with; none of a device that is not known.
-    fn key_of(&self, db: &Connection, device: [u8; 16]) -> Result<Option<VerifyingKey>, StoreError> {
+    pub(super) fn key_of(&self, db: &Connection, device: [u8; 16]) -> Result<Option<VerifyingKey>, StoreError> {
         let own = *self.identity.device().as_bytes();
         let bytes = match device {
             device if device == own => return Ok(Some(self.identity.signing_key().verifying_key())),

@@ -8,11 +8,11 @@ use rusqlite::Connection;
 use sync_proto::frame::Mark;
 
 use crate::identity::Identity;
+use crate::store::ahead::Ahead;
 use crate::store::lines::Line;
 use crate::store::orders::ShiftRow;
 use crate::store::sums::Sums;
-use crate::store::ahead::Ahead;
-use crate::store::{Replica, StoreError, log, orders, paper, rebuild, sums};
+use crate::store::{Replica, StoreError, log, orders, paper, rebuild, retention, sums};
 
 /// The own chain, the sums since their last flush, and what views ask for all the time.
 #[derive(Debug)]
@@ -118,6 +118,9 @@ fn last_hlc(db: &Connection, device: [u8; 16], scope: &Scope) -> Result<Hlc, Sto
 fn last_receipt(db: &Connection, row: i64, chain: &OriginChain, scope: &Scope) -> Result<u64, StoreError> {
     for seq in (1..=chain.head(scope).seq).rev() {
         let Some((_, bytes)) = log::bytes_at(db, row, scope, seq)? else { break };
+        if bytes.is_empty() {
+            return retention::receipt(db, row);
+        }
         let Body::Record { kind, version, bytes } = decode(&bytes)?.body else { continue };
         if let Ok(Some(Record::SaleCompleted(o) | Record::RefundGiven(o))) = Record::decode(kind, version, &bytes) {
             return Ok(o.receipt_number);

@@ -4,10 +4,11 @@ use domain::ids::{OrderId, RecordId};
 use domain::staff::Permission;
 use hardware::Ticket;
 
+use super::asking::Looked;
 use super::cart::Said;
 use super::{Till, done_but_unread, insert_job};
 use crate::api::{ApiError, ApiErrorCode as Code, DrawerState, Event, PrintState};
-use crate::store::{StoreError, orders, paper};
+use crate::store::{StoreError, paper};
 
 /// What the printing worker has to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +71,7 @@ impl Till {
     /// Queues the next copy of an order's receipt, in place of job `instead_of` if there is one.
     fn queue_copy(&mut self, order: OrderId, instead_of: Option<i64>) -> Result<(), ApiError> {
         let store = self.store()?;
-        let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that order: look it up again");
-        let row = orders::order(self.db()?, order)?.ok_or_else(unknown)?;
-        let (entry, recorded) = orders::read_order(self.db()?, row.entry)?;
+        let Looked { row, entry, order: recorded } = self.look_up(order)?;
         let cashier = self.staff_name(entry.staff)?;
         let copy = paper::newest_job_of(self.db()?, order)?.map_or(1, |job| job.copy_no + 1);
         let (is_refund, series, at_ms) = (row.is_refund, row.series.as_str(), row.at_ms);

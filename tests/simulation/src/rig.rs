@@ -135,6 +135,9 @@ impl Device {
     }
 }
 
+/// How long such tills keep what is central, in milliseconds: sixty days.
+pub const KEEP_MS: u64 = 60 * 24 * 3_600_000;
+
 /// A till that is open, with what it stands on.
 #[derive(Debug)]
 pub struct OpenTill {
@@ -156,6 +159,7 @@ impl OpenTill {
             printing: true,
             time_zone: TimeZone::UTC,
             machine: machine_id(),
+            keep_ms: Some(KEEP_MS),
         };
         Ok(Self { till: Till::open(identity, env, options).context("the till does not open")?, number })
     }

@@ -213,6 +213,7 @@ impl World {
         let seed = self.plan.seed ^ ((index as u64 + 1) << 32);
         let env = Arc::new(MachineEnv::new(self.began, seed));
         let chassis = Chassis::new(format!("till {index}"), till_ip(index), env, self.network.clone(), self.trace.clone());
+        let chassis = chassis.keeping(self.plan.keep_ms);
         let printer = Printer::new(index, self.oracle.clone(), self.printers.clone(), self.plan.printer_faults, seed ^ 0xFA);
         (chassis, printer)
     }
@@ -553,13 +554,21 @@ impl World {
         verdict::nobody_wrote_elsewhere(shop, &log).context("I8")?;
         verdict::paper_is_honest(&self.oracle.papers()).context("I10")?;
         let mut agreed: Option<String> = None;
+        let (mut gone, mut let_go) = (BTreeSet::new(), 0);
         for till in self.tills.iter() {
             let node = till.node().with_context(|| format!("till {} does not run", till.index))?;
-            let look = |till: &mut Till| {
+            gone.extend(node.with(verdict::gone_orders).await??);
+            let_go += node.with(|till| till.reach()).await??.gone;
+        }
+        *self.seen.entry("entries let go").or_default() += let_go;
+        for till in self.tills.iter() {
+            let node = till.node().with_context(|| format!("till {} does not run", till.index))?;
+            let gone = gone.clone();
+            let look = move |till: &mut Till| {
                 let looked = (|| {
                     let found = rig::agreed(till)?;
                     till.rebuild()?;
-                    Ok::<_, anyhow::Error>((found, rig::agreed(till)?))
+                    Ok::<_, anyhow::Error>((verdict::but_for(&gone, &found), verdict::but_for(&gone, &rig::agreed(till)?)))
                 })();
                 if looked.is_err() {
                     let _ = till.examine();
@@ -580,6 +589,9 @@ impl World {
                 node.with(move |till| verdict::stock_is_a_fold(&shop, &log, till)).await?
             };
             stock.context("I6")?;
+            if verdict::a_gone_sale_is_told(&node, &log).await? {
+                self.oracle.told();
+            }
             let unread = node.with(verdict::everything_is_read).await?;
             unread.with_context(|| format!("till {}", till.index))?;
         }
@@ -664,6 +676,7 @@ impl World {
             ("orders unknown", self.oracle.orders().values().filter(|seen| seen.fate == oracle::Fate::Unknown).count() as u64),
             ("carts parked", self.oracle.open_order_counts().0),
             ("open orders taken up", self.oracle.open_order_counts().1),
+            ("sales told of by the server", self.oracle.told_of()),
             ("orders gone with a disk", self.oracle.orders().values().filter(|seen| seen.is_gone).count() as u64),
         ] {
             *self.seen.entry(name).or_default() += count;
@@ -690,6 +703,7 @@ fn try_read_image(image: Image, sql: &str) -> Result<Vec<[u8; 16]>> {
         printing: false,
         time_zone: TimeZone::UTC,
         machine: None,
+        keep_ms: None,
     };
     let env: Arc<dyn Env> = Arc::new(crate::shop::SimEnv::new(crate::shop::MORNING_MS, 1));
     let till = Till::open(Identity::load(folder.path())?, env, options)?;

@@ -21,6 +21,7 @@ fn shop(tills: usize, events: &[(u64, Trouble)]) -> Plan {
         behind: Vec::new(),
         is_caught_up: true,
         printer_faults: 0,
+        keep_ms: None,
         events: events.iter().map(event).collect(),
     }
 }

@@ -33,6 +33,7 @@ fn shop(behind: Vec<(Place, u16)>, events: &[(u64, Trouble)]) -> Plan {
         behind,
         is_caught_up: false,
         printer_faults: 0,
+        keep_ms: None,
         events: events.iter().map(event).collect(),
     }
 }

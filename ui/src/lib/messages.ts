@@ -271,7 +271,6 @@ const en = {
   'history.search': 'Receipt number',
   'history.search_placeholder': 'Part of a receipt number',
   'history.none': 'No orders yet',
-  'history.none_found': 'No receipt number has “{text}” in it',
   'history.receipt': 'Receipt',
   'history.time': 'Time',
   'history.till': 'Till',
@@ -288,6 +287,11 @@ const en = {
   'history.amount': 'Amount',
   'history.comes_back': 'Comes back',
   'history.loading': 'Looking it up…',
+  'history.at_the_server': 'At the server',
+  'history.asking': 'Asking the server for this sale…',
+  'history.none_here': 'No receipt of this till has “{text}” in it',
+  'history.find': 'Ask the server for {receipt}',
+  'history.find_hint': 'A receipt that this till no longer has is found by its whole number.',
   'history.reprint': 'Print a copy',
   'history.reprinted': 'A copy of {receipt} is on its way to the printer.',
 
@@ -375,6 +379,7 @@ const en = {
   'error.nothing_to_refund': '{message}',
   'error.no_such_print_job': 'That receipt needs no answer any more.',
   'error.storage': 'The till’s disk is full or broken. Nothing was recorded: call for help.',
+  'error.not_kept': '{message}',
   'error.in_doubt': 'It is not known whether that was recorded. Look at the screen before going on.',
 } as const;
 

@@ -127,8 +127,14 @@ impl Cashier {
         if sales.is_empty() {
             return;
         }
-        let original = sales[self.dice.below(sales.len() as u64) as usize].order;
+        let (original, is_here) = {
+            let chosen = sales[self.dice.below(sales.len() as u64) as usize];
+            (chosen.order, chosen.is_here)
+        };
         let Ok(Answer::Order(sale)) = node.query(Query::Order { order: original }).await else { return };
+        if !is_here {
+            self.oracle.told();
+        }
         let Some(line) = sale.lines.iter().position(|line| line.refundable_milli > 0) else { return };
         let milli = 1 + self.dice.below(sale.lines[line].refundable_milli as u64) as i64;
         let paid = paid_of_refund(&sale, line, milli);

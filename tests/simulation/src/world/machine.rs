@@ -89,6 +89,8 @@ pub struct Chassis {
     name: String,
     /// The newest version of the protocol that its program speaks.
     version: AtomicU16,
+    /// How long a till keeps what is central, in milliseconds; none for ever.
+    keep_ms: Option<u64>,
     /// Goes up whenever it starts, so that what a former life planned does not hit the next.
     lives: AtomicU64,
 }
@@ -96,7 +98,12 @@ pub struct Chassis {
 impl Chassis {
     /// A machine that is off.
     pub fn new(name: String, ip: Ipv4Addr, env: Arc<MachineEnv>, network: Network, trace: Trace) -> Self {
-        Self { env, ip, network, trace, name, version: AtomicU16::new(VERSIONS.1), lives: AtomicU64::new(0) }
+        Self { env, ip, network, trace, name, version: AtomicU16::new(VERSIONS.1), keep_ms: None, lives: AtomicU64::new(0) }
+    }
+
+    /// The same as one that lets go what is older and central.
+    pub fn keeping(self, keep_ms: Option<u64>) -> Self {
+        Self { keep_ms, ..self }
     }
 
     /// Gives it a program that speaks no newer version of the protocol than this, for when it starts next. Answers which it had.
@@ -285,6 +292,7 @@ impl TillMachine {
             printing: true,
             time_zone: TimeZone::UTC,
             machine: Some(self.machine_id.clone()),
+            keep_ms: self.chassis.keep_ms,
         };
         let env: Arc<dyn Env> = self.chassis.env.clone();
         let own = (identity.device(), identity.store());

@@ -63,6 +63,7 @@ struct State {
     /// Carts that were shown as parked, by the id of their open order, and whether every disk that held it has been destroyed since.
     parked: BTreeMap<OpenOrderId, bool>,
     recalled: u64,
+    told_of: u64,
 }
 
 impl Oracle {
@@ -102,6 +103,16 @@ impl Oracle {
     /// An open order was taken up again, or given up.
     pub fn recalled(&self) {
         self.state().recalled += 1;
+    }
+
+    /// A sale was shown that was not on its till any more.
+    pub fn told(&self) {
+        self.state().told_of += 1;
+    }
+
+    /// How often that was.
+    pub fn told_of(&self) -> u64 {
+        self.state().told_of
     }
 
     /// The open orders that somebody can still have.

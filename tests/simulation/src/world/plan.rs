@@ -257,6 +257,8 @@ pub struct Plan {
     pub is_caught_up: bool,
     /// Of 1,000 receipts, how many go wrong.
     pub printer_faults: u64,
+    /// How long tills keep what is in the central database, in milliseconds; none for ever.
+    pub keep_ms: Option<u64>,
     /// What goes wrong, in order.
     pub events: Vec<Event>,
 }
@@ -283,6 +285,7 @@ impl Plan {
             behind: Vec::new(),
             is_caught_up: true,
             printer_faults: [0, 30, 200][dice.below(3) as usize],
+            keep_ms: None,
             events: Vec::new(),
         };
         // Most worlds have a theme, so that rare things come together; some have everything.
@@ -307,6 +310,11 @@ impl Plan {
                     plan.behind.push((place, 1 + dice.below(u64::from(VERSIONS.1) - 1) as u16));
                 }
             }
+        }
+        // Nobody keeps what the central database has for longer than that may be put back; where it goes back, tills keep everything.
+        let may_go = !plan.events.iter().any(|event| matches!(event.trouble, Trouble::CentralRestore));
+        if dice.below(3) == 0 && may_go {
+            plan.keep_ms = Some(500 + dice.below(5_000));
         }
         plan
     }
@@ -370,12 +378,15 @@ const THEMES: u64 = 17;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, tills, open_ms, think_ms, lan, weather, behind, printer_faults, events, .. } = self;
+        let Self { seed, tills, open_ms, think_ms, lan, weather, behind, printer_faults, keep_ms, events, .. } = self;
         writeln!(f, "seed {seed}: {tills} tills open {open_ms} ms, cashiers think up to {think_ms} ms")?;
         let between = if *lan { "tills hear one another" } else { "tills do not hear one another" };
         writeln!(f, "  network {weather:?}, {between}, {printer_faults} of 1000 receipts go wrong")?;
         if !behind.is_empty() {
             writeln!(f, "  programs of earlier protocol versions run at {behind:?}")?;
+        }
+        if let Some(keep_ms) = keep_ms {
+            writeln!(f, "  tills keep {keep_ms} ms of what is central")?;
         }
         for Event { at_ms, trouble } in events {
             writeln!(f, "  {at_ms:>6} ms  {trouble:?}")?;

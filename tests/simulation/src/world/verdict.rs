@@ -14,6 +14,7 @@
 //! Rights (I7), card payments (I9) and personal data (I13, I15) are not in the product yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use domain::fold;
@@ -21,6 +22,8 @@ use domain::ids::{OpenOrderId, OrderId, ProductId};
 use domain::record::{Order, Record};
 use journal::{Body, Entry, Hash, Origin, Scope};
 use node::api::{ProductView, Query};
+use node::handle::Node;
+use node::store::retention::OF_GONE;
 use node::till::{Answer, Till};
 use sync_proto::scopes;
 use sync_server::central::FeedRow;
@@ -29,6 +32,9 @@ use super::oracle::{Fate, Paper, Seen};
 use crate::day::Paid;
 use crate::judge::paid_of;
 use crate::shop::Shop;
+
+/// How often a till that is not told of a sale asks again.
+const TOLD_AGAIN: u32 = 30;
 
 /// What the central store says, read from outside.
 #[derive(Debug)]
@@ -93,10 +99,57 @@ pub fn nothing_parked_is_lost(log: &CentralLog, parked: &[OpenOrderId]) -> Resul
 /// # Errors
 /// The first entry that is, with the reason.
 pub fn everything_is_read(till: &mut Till) -> Result<()> {
-    let mut select = till.db()?.prepare("SELECT why FROM unread ORDER BY entry")?;
-    let why: Vec<String> = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    // What was done to an open order after this till had let go of it is for others to see.
+    let mut select = till.db()?.prepare("SELECT why FROM unread WHERE why <> ? ORDER BY entry")?;
+    let why: Vec<String> = select.query_map([OF_GONE], |row| row.get(0))?.collect::<Result<_, _>>()?;
     ensure!(why.is_empty(), "entries are kept but not shown: {why:?}");
     Ok(())
+}
+
+/// The open orders that a till has let go of.
+///
+/// # Errors
+/// A failing disk.
+pub fn gone_orders(till: &mut Till) -> Result<BTreeSet<String>> {
+    let mut select = till.db()?.prepare("SELECT hex(id) FROM gone_order")?;
+    Ok(select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+/// What tills agree on, but for what is left of open orders that one of them has let go of and another has not.
+pub fn but_for(gone: &BTreeSet<String>, agreed: &str) -> String {
+    let is_of_gone = |line: &&str| {
+        let words: Vec<&str> =
+            line.strip_prefix("open order ").or(line.strip_prefix("document ")).unwrap_or("").split(' ').collect();
+        let of = [words.first(), words.last()];
+        of.into_iter().flatten().any(|id| gone.contains(*id)) || line.starts_with("unread ") && line.ends_with(OF_GONE)
+    };
+    agreed.lines().filter(|line| !is_of_gone(line)).map(|line| format!("{line}\n")).collect()
+}
+
+/// I2: a sale that a till has let go of is shown as it was written, once the server has told of it. Answers whether there was one.
+///
+/// # Errors
+/// Another sale, or none.
+pub async fn a_gone_sale_is_told(node: &Node, log: &CentralLog) -> Result<bool> {
+    let Answer::Orders(listed) = node.query(Query::Orders { text: String::new(), limit: 200 }).await? else {
+        anyhow::bail!("asked for orders, answered something else")
+    };
+    let Some(gone) = listed.iter().find(|order| !order.is_here) else { return Ok(false) };
+    let mut told = node.query(Query::Order { order: gone.order }).await;
+    for _ in 0..TOLD_AGAIN {
+        if told.is_ok() {
+            break;
+        }
+        // The link may just have gone down, and is made again by itself.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        told = node.query(Query::Order { order: gone.order }).await;
+    }
+    let Answer::Order(told) = told.context("a sale that has gone")? else { anyhow::bail!("asked for an order") };
+    let (_, written, _) = log.orders().find(|(_, order, _)| order.id == gone.order).context("a sale that is not in central")?;
+    let shown = told.lines.iter().map(|line| (line.quantity_milli, line.amount_minor));
+    let due = written.lines.iter().map(|line| (line.quantity.0, line.amount_minor));
+    ensure!(shown.eq(due) && told.summary.total_minor == written.total_minor, "told {told:?}, written was {written:?}");
+    Ok(true)
 }
 
 /// I1 and I2: what was shown is in central, once, as it was shown; nothing else is.

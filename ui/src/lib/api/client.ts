@@ -19,6 +19,7 @@ export interface Answers {
   search: ProductView[];
   orders: OrderSummary[];
   order: OrderView;
+  find_order: OrderView;
   open_orders: OpenOrderView[];
   ledger: LedgerView;
 }

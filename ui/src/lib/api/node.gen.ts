@@ -10,7 +10,7 @@ export type AdjustLine = { code: string, quantity_milli: number, unit_price: num
 
 export type CountedLine = { code: string, quantity_milli: number, };
 
-export type Query = { "type": "till", } | { "type": "search", text: string, limit: number, } | { "type": "orders", text: string, limit: number, } | { "type": "order", order: string, } | { "type": "open_orders", text: string, limit: number, } | { "type": "ledger", };
+export type Query = { "type": "till", } | { "type": "search", text: string, limit: number, } | { "type": "orders", text: string, limit: number, } | { "type": "order", order: string, } | { "type": "find_order", receipt: string, } | { "type": "open_orders", text: string, limit: number, } | { "type": "ledger", };
 
 export type Event = { "type": "till_changed", } | { "type": "link_changed", link: LinkView, } | { "type": "catalogue_changed", };
 
@@ -56,7 +56,7 @@ export type ProductView = { id: string, code: string, name: string, unit_price: 
 
 export type OpenOrderView = { open_order: string, label: string, note: string, lines: number, total_minor: number, opened_at_ms: number, opened_by: string, changed_at_ms: number, changed_by: string, };
 
-export type OrderSummary = { order: string, receipt: string, is_refund: boolean, at_ms: number, total_minor: number, lines: number, till: string, durability: Durability, is_paid_twice: boolean, };
+export type OrderSummary = { order: string, receipt: string, is_refund: boolean, at_ms: number, total_minor: number, lines: number, till: string, durability: Durability, is_here: boolean, is_paid_twice: boolean, };
 
 export type OrderView = { summary: OrderSummary, cashier: string, lines: Array<OrderLineView>, taxes: Array<TaxView>, original: string | null, reason: string | null, refunds: Array<RefundView>, paid_twice: PaidTwiceView | null, next_refund: string, };
 
@@ -72,4 +72,4 @@ export type LedgerRow = { device: string, lines: number, rounded_minor: string, 
 
 export type ApiError = { code: ApiErrorCode, message: string, retry_after_ms: number | null, };
 
-export type ApiErrorCode = "bad_request" | "not_authorised" | "not_signed_in" | "wrong_pin" | "pin_locked" | "forbidden" | "not_ready" | "no_shift" | "shift_open" | "unknown_code" | "inactive_product" | "cart_empty" | "cart_not_empty" | "cart_full" | "no_such_line" | "bad_quantity" | "bad_amount" | "tender_short" | "stale_order" | "no_such_order" | "nothing_to_refund" | "no_such_print_job" | "storage" | "in_doubt";
+export type ApiErrorCode = "bad_request" | "not_authorised" | "not_signed_in" | "wrong_pin" | "pin_locked" | "forbidden" | "not_ready" | "no_shift" | "shift_open" | "unknown_code" | "inactive_product" | "cart_empty" | "cart_not_empty" | "cart_full" | "no_such_line" | "bad_quantity" | "bad_amount" | "tender_short" | "stale_order" | "no_such_order" | "nothing_to_refund" | "no_such_print_job" | "storage" | "not_kept" | "in_doubt";

@@ -27,6 +27,7 @@ use crate::till::{LinkChange, Offers, Place, ReceiveError, Till};
 pub mod net;
 pub mod probe;
 pub mod reach;
+pub mod tcp;
 pub mod tls;
 mod wire;
 

@@ -57,6 +57,9 @@ const REPLICA_MIGRATIONS: &[&str] = &[
 /// A raw key of SQLCipher.
 pub type StoreKey = [u8; 32];
 
+/// How many schemas of the replica this program knows.
+pub const SCHEMAS: usize = REPLICA_MIGRATIONS.len();
+
 /// How the files are opened. The default is what a device uses.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -66,11 +69,13 @@ pub struct StoreOptions {
     pub exclusive: bool,
     /// The files beneath that VFS.
     pub files: Arc<dyn Files>,
+    /// Know only so many of the replica's schemas, as an earlier program does; all when none. A simulator puts a program back.
+    pub schemas_known: Option<usize>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { vfs: None, exclusive: false, files: Arc::new(MachineFiles) }
+        Self { vfs: None, exclusive: false, files: Arc::new(MachineFiles), schemas_known: None }
     }
 }
 
@@ -167,7 +172,8 @@ impl Replica {
     /// # Errors
     /// A wrong key, a newer schema, a disk that cannot be made durable, or any failure of SQLite.
     pub fn open(path: &Path, key: &StoreKey, options: &StoreOptions) -> Result<Self, StoreError> {
-        let db = open_file(path, key, options, Synchronous::Full, Some(REPLICA_MIGRATIONS))?;
+        let known = options.schemas_known.map_or(REPLICA_MIGRATIONS, |known| &REPLICA_MIGRATIONS[..known.min(SCHEMAS)]);
+        let db = open_file(path, key, options, Synchronous::Full, Some(known))?;
         let replica = Self::of(db);
         replica.project_again()?;
         Ok(replica)

@@ -233,6 +233,7 @@ impl Till {
             Some(row) => log::load_chain(replica.db(), row)?.commit,
             None => 0,
         };
+        let printed = paper_rows::last_attempt(replica.db())?;
         if let Some(why) = identity.settle(db_uuid, commit, options.machine.clone(), &*env)? {
             tracing::warn!(why, series = identity.series(), "this till goes on under a new incarnation");
             paper_rows::doubt(replica.db())?;
@@ -240,6 +241,12 @@ impl Till {
             // With the mark went what would tell whether this replica is of yesterday, and what waits in it has come out since.
             tracing::warn!("the high-water mark is lost: a person looks whether receipts that wait have come out");
             paper_rows::doubt(replica.db())?;
+        } else if printed < identity.high_water().attempt {
+            tracing::warn!(
+                "the replica is older than what this till has printed: a person looks whether receipts that wait have come out"
+            );
+            paper_rows::doubt(replica.db())?;
+            identity.set_back_attempt(printed);
         }
         paper_rows::interrupt(replica.db(), env.unix_ms())?;
         let draft = Draft::open(&folder.join("draft.db"), identity.replica_key(), &options.store)?;
@@ -732,7 +739,7 @@ impl Till {
     }
 
     fn note_high_water(&mut self) {
-        let mark = HighWater { commit: self.from_disk.chain.commit, receipt: self.from_disk.receipt };
+        let mark = HighWater { commit: self.from_disk.chain.commit, receipt: self.from_disk.receipt, attempt: 0 };
         self.identity.note_high_water(mark);
     }
 }

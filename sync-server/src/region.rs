@@ -54,6 +54,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/region/0008_scope_rows.sql"),
 ];
 
+/// How many schemas of the log this program knows.
+pub const SCHEMAS: usize = MIGRATIONS.len();
+
 /// Why the region's log did not do something. Nothing was half done.
 #[derive(Debug, thiserror::Error)]
 pub enum RegionError {
@@ -248,7 +251,7 @@ impl Region {
     /// # Errors
     /// A file that SQLite refuses, a newer schema, or damage.
     pub fn open(path: &Path, writer: Writer) -> Result<Self, RegionError> {
-        Self::of(Home { path: path.to_owned(), vfs: None, files: Arc::new(MachineFiles) }, writer)
+        Self::of(Home { path: path.to_owned(), vfs: None, files: Arc::new(MachineFiles), schemas_known: SCHEMAS }, writer)
     }
 
     /// The same on another file system than the machine's, by the name of its VFS; the file is then for this connection alone.
@@ -257,7 +260,7 @@ impl Region {
     /// As [`Self::open`].
     pub fn open_on(vfs: &str, path: &Path, writer: Writer) -> Result<Self, RegionError> {
         let (path, vfs) = (path.to_owned(), Some(vfs.to_owned()));
-        Self::of(Home { path, vfs, files: Arc::new(MachineFiles) }, writer)
+        Self::of(Home { path, vfs, files: Arc::new(MachineFiles), schemas_known: SCHEMAS }, writer)
     }
 
     fn of(home: Home, writer: Writer) -> Result<Self, RegionError> {
@@ -266,7 +269,7 @@ impl Region {
         db.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536;",
         )?;
-        migrate(&mut db)?;
+        migrate(&mut db, home.schemas_known)?;
         let own = own_origin(&db, &writer)?;
         let mut region = Self {
             db,
@@ -722,13 +725,12 @@ fn rows<K: Ord, V>(
 }
 
 /// Brings the schema up to date.
-fn migrate(db: &mut Connection) -> Result<(), RegionError> {
+fn migrate(db: &mut Connection, known: usize) -> Result<(), RegionError> {
     let found: usize = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let known = MIGRATIONS.len();
     if found > known {
         return Err(RegionError::Newer { found, known });
     }
-    for (at, sql) in MIGRATIONS.iter().enumerate().skip(found) {
+    for (at, sql) in MIGRATIONS[..known].iter().enumerate().skip(found) {
         let tx = db.transaction()?;
         tx.execute_batch(sql)?;
         tx.pragma_update(None, "user_version", at + 1)?;

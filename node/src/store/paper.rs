@@ -180,6 +180,14 @@ pub fn interrupt(db: &Connection, now_ms: u64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The last attempt to print anything; 0 for none.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn last_attempt(db: &Connection) -> Result<u64, StoreError> {
+    Ok(db.query_row("SELECT coalesce(max(n), 0) FROM print_attempt", [], |r| r.get(0))?)
+}
+
 /// After the replica was put back from a backup, or copied: what waits for the printer here may have come out in the life that was lost, so a
 /// person looks before anything says a second time that it is an original.
 ///

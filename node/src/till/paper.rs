@@ -7,6 +7,7 @@ use hardware::Ticket;
 use super::cart::Said;
 use super::{Till, done_but_unread, insert_job};
 use crate::api::{ApiError, ApiErrorCode as Code, DrawerState, Event, PrintState};
+use crate::identity::HighWater;
 use crate::store::{StoreError, orders, paper};
 
 /// What the printing worker has to do next.
@@ -116,6 +117,8 @@ impl Till {
         let attempt = paper::begin_attempt(&tx, n, profile, bytes_sha256, self.env.unix_ms())?;
         paper::set_state(&tx, n, PrintState::Sending, None)?;
         tx.commit()?;
+        // A replica that is put back as it was a moment ago would print once more what comes out now.
+        self.identity.note_high_water(HighWater { attempt: attempt.cast_unsigned(), ..HighWater::default() });
         self.job_is(n, PrintState::Sending, None);
         Ok(attempt)
     }

@@ -16,7 +16,7 @@ use operations::damaged::{self, Around, Files};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{Refill, Region, RegionError, Writer};
+use super::{Refill, Region, RegionError, SCHEMAS, Writer};
 use crate::central::{CentralRow, FeedRow};
 
 /// Entries of one step of an audit: a few milliseconds.
@@ -43,6 +43,8 @@ pub(super) struct Home {
     pub(super) path: PathBuf,
     pub(super) vfs: Option<String>,
     pub(super) files: Arc<dyn Files>,
+    /// How many schemas the program knows.
+    pub(super) schemas_known: usize,
 }
 
 /// How a step of care ended.
@@ -112,7 +114,22 @@ impl Region {
         files: Arc<dyn Files>,
         writer: Writer,
     ) -> Result<Self, RegionError> {
-        let home = Home { path: path.to_owned(), vfs: vfs.map(str::to_owned), files };
+        Self::open_knowing(SCHEMAS, path, vfs, files, writer)
+    }
+
+    /// The same as a program that knows only so many of the log's schemas: a simulator puts an earlier one in its place.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_begin_anew`].
+    pub fn open_knowing(
+        schemas_known: usize,
+        path: &Path,
+        vfs: Option<&str>,
+        files: Arc<dyn Files>,
+        writer: Writer,
+    ) -> Result<Self, RegionError> {
+        let schemas_known = schemas_known.min(SCHEMAS);
+        let home = Home { path: path.to_owned(), vfs: vfs.map(str::to_owned), files, schemas_known };
         damaged::finish_setting_aside(&*home.files, path).map_err(RegionError::Files)?;
         let opened = Self::of(home.clone(), writer.clone()).and_then(|region| region.check_ends().map(|()| region));
         let mut region = match opened {

@@ -3,7 +3,7 @@
 //! Its database files are on a [`Disk`]; its identity (keys, incarnation, high-water mark) lies outside SQLite in a data folder of the real
 //! file system. [`Device`] remembers what that folder holds, so that a till can be found again as it was at any moment of the day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -152,7 +152,12 @@ impl OpenTill {
         let identity = Identity::load(folder.path()).context("the identity")?;
         let env = Arc::new(SimEnv::new(now_ms, seed));
         let options = TillOptions {
-            store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true, files: disk.files() },
+            store: StoreOptions {
+                vfs: Some(disk.vfs().to_owned()),
+                exclusive: true,
+                files: disk.files(),
+                ..StoreOptions::default()
+            },
             printing: true,
             time_zone: TimeZone::UTC,
             machine: machine_id(),
@@ -291,6 +296,12 @@ pub fn agreed(till: &mut Till) -> Result<String> {
         }
     }
     Ok(out)
+}
+
+/// Of what [`agreed`] answers, what replicas of any store must hold alike: products, stores and devices.
+pub fn written_by_servers(agreed: &str) -> BTreeSet<String> {
+    let of_servers = ["product ", "code ", "store ", "device "];
+    agreed.lines().filter(|line| of_servers.iter().any(|table| line.starts_with(table))).map(str::to_owned).collect()
 }
 
 /// Each answers one column of text, in an order that depends on nothing but what is there.

@@ -47,6 +47,11 @@ pub fn of_server(disk: &Disk) -> Vec<HeldRow> {
     names.flat_map(|name| rows_of(disk, &name, "region_seq", "")).collect()
 }
 
+/// The hashes of what can be read.
+pub fn hashes(rows: &[HeldRow]) -> BTreeSet<Hash> {
+    rows.iter().map(|row| row.hash).collect()
+}
+
 /// The orders and open orders among entries that hold.
 ///
 /// # Errors

@@ -15,6 +15,7 @@
 //! | `look` | views and queries |
 //! | `offering` | what this till has and others lack |
 //! | `paper` | what the printing worker asks and tells |
+//! | `shifts` | what became of closed shifts: on the screen, and as paper |
 //! | [`receive`] | what replication asks and tells |
 
 mod care;
@@ -26,6 +27,7 @@ mod offering;
 mod paper;
 mod parked;
 pub mod receive;
+mod shifts;
 mod twice;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,15 +49,16 @@ use crate::draft::Draft;
 use crate::identity::{HighWater, Identity, IdentityError, machine_id};
 use crate::store::audit::Audit;
 use crate::store::damaged::{self, Aside};
-use crate::store::orders::ShiftRow;
+use crate::store::shifts::ShiftRow;
 use crate::store::sums::Sums;
+use crate::store::suspicion::Suspicion;
 use crate::store::{Replica, StoreError, StoreOptions, counts, log, orders, paper as paper_rows, people, project, rebuild};
 
-pub use care::Care;
 use care::Salvage;
 use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
 pub use offering::Offers;
+pub use operations::care::Care;
 pub use paper::{PaperWork, PrintOutcome};
 use parked::Actor;
 pub use receive::{LinkChange, Place, ReceiveError, Received};
@@ -134,6 +137,8 @@ pub struct Till {
     salvage: Option<Salvage>,
     /// The look through the log that is under way.
     audit: Option<Audit>,
+    /// The look at the file that is under way because something failed.
+    suspicion: Option<Suspicion>,
     /// Whether the replica was put aside.
     is_over: bool,
 }
@@ -264,6 +269,7 @@ impl Till {
             server: None,
             salvage: None,
             audit: None,
+            suspicion: None,
             is_over: false,
             replica: Some(replica),
             db_uuid,
@@ -346,6 +352,7 @@ impl Till {
             }
             Command::OpenDrawer { reason } => self.open_drawer(reason),
             Command::Reprint { order } => self.reprint(order),
+            Command::PrintShift { shift, addendum } => self.print_shift(shift, addendum),
             Command::ResolvePrint { job, came_out } => self.resolve_print(job, came_out),
         }
     }
@@ -605,7 +612,8 @@ impl Till {
         answer
     }
 
-    /// Looks at the whole file after something failed, and opens it again. One that is damaged is put aside.
+    /// Opens the file again after something failed, and looks at all of it: at once if it is small, and otherwise beside the counter
+    /// ([`Till::suspicion_step`]). One that is damaged is put aside.
     ///
     /// # Errors
     /// While the disk still refuses, or a file that was put aside.
@@ -668,6 +676,12 @@ impl Till {
         }
         self.replica = None;
         let opened = self.try_reopen();
+        // What selling needs has just been read. Nobody at the counter waits for the rest of a large file.
+        let may_be_damage = opened.as_ref().is_err_and(StoreError::may_be_damage);
+        if !may_be_damage && !self.is_looked_at_at_once() {
+            self.suspicion.get_or_insert_default();
+            return opened;
+        }
         self.replica = None;
         // After a page that does not hold SQLCipher answers what it has read before, and that nothing of the rest is there: only the file itself tells.
         match damaged::find(&self.replica_path(), self.identity.replica_key(), &self.options.store) {
@@ -675,6 +689,13 @@ impl Till {
             Ok(None) => self.try_reopen(),
             Err(_) => opened.and_then(|()| self.try_reopen()),
         }
+    }
+
+    /// Whether the file is so small that it is looked at as a whole after a failure.
+    fn is_looked_at_at_once(&self) -> bool {
+        let options = &self.options.store;
+        let bytes = options.files.len(&self.replica_path()).ok().flatten().unwrap_or(0);
+        bytes <= options.pages_at_once * damaged::PAGE_BYTES
     }
 
     fn try_reopen(&mut self) -> Result<(), StoreError> {

@@ -33,10 +33,10 @@ mod verify;
 mod watched;
 
 pub use author::{AuthorError, DocumentState, Editor, ProductPatch, StorePatch, TaxClassPatch, TaxPatch, staff_member};
-pub use damaged::Care;
 use damaged::{Audit, Home};
 pub use desk::{DeskError, Pending};
 use lines::Line;
+pub use operations::care::Care;
 pub use outgoing::{LogRow, Outgoing};
 pub use refill::{CentralReading, Refill};
 pub use servers::{MeetError, Met};

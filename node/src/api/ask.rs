@@ -1,6 +1,6 @@
 //! What may be asked of a node.
 
-use domain::ids::{OpenOrderId, OrderId, ProductId, RecordId, StaffId};
+use domain::ids::{OpenOrderId, OrderId, ProductId, RecordId, ShiftId, StaffId};
 use serde::{Deserialize, Serialize};
 
 /// Something a person asks for. It is refused with an [`ApiError`](super::ApiError), or done, on disk, and answered with the new
@@ -161,6 +161,14 @@ pub enum Command {
         #[cfg_attr(test, ts(type = "string"))]
         order: OrderId,
     },
+    /// Print the Z report of a closed shift, or one of its addenda. What was printed before with the same words is marked as a copy.
+    PrintShift {
+        /// Which shift.
+        #[cfg_attr(test, ts(type = "string"))]
+        shift: ShiftId,
+        /// Which addendum, from 1; none for the Z report.
+        addendum: Option<u32>,
+    },
     /// Say whether a receipt of unknown fate came out. If not, a copy is printed.
     ResolvePrint {
         /// The print job.
@@ -253,6 +261,11 @@ pub enum Query {
         /// Part of a label, or empty.
         text: String,
         /// At most so many, up to 200.
+        limit: u32,
+    },
+    /// The closed shifts of this store, the one that was opened last first. Answer: `Vec<`[`ClosedShiftView`](super::ClosedShiftView)`>`.
+    Shifts {
+        /// At most so many, up to 50.
         limit: u32,
     },
     /// Line counts and sums of everything this till holds, device by device. Answer: [`LedgerView`](super::LedgerView).

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{Replica, StoreError, StoreKey, StoreOptions, Synchronous, connect, give_key, log, open_file};
 
 /// The size of a page.
-const PAGE_BYTES: u64 = 4_096;
+pub const PAGE_BYTES: u64 = 4_096;
 
 /// Looks at a whole file that nobody has open. Answers what is wrong with it, in a few words; none when it holds together.
 ///

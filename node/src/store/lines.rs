@@ -226,6 +226,10 @@ impl Lines for LinesOf<'_> {
     }
 
     fn hash_on(&self, line: usize, scope: &Scope, seq: u64) -> Result<Option<Hash>, StoreError> {
+        // The line that it leaves may go on further than itself.
+        if seq > self.lines[line].chain.head(scope).seq {
+            return Ok(None);
+        }
         let mut row = self.lines[line].row;
         loop {
             if let Some(hash) = log::hash_at(self.db, row, scope, seq)? {

@@ -1,12 +1,12 @@
-//! Orders, what came back of them, and shifts.
+//! Orders, and what came back of them.
 
-use domain::ids::{OrderId, ShiftId};
+use domain::ids::OrderId;
 use domain::money::Quantity;
-use domain::record::{BusinessDay, Order, Record, ShiftClosing, ShiftOpening};
+use domain::record::{Order, Record};
 use journal::{Body, Entry};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{StoreError, fixed, log};
+use super::{StoreError, log};
 
 /// Most rows of a list of orders.
 pub const ORDERS_MAX: usize = 200;
@@ -173,75 +173,4 @@ pub fn refunded(db: &Connection, order: OrderId, lines: usize) -> Result<Vec<Qua
         }
     }
     Ok(all)
-}
-
-/// A shift as it was opened and, perhaps, closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShiftRow {
-    /// Its id.
-    pub id: ShiftId,
-    /// The day it counts for.
-    pub business_day: BusinessDay,
-    /// When it was opened, in Unix milliseconds.
-    pub opened_ms: u64,
-    /// The cash put into the drawer, in minor units.
-    pub float_minor: i64,
-    /// What was counted at its end, and what was expected then, in minor units.
-    pub closed: Option<(i64, i64)>,
-}
-
-/// Writes the beginning of a shift.
-///
-/// # Errors
-/// A failure of SQLite.
-pub fn put_shift_opened(db: &Connection, origin: i64, at_ms: u64, s: &ShiftOpening) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "INSERT INTO shift (id, origin, business_day, opened_ms, float_minor) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
-         SET origin = excluded.origin, business_day = excluded.business_day, opened_ms = excluded.opened_ms,
-             float_minor = excluded.float_minor",
-    )?
-    .execute(params![s.shift.as_bytes(), origin, s.business_day.0, at_ms, s.float_minor])?;
-    Ok(())
-}
-
-/// Writes the end of a shift, which may arrive before its beginning when it was written by a later incarnation.
-///
-/// # Errors
-/// A failure of SQLite.
-pub fn put_shift_closed(db: &Connection, at_ms: u64, s: &ShiftClosing) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "INSERT INTO shift (id, closed_ms, counted, expected) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
-         SET closed_ms = excluded.closed_ms, counted = excluded.counted, expected = excluded.expected
-         WHERE closed_ms IS NULL OR (excluded.closed_ms, excluded.counted, excluded.expected) > (closed_ms, counted, expected)",
-    )?
-    .execute(params![s.shift.as_bytes(), at_ms, s.counted_minor, s.expected_minor])?;
-    Ok(())
-}
-
-/// The newest shift of a device that is open, and the newest that is closed.
-///
-/// # Errors
-/// A failure of SQLite.
-pub fn shifts_of(db: &Connection, device: [u8; 16]) -> Result<(Option<ShiftRow>, Option<ShiftRow>), StoreError> {
-    let newest = |condition: &str| {
-        db.prepare_cached(&format!(
-            "SELECT s.id, s.business_day, s.opened_ms, s.float_minor, s.counted, s.expected
-             FROM shift s JOIN origin g ON g.id = s.origin
-             WHERE g.device = ? AND s.closed_ms IS {condition} ORDER BY s.id DESC LIMIT 1"
-        ))?
-        .query_row([device], shift_row)
-        .optional()?
-        .transpose()
-    };
-    Ok((newest("NULL")?, newest("NOT NULL")?))
-}
-
-fn shift_row(r: &Row<'_>) -> rusqlite::Result<Result<ShiftRow, StoreError>> {
-    let closed = match (r.get(4)?, r.get(5)?) {
-        (Some(counted), Some(expected)) => Some((counted, expected)),
-        _ => None,
-    };
-    let (business_day, opened_ms, float_minor) = (BusinessDay(r.get(1)?), r.get(2)?, r.get(3)?);
-    let id = r.get::<_, Vec<u8>>(0)?;
-    Ok(fixed(id).map(|id| ShiftRow { id: ShiftId(uuid::Uuid::from_bytes(id)), business_day, opened_ms, float_minor, closed }))
 }

@@ -13,11 +13,11 @@ pub struct PrintJob {
     pub n: i64,
     /// Its id.
     pub id: RecordId,
-    /// The order it prints.
+    /// The order it prints; of another paper, what its words come to.
     pub order: OrderId,
     /// 0 for the original; the number of the copy otherwise.
     pub copy_no: u32,
-    /// The receipt number.
+    /// The receipt number, or what the paper is called.
     pub title: String,
     /// How it is doing.
     pub state: PrintState,
@@ -124,6 +124,17 @@ pub fn last_job(db: &Connection) -> Result<i64, StoreError> {
 pub fn newest_job_of(db: &Connection, order: OrderId) -> Result<Option<PrintJob>, StoreError> {
     db.prepare_cached(&format!("SELECT {JOB_COLUMNS} WHERE order_id = ? ORDER BY copy_no DESC LIMIT 1"))?
         .query_row([order.as_bytes()], job_row)
+        .optional()?
+        .transpose()
+}
+
+/// The job of one copy of an order; the original is 0.
+///
+/// # Errors
+/// A failure of SQLite, or a row that makes no sense.
+pub fn job_of(db: &Connection, order: OrderId, copy_no: u32) -> Result<Option<PrintJob>, StoreError> {
+    db.prepare_cached(&format!("SELECT {JOB_COLUMNS} WHERE order_id = ? AND copy_no = ?"))?
+        .query_row(params![order.as_bytes(), copy_no], job_row)
         .optional()?
         .transpose()
 }

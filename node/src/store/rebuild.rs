@@ -30,7 +30,7 @@ const PROJECTIONS: &[(&str, &str)] = &[
     ("counted_upto", "*"),
     ("shift", "*"),
     ("stock_level", "*"),
-    ("shift_sum", "*"),
+    ("shift_part", "*"),
     ("ledger", "*"),
 ];
 
@@ -72,7 +72,7 @@ pub fn fold_since(db: &Connection, upto: i64) -> Result<Sums, StoreError> {
         if let domain::record::Record::StockCounted(count) = &record {
             count.lines.iter().for_each(|line| sums.count_again(line.product));
         }
-        sums.fold(origin, &record, &counts::covered(db, id, &record)?);
+        sums.fold(origin, id, &record, &counts::covered(db, id, &record)?);
         Ok(())
     })?;
     counts::settle(db, &mut sums)?;

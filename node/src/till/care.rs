@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use domain::ids::DeviceId;
 use journal::chain::{genesis, link};
 use journal::{Hash, Head, Origin, ReceivedCommit, Scope, VerifyingKey};
+use operations::care::Care;
 use operations::damaged;
 use rusqlite::Connection;
 use sync_proto::batch::{RUN_COMMITS_MAX, Run};
@@ -17,8 +18,9 @@ use uuid::Uuid;
 
 use super::{ReceiveError, Till};
 use crate::store::audit::{Audit, Found};
-use crate::store::damaged::{Aside, AsideRow};
+use crate::store::damaged::{Aside, AsideRow, find};
 use crate::store::lines::LinesOf;
+use crate::store::suspicion::Seen;
 use crate::store::{self, StoreError, people};
 
 /// Entries after which the place of an audit is noted, to go on from there after a stop.
@@ -34,17 +36,6 @@ const AUDIT_EVERY_MS: u64 = 24 * 3_600_000;
 const AUDIT_AT: &str = "audit_at";
 const AUDITED_MS: &str = "audited_ms";
 const IN_USE: &str = "in_use";
-
-/// How a step of care ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Care {
-    /// There is more to do.
-    More,
-    /// What is left waits for entries that come from elsewhere.
-    Waits,
-    /// There is nothing to do.
-    Done,
-}
 
 /// A replica that was put aside, while it is taken over.
 #[derive(Debug)]
@@ -137,6 +128,35 @@ impl Till {
                 Err(error)
             }
         }
+    }
+
+    /// Looks at some more of the file, if something failed that may have been damage. What it finds is looked at once more as a whole, and put aside.
+    ///
+    /// # Errors
+    /// A failure of the disk, or a replica that was put aside.
+    pub fn suspicion_step(&mut self) -> Result<Care, StoreError> {
+        if self.suspicion.is_none() {
+            return Ok(Care::Done);
+        }
+        self.recover()?;
+        let (path, key) = (self.replica_path(), *self.identity.replica_key());
+        let Some(mut suspicion) = self.suspicion.take() else { return Ok(Care::Done) };
+        let seen = suspicion.step(&path, &key, &self.options.store, self.db()?);
+        match seen {
+            Ok(Seen::Whole) => {
+                tracing::info!(event = "replica_holds", "nothing of the replica is damaged");
+                return Ok(Care::Done);
+            }
+            Ok(Seen::Broken) => {
+                self.replica = None;
+                if let Some(found) = find(&path, &key, &self.options.store)? {
+                    return Err(self.put_aside(&found));
+                }
+            }
+            // From where it stands, once the disk gives something again.
+            Ok(Seen::More) | Err(_) => self.suspicion = Some(suspicion),
+        }
+        seen.map(|_| Care::More)
     }
 
     /// Takes over some more of what can be read of the replicas that were put aside.
@@ -264,7 +284,7 @@ impl Till {
     /// Puts the replica aside. This till is over then.
     pub(super) fn put_aside(&mut self, found: &str) -> StoreError {
         self.replica = None;
-        (self.salvage, self.audit) = (None, None);
+        (self.salvage, self.audit, self.suspicion) = (None, None, None);
         let path = self.replica_path();
         match damaged::set_aside(&*self.options.store.files, &path) {
             Ok(to) => {

@@ -18,7 +18,8 @@ use crate::api::{
     RecalledView, RefundView, SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
 };
 use crate::store::open_orders::OpenOrderRow;
-use crate::store::orders::{OrderRow, ShiftRow};
+use crate::store::orders::OrderRow;
+use crate::store::shifts::ShiftRow;
 use crate::store::{catalogue, log, open_orders, orders, paper, people};
 
 /// Longest text of a search, in bytes.
@@ -40,6 +41,8 @@ pub enum Answer {
     Order(Box<OrderView>),
     /// To [`Query::OpenOrders`].
     OpenOrders(Vec<OpenOrderView>),
+    /// To [`Query::Shifts`].
+    Shifts(Vec<ClosedShiftView>),
     /// To [`Query::Ledger`].
     Ledger(LedgerView),
 }
@@ -74,6 +77,7 @@ impl Till {
                 let rows = open_orders::newest(self.db()?, &text, limit as usize)?;
                 Answer::OpenOrders(rows.into_iter().map(|row| self.open_order_view(row)).collect::<Result<_, _>>()?)
             }
+            Query::Shifts { limit } => Answer::Shifts(self.closed_shifts(limit as usize)?),
             Query::Ledger {} => Answer::Ledger(self.ledger()?),
         })
     }
@@ -154,12 +158,6 @@ impl Till {
             sales_minor: sum.sales_minor,
             refunds_minor: -sum.refunds_minor,
         })
-    }
-
-    fn closed_shift_view(&self, s: &ShiftRow) -> Result<Option<ClosedShiftView>, ApiError> {
-        let Some((counted_minor, expected)) = s.closed else { return Ok(None) };
-        let shift = ShiftView { expected_minor: expected, ..self.shift_view(s)? };
-        Ok(Some(ClosedShiftView { shift, counted_minor, difference_minor: counted_minor - expected }))
     }
 
     fn cart_view(&self, money: Option<(TaxMode, Currency)>) -> Result<CartView, ApiError> {

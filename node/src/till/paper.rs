@@ -5,7 +5,7 @@ use domain::staff::Permission;
 use hardware::Ticket;
 
 use super::cart::Said;
-use super::{Till, done_but_unread, insert_job};
+use super::{NewJob, Till, done_but_unread, insert_job};
 use crate::api::{ApiError, ApiErrorCode as Code, DrawerState, Event, PrintState};
 use crate::store::{StoreError, orders, paper};
 
@@ -60,7 +60,10 @@ impl Till {
             return Err(ApiError::new(Code::NoSuchPrintJob, "this receipt needs no answer any more: look at the screen again"));
         };
         if !came_out {
-            return self.queue_copy(uncertain.order, Some(uncertain.n));
+            return match orders::order(self.db()?, uncertain.order)? {
+                Some(_) => self.queue_copy(uncertain.order, Some(uncertain.n)),
+                None => self.queue_copy_of_paper(uncertain.order, Some(uncertain.n)),
+            };
         }
         paper::set_state(self.db()?, uncertain.n, PrintState::Accepted, None)?;
         self.job_is(uncertain.n, PrintState::Accepted, None);
@@ -78,11 +81,16 @@ impl Till {
         let (is_refund, series, at_ms) = (row.is_refund, row.series.as_str(), row.at_ms);
         let said = Said { order: &recorded, is_refund, series, at_ms, cashier: &cashier };
         let job = self.receipt_job(&store, said, Some(copy))?;
+        self.queue_paper(&job, instead_of)
+    }
+
+    /// Queues a job, in place of job `instead_of` if there is one.
+    pub(super) fn queue_paper(&mut self, job: &NewJob, instead_of: Option<i64>) -> Result<(), ApiError> {
         let tx = self.replica()?.begin()?;
         if let Some(n) = instead_of {
             paper::set_state(&tx, n, PrintState::Reprinted, None)?;
         }
-        insert_job(&tx, &job, self.env.unix_ms())?;
+        insert_job(&tx, job, self.env.unix_ms())?;
         tx.commit()?;
         self.paper_version += 1;
         if let Some(n) = instead_of {

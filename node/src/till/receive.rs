@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::{Earlier, FromDisk, LEAD_MS_MAX, Link, Till};
 use crate::api::{Event, LinkState, LinkWay};
+use crate::store::ahead::Ahead;
 use crate::store::lines::{Line, LinesOf};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
-use crate::store::ahead::Ahead;
 use crate::store::{self, StoreError, ahead, counts, log, paper, people};
 
 /// How the link to the regional server changed.
@@ -431,7 +431,7 @@ impl Till {
 
     fn after_receiving(&mut self, effects: Effects) -> Result<(), StoreError> {
         if effects.till {
-            let (open, closed) = crate::store::orders::shifts_of(self.db()?, *self.identity.device().as_bytes())?;
+            let (open, closed) = crate::store::shifts::newest_of(self.db()?, *self.identity.device().as_bytes())?;
             self.from_disk.shift = open;
             self.from_disk.closed_shift = closed;
             self.announce(Event::TillChanged {});

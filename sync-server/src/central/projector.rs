@@ -39,7 +39,7 @@ pub use rebuild::{Rebuilt, reproject};
 
 /// Which shape of the read model this program writes. It becomes one more with every change after which the same entries give other
 /// rows: the first projector that knows it builds the rows again, and older programs then leave them alone.
-pub const READ_MODEL: i32 = 4;
+pub const READ_MODEL: i32 = 5;
 
 /// Most entries of one batch.
 const BATCH_ROWS_MAX: usize = 4_000;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use journal::chain::{genesis, link};
 use journal::{Entry, Hash, Origin, OriginChain, Scope, VerifyingKey, seal};
+use operations::care::Care;
 use operations::damaged::{self, Around, Files};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -43,17 +44,6 @@ pub(super) struct Home {
     pub(super) path: PathBuf,
     pub(super) vfs: Option<String>,
     pub(super) files: Arc<dyn Files>,
-}
-
-/// How a step of care ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Care {
-    /// There is more to do.
-    More,
-    /// What is left waits for entries that come from elsewhere.
-    Waits,
-    /// There is nothing to do.
-    Done,
 }
 
 /// A look through the log, from entry to entry.

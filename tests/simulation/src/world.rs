@@ -686,7 +686,7 @@ fn try_read_image(image: Image, sql: &str) -> Result<Vec<[u8; 16]>> {
     let folder = Folder::new()?;
     folder.restore(&device)?;
     let options = TillOptions {
-        store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true, files: disk.files() },
+        store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true, files: disk.files(), ..StoreOptions::default() },
         printing: false,
         time_zone: TimeZone::UTC,
         machine: None,

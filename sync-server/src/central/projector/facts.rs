@@ -8,6 +8,7 @@ use domain::ids::StoreId;
 use domain::record::{
     AccountAdjustment, DeviceEnrolment, DeviceKind, Order, Record, ShiftClosing, ShiftOpening, StockAdjustment, StockCount,
 };
+use domain::shift::encode_cut;
 use domain::tax::TaxMode;
 use journal::{Body, Entry, Hlc, Origin, Scope};
 use sync_proto::documents;
@@ -240,7 +241,7 @@ rows! {
     /// The closing's columns of `shifts`.
     ClosingRow {
         store: Uuid, shift: Uuid, device: Uuid, at_ms: i64, staff: Option<Uuid>, counted_minor: i64, expected_minor: i64,
-        cut_commit: i64,
+        cut_commit: i64, cut: Option<Vec<u8>>,
     }
     /// A row of `devices`.
     DeviceRow {
@@ -642,6 +643,7 @@ fn closing(fact: &RecordFact, store: Uuid, s: &ShiftClosing, rows: &mut Rows) {
         counted_minor: s.counted_minor,
         expected_minor: s.expected_minor,
         cut_commit: i64::try_from(s.cut_commit).unwrap_or(i64::MAX),
+        cut: s.cut.as_deref().map(encode_cut),
     });
 }
 

@@ -54,6 +54,8 @@ pub(super) async fn claim(
     Ok(fresh)
 }
 
+const CLOSED_TWICE: &str = "two lives of a till closed one shift, each with what it had of it; the later closing stands";
+
 async fn flag_unlike(
     tx: &Transaction<'_>,
     repeated: &[RecordFact],
@@ -71,8 +73,13 @@ async fn flag_unlike(
     let bodies: BTreeMap<_, _> = found.iter().map(body).collect();
     for (fact, first) in pairs {
         if bodies.get(&fact.central_seq) != bodies.get(&first) {
-            let detail = format!("its id was used before, by entry {first}, for something else; only that one counts");
-            rows.flag_record(fact, ExceptionKind::DuplicateId, detail);
+            match &fact.record {
+                Record::ShiftClosed(_) => rows.flag_record(fact, ExceptionKind::ClosedTwice, CLOSED_TWICE),
+                _ => {
+                    let detail = format!("its id was used before, by entry {first}, for something else; only that one counts");
+                    rows.flag_record(fact, ExceptionKind::DuplicateId, detail);
+                }
+            }
         }
     }
     Ok(())
@@ -144,20 +151,22 @@ async fn shifts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
     if !r.is_empty() {
         run(
             tx,
-            "INSERT INTO shifts (store_id, shift_id, device_id, closed_at_ms, closed_by, counted_minor, expected_minor, cut_commit)
+            "INSERT INTO shifts (store_id, shift_id, device_id, closed_at_ms, closed_by, counted_minor, expected_minor, cut_commit,
+                 cut)
              SELECT DISTINCT ON (store, shift) *
-             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[])
-                 AS r (store, shift, device, at_ms, staff, counted, expected, cut)
-             ORDER BY store, shift, at_ms DESC, counted DESC, expected DESC
+             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[],
+                     $9::bytea[])
+                 AS r (store, shift, device, at_ms, staff, counted, expected, cut_commit, cut)
+             ORDER BY store, shift, at_ms DESC, counted DESC, expected DESC, COALESCE(cut, '') DESC
              ON CONFLICT (store_id, shift_id) DO UPDATE SET
                  closed_at_ms = excluded.closed_at_ms, closed_by = excluded.closed_by, counted_minor = excluded.counted_minor,
-                 expected_minor = excluded.expected_minor, cut_commit = excluded.cut_commit
+                 expected_minor = excluded.expected_minor, cut_commit = excluded.cut_commit, cut = excluded.cut
              WHERE shifts.closed_at_ms IS NULL
-                OR (excluded.closed_at_ms, excluded.counted_minor, excluded.expected_minor)
-                   > (shifts.closed_at_ms, shifts.counted_minor, shifts.expected_minor)",
+                OR (excluded.closed_at_ms, excluded.counted_minor, excluded.expected_minor, COALESCE(excluded.cut, ''))
+                   > (shifts.closed_at_ms, shifts.counted_minor, shifts.expected_minor, COALESCE(shifts.cut, ''))",
             &[
                 &col!(r, store), &col!(r, shift), &col!(r, device), &col!(r, at_ms), &col!(r, staff), &col!(r, counted_minor),
-                &col!(r, expected_minor), &col!(r, cut_commit),
+                &col!(r, expected_minor), &col!(r, cut_commit), &col!(r, cut),
             ],
         )
         .await?;

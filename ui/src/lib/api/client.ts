@@ -3,6 +3,7 @@
  * The generated files are replaced whole whenever the Rust types change; nothing here is.
  */
 import type {
+  ClosedShiftView,
   ApiError,
   LedgerView,
   OpenOrderView,
@@ -20,6 +21,7 @@ export interface Answers {
   orders: OrderSummary[];
   order: OrderView;
   open_orders: OpenOrderView[];
+  shifts: ClosedShiftView[];
   ledger: LedgerView;
 }
 

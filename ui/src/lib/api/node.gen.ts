@@ -1,6 +1,6 @@
 // Generated from node/src/api. Do not edit.
 
-export type Command = { "type": "sign_in", staff: string, pin: string, } | { "type": "sign_out", } | { "type": "open_shift", float_minor: number, business_day: string | null, } | { "type": "close_shift", counted_minor: number, } | { "type": "add_line", item: Item, quantity_milli: number | null, unit_price: number | null, name: string | null, separate?: boolean | null, } | { "type": "set_quantity", line: number, quantity_milli: number, } | { "type": "remove_line", line: number, } | { "type": "clear_cart", } | { "type": "start_refund", reason: string, } | { "type": "set_reference", reference: string, } | { "type": "park", order: string, label: string, note?: string | null, } | { "type": "recall", open_order: string, } | { "type": "give_up", open_order: string, } | { "type": "settle_cash", order: string, tendered_minor: number, } | { "type": "refund_sale", refund: string, original: string, lines: Array<RefundLine>, reason: string, } | { "type": "refund_second_payment", refund: string, sale: string, } | { "type": "adjust_stock", lines: Array<AdjustLine>, reason: string, reference: string | null, } | { "type": "count_stock", lines: Array<CountedLine>, reason: string, } | { "type": "adjust_account", description: string, quantity_milli: number, unit_price: number, reference: string | null, } | { "type": "open_drawer", reason: string, } | { "type": "reprint", order: string, } | { "type": "resolve_print", job: string, came_out: boolean, };
+export type Command = { "type": "sign_in", staff: string, pin: string, } | { "type": "sign_out", } | { "type": "open_shift", float_minor: number, business_day: string | null, } | { "type": "close_shift", counted_minor: number, } | { "type": "add_line", item: Item, quantity_milli: number | null, unit_price: number | null, name: string | null, separate?: boolean | null, } | { "type": "set_quantity", line: number, quantity_milli: number, } | { "type": "remove_line", line: number, } | { "type": "clear_cart", } | { "type": "start_refund", reason: string, } | { "type": "set_reference", reference: string, } | { "type": "park", order: string, label: string, note?: string | null, } | { "type": "recall", open_order: string, } | { "type": "give_up", open_order: string, } | { "type": "settle_cash", order: string, tendered_minor: number, } | { "type": "refund_sale", refund: string, original: string, lines: Array<RefundLine>, reason: string, } | { "type": "refund_second_payment", refund: string, sale: string, } | { "type": "adjust_stock", lines: Array<AdjustLine>, reason: string, reference: string | null, } | { "type": "count_stock", lines: Array<CountedLine>, reason: string, } | { "type": "adjust_account", description: string, quantity_milli: number, unit_price: number, reference: string | null, } | { "type": "open_drawer", reason: string, } | { "type": "reprint", order: string, } | { "type": "print_shift", shift: string, addendum: number | null, } | { "type": "resolve_print", job: string, came_out: boolean, };
 
 export type Item = { "by": "code", code: string, } | { "by": "product", product: string, };
 
@@ -10,7 +10,7 @@ export type AdjustLine = { code: string, quantity_milli: number, unit_price: num
 
 export type CountedLine = { code: string, quantity_milli: number, };
 
-export type Query = { "type": "till", } | { "type": "search", text: string, limit: number, } | { "type": "orders", text: string, limit: number, } | { "type": "order", order: string, } | { "type": "open_orders", text: string, limit: number, } | { "type": "ledger", };
+export type Query = { "type": "till", } | { "type": "search", text: string, limit: number, } | { "type": "orders", text: string, limit: number, } | { "type": "order", order: string, } | { "type": "open_orders", text: string, limit: number, } | { "type": "shifts", limit: number, } | { "type": "ledger", };
 
 export type Event = { "type": "till_changed", } | { "type": "link_changed", link: LinkView, } | { "type": "catalogue_changed", };
 
@@ -26,7 +26,9 @@ export type SignedInView = { staff: StaffView, may_refund_without_sale: boolean,
 
 export type ShiftView = { id: string, business_day: string, opened_at_ms: number, float_minor: number, expected_minor: number, sales: number, refunds: number, sales_minor: number, refunds_minor: number, };
 
-export type ClosedShiftView = { shift: ShiftView, counted_minor: number, difference_minor: number, };
+export type ClosedShiftView = { shift: ShiftView, till: string, title: string, closed_at_ms: number, counted_minor: number, difference_minor: number, addenda: Array<AddendumView>, difference_with_addenda_minor: number, };
+
+export type AddendumView = { number: number, first_receipt: string, last_receipt: string, sales: number, refunds: number, sales_minor: number, refunds_minor: number, cash_minor: number, };
 
 export type CartView = { order: string, is_refund: boolean, reason: string | null, lines: Array<CartLineView>, touched: number | null, taxes: Array<TaxView>, total_minor: number, recalled: RecalledView | null, quick_cash_minor: Array<number>, };
 

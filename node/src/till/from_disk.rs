@@ -8,10 +8,10 @@ use rusqlite::Connection;
 use sync_proto::frame::Mark;
 
 use crate::identity::Identity;
+use crate::store::ahead::Ahead;
 use crate::store::lines::Line;
 use crate::store::orders::ShiftRow;
 use crate::store::sums::Sums;
-use crate::store::ahead::Ahead;
 use crate::store::{Replica, StoreError, log, orders, paper, rebuild, sums};
 
 /// The own chain, the sums since their last flush, and what views ask for all the time.

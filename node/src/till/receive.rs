@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::{Earlier, FromDisk, LEAD_MS_MAX, Link, Till};
 use crate::api::{Event, LinkState, LinkWay};
+use crate::store::ahead::Ahead;
 use crate::store::lines::{Line, LinesOf};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
-use crate::store::ahead::Ahead;
 use crate::store::{self, StoreError, ahead, counts, log, paper, people};
 
 /// How the link to the regional server changed.

@@ -50,6 +50,7 @@ function tillAnswer(scene) {
       search: body.text === '' ? [] : (scene.products ?? f.products),
       orders: scene.orders ?? f.orders,
       open_orders: scene.openOrders ?? f.openOrders,
+      shifts: scene.shifts ?? [],
       order: scene.order ?? f.order,
     };
     return [200, answers[body.type]];

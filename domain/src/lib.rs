@@ -14,6 +14,7 @@
 //! | [`open_order`] | a parked order or a table as a plain value, and what people did to it at once |
 //! | [`picture`] | what of an image file can be said from its first bytes |
 //! | [`count`] | which count of a product stands, and what still applies to it |
+//! | [`shift`] | what a shift comes to, and what came to it after it was closed |
 //! | [`fold`] | a record turned into the rows it means, the same on every replica and in Postgres |
 //! | [`staff`] | roles and what each may do |
 //! | [`receipt`] | what a receipt says (how it is printed is `hardware`'s business) |
@@ -28,5 +29,6 @@ pub mod open_order;
 pub mod picture;
 pub mod receipt;
 pub mod record;
+pub mod shift;
 pub mod staff;
 pub mod tax;

@@ -18,7 +18,7 @@ use crate::tax::{self, TaxLine, TaxMode};
 pub const LINES_MAX: usize = 2_000;
 /// Most payments of one order.
 pub const PAYMENTS_MAX: usize = 32;
-/// Most histories that the cut of a stock count names. A store has one for each life of each of its tills.
+/// Most histories that the cut of a stock count or of a closing names. A store has one for each life of each of its tills.
 pub const CUT_ORIGINS_MAX: usize = 1_024;
 /// Longest reason, reference or description, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1_000;
@@ -310,9 +310,32 @@ pub struct ShiftClosing {
     /// The cash that float and cash movements add up to, in minor units.
     #[n(2)]
     pub expected_minor: i64,
-    /// The cut: the last commit of this origin that the close covers. A later sale of the shift is an addendum.
+    /// The last commit of this origin that the close covers.
     #[n(3)]
     pub cut_commit: u64,
+    /// The cut: of every history that had something of the shift, the last entry that did, at most [`CUT_ORIGINS_MAX`]. What is neither one of them nor
+    /// before one is an addendum ([`crate::shift`]). None of an earlier program: it covers whatever there is of the shift.
+    #[n(4)]
+    pub cut: Option<Vec<SeenHead>>,
+}
+
+/// An entry of a history, and with it all before it. An array on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SeenHead {
+    /// Whose.
+    #[n(0)]
+    pub device: DeviceId,
+    /// In which of its lives.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub incarnation: [u8; 16],
+    /// Its place in the store's scope.
+    #[n(2)]
+    pub seq: u64,
+    /// Its hash: a life may have two histories.
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    pub hash: [u8; 32],
 }
 
 /// The drawer was told to open: written before the pulse, so that none goes unseen.
@@ -447,11 +470,14 @@ pub enum RecordError {
 pub const RECORD_VERSION: u16 = 1;
 
 impl Record {
+    /// The kind of a refund.
+    pub const REFUND_GIVEN: u16 = 2;
+
     /// The number of its kind, part of the entry format and never reused.
     pub fn kind(&self) -> u16 {
         match self {
             Self::SaleCompleted(_) => 1,
-            Self::RefundGiven(_) => 2,
+            Self::RefundGiven(_) => Self::REFUND_GIVEN,
             Self::StockAdjusted(_) => 3,
             Self::AccountAdjusted(_) => 4,
             Self::ShiftOpened(_) => 5,
@@ -560,7 +586,12 @@ impl Record {
                 text(a.reference.as_deref().unwrap_or(""))
             }
             Self::ShiftOpened(s) => amount(s.float_minor),
-            Self::ShiftClosed(s) => amount(s.counted_minor).and(amount(s.expected_minor)),
+            Self::ShiftClosed(s) => {
+                if s.cut.as_ref().is_some_and(|cut| cut.len() > CUT_ORIGINS_MAX) {
+                    return Err("a cut of too many histories");
+                }
+                amount(s.counted_minor).and(amount(s.expected_minor))
+            }
             Self::DrawerOpened(d) => text(&d.reason),
             Self::SignedIn(_) => Ok(()),
             Self::DeviceStarted(d) => text(&d.series).and(text(&d.software)),

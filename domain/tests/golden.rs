@@ -6,7 +6,8 @@ use domain::ids::{DeviceId, OrderId, ProductId, RecordId, ShiftId, StoreId};
 use domain::money::{Currency, Quantity, UnitPrice};
 use domain::record::{
     AccountAdjustment, AccountLine, BusinessDay, CUT_ORIGINS_MAX, CountLine, DeviceEnrolment, DeviceKind, DeviceStart,
-    DrawerOpening, RECORD_VERSION, Record, SeenUpTo, ShiftClosing, ShiftOpening, SignIn, StockAdjustment, StockCount, StockLine,
+    DrawerOpening, RECORD_VERSION, Record, SeenHead, SeenUpTo, ShiftClosing, ShiftOpening, SignIn, StockAdjustment, StockCount,
+    StockLine,
 };
 use domain::tax::TaxMode;
 use expect_test::expect_file;
@@ -102,6 +103,7 @@ fn samples() -> Vec<Record> {
             counted_minor: 17_000,
             expected_minor: 17_734,
             cut_commit: 40,
+            cut: None,
         }),
         Record::DrawerOpened(DrawerOpening { id: RecordId(uuid(6)), shift: Some(ShiftId(uuid(2))), reason: "change".into() }),
         Record::SignedIn(SignIn {}),
@@ -115,6 +117,13 @@ fn samples() -> Vec<Record> {
             public_key: [1; 32],
         }),
         Record::StockCounted(stock_count(&[7_000, 0])),
+        Record::ShiftClosed(ShiftClosing {
+            shift: ShiftId(uuid(2)),
+            counted_minor: 17_000,
+            expected_minor: 17_734,
+            cut_commit: 40,
+            cut: Some(vec![SeenHead { device: DeviceId(uuid(8)), incarnation: [9; 16], seq: 38, hash: [4; 32] }]),
+        }),
     ]
 }
 

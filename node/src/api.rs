@@ -13,8 +13,8 @@ mod view;
 pub use ask::{AdjustLine, Command, CountedLine, Item, Query, RefundLine};
 pub use error::{ApiError, ApiErrorCode};
 pub use view::{
-    CartLineView, CartView, ClosedShiftView, DrawerState, Durability, Event, LedgerRow, LedgerView, LinkState, LinkView, LinkWay,
-    OpenOrderView, OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PaidTwiceView, PrintJobView, PrintState,
-    ProductView, RecalledView, RefundView, SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView, TillIdentity,
-    TillView,
+    AddendumView, CartLineView, CartView, ClosedShiftView, DrawerState, Durability, Event, LedgerRow, LedgerView, LinkState,
+    LinkView, LinkWay, OpenOrderView, OrderLineView, OrderSummary, OrderView, PRINT_JOBS_SHOWN_MAX, PaidTwiceView, PrintJobView,
+    PrintState, ProductView, RecalledView, RefundView, SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView,
+    TillIdentity, TillView,
 };

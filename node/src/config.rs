@@ -10,15 +10,21 @@ use operations::config::{File, Key, Kind, LOG_KEYS, is_host_and_port};
 use operations::logging::LogConfig;
 use serde::Deserialize;
 
+use crate::till::KEEP_DAYS_DEFAULT;
+
 /// Where the face listens when nothing is said.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8421";
 /// Where the other tills of the store find this one when nothing is said.
 pub const LAN_LISTEN_DEFAULT: &str = "0.0.0.0:8422";
+/// The fewest days for which entries are kept whole: for so long both the server and the central database may be put back from a backup.
+pub const KEEP_DAYS_MIN: u64 = 7;
+/// The most days; 0 stands for ever.
+pub const KEEP_DAYS_MAX: u64 = 36_500;
 /// The printer profile when nothing is said.
 const PROFILE_DEFAULT: &str = "epson-80";
 
 /// Every key that the file may hold.
-pub const KEYS: [Key; 10] = [
+pub const KEYS: [Key; 11] = [
     Key { name: "listen", kind: Kind::Listen("127.0.0.1:8421"), required: false },
     Key { name: "server", kind: Kind::HostAndPort("sync.example.com:4433"), required: false },
     Key { name: "server_tcp", kind: Kind::HostAndPort("sync.example.com:443"), required: false },
@@ -27,6 +33,7 @@ pub const KEYS: [Key; 10] = [
     Key { name: "lan.listen", kind: Kind::Listen("0.0.0.0:8422"), required: false },
     Key { name: "lan.peers", kind: Kind::Text("addresses such as \"192.168.1.21:8422, till2:8422\""), required: false },
     Key { name: "lan.discover", kind: Kind::Choice(&["on", "off"]), required: false },
+    Key { name: "keep_days", kind: Kind::Count(0, KEEP_DAYS_MAX as i64), required: false },
     LOG_KEYS[0],
     LOG_KEYS[1],
 ];
@@ -44,6 +51,8 @@ pub struct Config {
     pub printer: Option<Printer>,
     /// The other tills of the store.
     pub lan: Lan,
+    /// For how many days entries that the central database has are kept whole; none for ever.
+    pub keep_days: Option<u64>,
     /// The log on standard error.
     pub log: LogConfig,
 }
@@ -87,13 +96,15 @@ pub struct Overrides {
     pub lan_peers: Option<String>,
     /// Whether they are looked for.
     pub lan_discover: Option<String>,
+    /// How many days are kept.
+    pub keep_days: Option<String>,
 }
 
 impl Overrides {
     /// Only what was said: an empty variable of the environment says nothing.
     pub fn said(self) -> Self {
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let Self { listen, server, server_tcp, printer, printer_profile, lan_listen, lan_peers, lan_discover } = self;
+        let Self { listen, server, server_tcp, printer, printer_profile, lan_listen, lan_peers, lan_discover, keep_days } = self;
         Self {
             listen: said(listen),
             server: said(server),
@@ -103,6 +114,7 @@ impl Overrides {
             lan_listen: said(lan_listen),
             lan_peers: said(lan_peers),
             lan_discover: said(lan_discover),
+            keep_days: said(keep_days),
         }
     }
 }
@@ -132,6 +144,7 @@ struct FileConfig {
     server: Option<String>,
     server_tcp: Option<String>,
     printer: Option<FilePrinter>,
+    keep_days: Option<u64>,
     #[serde(default)]
     lan: FileLan,
     #[serde(default)]
@@ -195,7 +208,8 @@ impl Config {
             over.lan_peers.or(base.lan.peers),
             over.lan_discover.or(base.lan.discover).as_deref(),
         )?;
-        Ok(Self { listen, server, server_tcp, printer, lan, log: base.log })
+        let keep_days = keep_days(over.keep_days.or(base.keep_days.map(|days| days.to_string())))?;
+        Ok(Self { listen, server, server_tcp, printer, lan, keep_days, log: base.log })
     }
 }
 
@@ -231,6 +245,15 @@ impl Printer {
     }
 }
 
+fn keep_days(said: Option<String>) -> Result<Option<u64>, ConfigError> {
+    let Some(said) = said else { return Ok(Some(KEEP_DAYS_DEFAULT)) };
+    match said.trim().parse::<u64>() {
+        Ok(0) => Ok(None),
+        Ok(days @ KEEP_DAYS_MIN..=KEEP_DAYS_MAX) => Ok(Some(days)),
+        _ => Err(wrong("keep_days", &said, &format!("{KEEP_DAYS_MIN} days or more, or 0 to keep everything"))),
+    }
+}
+
 fn wrong(key: &'static str, value: &str, expected: &str) -> ConfigError {
     ConfigError::Value { key, value: value.to_owned(), expected: expected.to_owned() }
 }
@@ -253,6 +276,13 @@ mod tests {
         let config = of("").expect("a configuration");
         assert_eq!((config.listen.to_string().as_str(), config.server, config.printer), (LISTEN_DEFAULT, None, None));
         assert_eq!((config.lan.listen.to_string().as_str(), config.lan.discover), (LAN_LISTEN_DEFAULT, true));
+        assert_eq!(config.keep_days, Some(KEEP_DAYS_DEFAULT));
+    }
+
+    #[test]
+    fn nothing_goes_where_everything_is_to_be_kept() {
+        assert_eq!(of("keep_days = 0").expect("a configuration").keep_days, None);
+        assert_eq!(of("keep_days = 7").expect("a configuration").keep_days, Some(7));
     }
 
     #[test]
@@ -294,6 +324,7 @@ mod tests {
                 "[lan]\npeers = 'till2:8422, till3'",
                 "lan.peers is \"till3\", but should be hosts and ports such as 192.168.1.21:8422, till2:8422".into(),
             ),
+            ("keep_days = 6", "keep_days is \"6\", but should be 7 days or more, or 0 to keep everything".into()),
             ("[printer]\nprofile = 'epson-80'", format!("{wrong}line 1: missing field `address`")),
             (
                 "[printer]\nadress = 'tcp://a:1'",

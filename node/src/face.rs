@@ -400,7 +400,7 @@ fn status_of(code: ApiErrorCode) -> StatusCode {
         Code::NotAuthorised | Code::NotSignedIn | Code::WrongPin => StatusCode::UNAUTHORIZED,
         Code::PinLocked => StatusCode::TOO_MANY_REQUESTS,
         Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::UnknownCode | Code::NoSuchLine | Code::NoSuchOrder | Code::NoSuchPrintJob => StatusCode::NOT_FOUND,
+        Code::UnknownCode | Code::NoSuchLine | Code::NoSuchOrder | Code::NotKept | Code::NoSuchPrintJob => StatusCode::NOT_FOUND,
         Code::BadQuantity | Code::BadAmount | Code::TenderShort => StatusCode::UNPROCESSABLE_ENTITY,
         Code::NotReady
         | Code::NoShift

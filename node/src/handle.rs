@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::document::Picture;
 use domain::ids::PictureId;
@@ -17,6 +18,8 @@ use crate::till::{Answer, Till};
 const REQUESTS_MAX: usize = 256;
 /// Events kept for a listener that is slow; it then learns that it missed some.
 const EVENTS_MAX: usize = 256;
+/// How long whoever looks for a sale that is not here waits for the server.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce(&mut Owned) + Send>;
 
@@ -52,6 +55,8 @@ struct Channels {
     paper: watch::Sender<u64>,
     entries: watch::Sender<i64>,
     brought: watch::Sender<u64>,
+    questions: watch::Sender<u64>,
+    answers: watch::Sender<u64>,
     /// Whether the replica was put aside.
     is_over: AtomicBool,
 }
@@ -84,11 +89,42 @@ impl Node {
         self.with(move |till| till.command(command)).await?
     }
 
-    /// Looks something up.
+    /// Looks something up. An order that is not on this till any more, or not yet, is asked for at the server.
     ///
     /// # Errors
     /// Why there is no answer.
     pub async fn query(&self, query: Query) -> Result<Answer, ApiError> {
+        let again = query.clone();
+        match self.query_here(query).await {
+            Err(error) if error.code == ApiErrorCode::NotKept => {
+                let asked = again.clone();
+                let receipt = self.with(move |till| till.receipt_to_ask_for(&asked)).await?.ok_or(error)?;
+                self.ask(receipt).await?;
+                self.query_here(again).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Asks the server for an order, and returns when this till has been told of it.
+    async fn ask(&self, receipt: String) -> Result<(), ApiError> {
+        let number = self.with(move |till| till.ask_server(&receipt)).await??;
+        let mut answers = self.channels.answers.subscribe();
+        let answered = async {
+            loop {
+                if let Some(answer) = self.with(move |till| till.take_answer(number)).await? {
+                    return answer;
+                }
+                answers.changed().await.map_err(|_| NodeStopped)?;
+            }
+        };
+        match tokio::time::timeout(ANSWER_MAX, answered).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.with(move |till| till.give_up_asking(number)).await?),
+        }
+    }
+
+    async fn query_here(&self, query: Query) -> Result<Answer, ApiError> {
         let look = move |till: &mut Till| match till.query(query.clone()) {
             // What failed may have been a moment, and SQLCipher gives nothing back before the file is opened anew.
             Err(error) if error.code == ApiErrorCode::Storage => {
@@ -126,6 +162,11 @@ impl Node {
     /// Rises whenever another till has brought something.
     pub fn was_brought(&self) -> watch::Receiver<u64> {
         self.channels.brought.subscribe()
+    }
+
+    /// Rises whenever the server is to be asked for an order.
+    pub fn asks(&self) -> watch::Receiver<u64> {
+        self.channels.questions.subscribe()
     }
 
     /// Rises whenever there is something to print or a drawer to open.
@@ -240,6 +281,8 @@ impl Owned {
         tell(&self.channels.paper, self.till.paper_version());
         tell(&self.channels.entries, self.till.last_entry());
         tell(&self.channels.brought, self.till.brought());
+        tell(&self.channels.questions, self.till.asked());
+        tell(&self.channels.answers, self.till.answered());
         self.channels.is_over.store(self.till.is_over(), Ordering::Relaxed);
     }
 
@@ -260,6 +303,8 @@ impl Channels {
             paper: watch::Sender::new(till.paper_version()),
             entries: watch::Sender::new(till.last_entry()),
             brought: watch::Sender::new(till.brought()),
+            questions: watch::Sender::new(till.asked()),
+            answers: watch::Sender::new(till.answered()),
             is_over: AtomicBool::new(false),
         })
     }

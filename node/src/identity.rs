@@ -5,7 +5,7 @@
 //! device/device.key       the device's Ed25519 key, PKCS#8 PEM         (secret)
 //! device/device.crt       its certificate      device/authority.crt   who signs certificates
 //! device/replica.key      the key of the database files, in hex        (secret)
-//! device/high-water       the last own commit and receipt number
+//! device/high-water       the last own commit, receipt number and attempt to print
 //! replica/                the database files
 //! lock                    held while a program uses the folder
 //! ```
@@ -394,7 +394,7 @@ impl Identity {
         write_json(&self.folder.join("device/identity.json"), &self.file)
     }
 
-    /// The last own commit and receipt number of this incarnation, as far as was noted.
+    /// The last own commit, receipt number and attempt to print of this incarnation, as far as was noted.
     pub fn high_water(&self) -> HighWater {
         self.high_water
     }
@@ -402,8 +402,17 @@ impl Identity {
     /// Notes how far this incarnation has come. Called after the commit, so the mark never claims what is not on disk; it is not
     /// pushed to the disk each time, so after a power cut it may claim too little, and then so does the replica's own log not.
     pub fn note_high_water(&mut self, mark: HighWater) {
-        self.high_water =
-            HighWater { commit: mark.commit.max(self.high_water.commit), receipt: mark.receipt.max(self.high_water.receipt) };
+        self.high_water = self.high_water.max(mark);
+        self.write_high_water();
+    }
+
+    /// Attempts to print are counted from here on: what the replica has lost of them was doubted.
+    pub fn set_back_attempt(&mut self, attempt: u64) {
+        self.high_water.attempt = attempt;
+        self.write_high_water();
+    }
+
+    fn write_high_water(&mut self) {
         if let Err(error) = self.high_water.write(&mut self.high_water_file, self.file.incarnation) {
             tracing::warn!(%error, "the high-water mark could not be written");
         }

@@ -83,6 +83,9 @@ struct RunArguments {
     /// Whether other tills are looked for by multicast DNS: on or off.
     #[arg(long, env = "EVERTILL_NODE_LAN_DISCOVER", value_name = "on|off")]
     lan_discover: Option<String>,
+    /// For how many days entries that the central database has are kept whole, at least 7; 0 for ever.
+    #[arg(long, env = "EVERTILL_NODE_KEEP_DAYS", value_name = "DAYS")]
+    keep_days: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -112,6 +115,7 @@ fn check(data: &Path, config: Option<&Path>) -> anyhow::Result<ExitCode> {
         lan_listen: over("EVERTILL_NODE_LAN_LISTEN"),
         lan_peers: over("EVERTILL_NODE_LAN_PEERS"),
         lan_discover: over("EVERTILL_NODE_LAN_DISCOVER"),
+        keep_days: over("EVERTILL_NODE_KEEP_DAYS"),
     };
     let report = runtime()?.block_on(node::doctor::check_config(data, config, over.said()));
     print!("{report}");
@@ -130,8 +134,8 @@ fn doctor(data: &Path, config: Option<&Path>, run: RunArguments, json: bool) -> 
 
 impl RunArguments {
     fn overrides(self) -> Overrides {
-        let Self { listen, printer, printer_profile, server, server_tcp, lan_listen, lan_peers, lan_discover } = self;
-        Overrides { listen, server, server_tcp, printer, printer_profile, lan_listen, lan_peers, lan_discover }.said()
+        let Self { listen, printer, printer_profile, server, server_tcp, lan_listen, lan_peers, lan_discover, keep_days } = self;
+        Overrides { listen, server, server_tcp, printer, printer_profile, lan_listen, lan_peers, lan_discover, keep_days }.said()
     }
 }
 

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::api::{ApiErrorCode, LinkState, LinkWay};
+use crate::store::retention::Reach;
 use crate::till::Till;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -41,6 +42,8 @@ struct Shared {
     replica_bytes: Gauge,
     damaged_files: Gauge,
     audited: Gauge,
+    gone: Counter,
+    gone_until: Gauge,
     disk_free: Gauge,
     clock_ahead: Gauge<f64, AtomicU64>,
 }
@@ -57,6 +60,7 @@ pub struct Standing {
     clock_ahead_ms: i64,
     damaged_files: usize,
     audited_ms: u64,
+    reach: Reach,
     folder: std::path::PathBuf,
 }
 
@@ -74,6 +78,7 @@ impl Standing {
             clock_ahead_ms: till.clock_ahead_ms().unwrap_or(0),
             damaged_files: till.damaged_files().unwrap_or(0),
             audited_ms: till.audited_ms().unwrap_or(0),
+            reach: till.reach().unwrap_or_default(),
             folder: till.identity().folder().to_owned(),
         }
     }
@@ -95,6 +100,8 @@ impl Default for Metrics {
             replica_bytes: Gauge::default(),
             damaged_files: Gauge::default(),
             audited: Gauge::default(),
+            gone: Counter::default(),
+            gone_until: Gauge::default(),
             disk_free: Gauge::default(),
             clock_ahead: Gauge::default(),
         };
@@ -117,6 +124,12 @@ impl Default for Metrics {
             "log_audited_timestamp_seconds",
             "When the log was found to be what was signed, to its end; 0 before the first time",
             shared.audited.clone(),
+        );
+        r.register("gone_entries", "Old entries whose content is not kept on this till any more", shared.gone.clone());
+        r.register(
+            "gone_until_timestamp_seconds",
+            "When the newest entry was written whose content is not kept any more; 0 while everything is",
+            shared.gone_until.clone(),
         );
         r.register("disk_free_bytes", "Free space on the disk of the data folder", shared.disk_free.clone());
         r.register(
@@ -155,6 +168,8 @@ impl Metrics {
         shared.replica_bytes.set(bytes.cast_signed());
         shared.damaged_files.set(i64::try_from(now.damaged_files).unwrap_or(i64::MAX));
         shared.audited.set((now.audited_ms / 1_000).cast_signed());
+        shared.gone.inner().store(now.reach.gone, Ordering::Relaxed);
+        shared.gone_until.set((now.reach.gone_until_ms.unwrap_or(0) / 1_000).cast_signed());
         shared.disk_free.set(disk_free_bytes(&now.folder).unwrap_or(0).cast_signed());
         #[expect(clippy::cast_precision_loss, reason = "a difference of clocks needs no more digits")]
         shared.clock_ahead.set(now.clock_ahead_ms as f64 / 1_000.0);
@@ -177,6 +192,7 @@ mod tests {
             clock_ahead_ms: -1_500,
             damaged_files: 1,
             audited_ms: 1_700_000_000_123,
+            reach: Reach { gone_until_ms: Some(1_690_000_000_500), gone: 7 },
             folder: folder.to_owned(),
         }
     }
@@ -205,6 +221,8 @@ mod tests {
             "evertill_replica_bytes 5",
             "evertill_damaged_files 1",
             "evertill_log_audited_timestamp_seconds 1700000000",
+            "evertill_gone_entries_total 7",
+            "evertill_gone_until_timestamp_seconds 1690000000",
             "evertill_clock_ahead_of_server_seconds -1.5",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

@@ -11,7 +11,9 @@ use std::time::Duration;
 use sync_proto::batch::RUN_COMMITS_MAX;
 use sync_proto::enrolment::REPLICATION_ALPN;
 use sync_proto::env::{Env, random};
-use sync_proto::frame::{Ack, BATCH_BYTES_TARGET, Cursor, Frame, Goodbye, Reason, ScopeName, Taken, Verdict, Wanted, Welcome};
+use sync_proto::frame::{
+    Ack, Ask, BATCH_BYTES_TARGET, Cursor, Frame, Goodbye, Reason, ScopeName, Taken, Verdict, Wanted, Welcome,
+};
 use sync_proto::probe::PROBE_ALPN;
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, SessionError, Versions};
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -27,6 +29,7 @@ use crate::till::{LinkChange, Offers, Place, ReceiveError, Till};
 pub mod net;
 pub mod probe;
 pub mod reach;
+pub mod tcp;
 pub mod tls;
 mod wire;
 
@@ -301,6 +304,8 @@ struct Driver<'a> {
     to_bring: VecDeque<(Line, u64)>,
     /// What is under way of that.
     offering: Offering,
+    /// The last own commit of which something is not here any more: the server has to get it elsewhere, if it has lost it.
+    floor: u64,
 }
 
 impl<'a> Driver<'a> {
@@ -319,19 +324,22 @@ impl<'a> Driver<'a> {
             offered: Vec::new(),
             to_bring: VecDeque::new(),
             offering: Offering::No,
+            floor: 0,
         })
     }
 
     async fn run(&mut self, welcomed: &mut bool) -> Result<Infallible, Broken> {
         let mut grown = self.node.log_grew();
         let mut brought = self.node.was_brought();
+        let mut asks = self.node.asks();
+        asks.mark_changed();
         let mut offer_at = Instant::now() + OFFER_EVERY;
         let mut last = *grown.borrow();
         let connection = self.wire.connection();
         loop {
             // What does not go out yet waits: what the server says is read all the same, or both could wait for each other.
             let unsent = self.flush()?;
-            let wants = self.session.wants_after().filter(|_| unsent.is_none());
+            let wants = self.session.wants_after().filter(|after| unsent.is_none() && *after >= self.floor);
             tokio::select! {
                 biased;
                 Ok(permit) = self.wire.up.clone().reserve_owned(), if wants.is_some() => {
@@ -363,7 +371,16 @@ impl<'a> Driver<'a> {
                 // What is not safe yet is offered again, to bring it or to hear that it is.
                 () = tokio::time::sleep_until(offer_at), if self.ready => {
                     offer_at = Instant::now() + OFFER_EVERY;
+                    if self.session.wants_after().is_some_and(|after| after < self.floor) {
+                        // It says at the next greeting how far it has got it.
+                        return Err(Broken::Renewed);
+                    }
                     self.offer().await?;
+                }
+                // Somebody waits for it.
+                changed = asks.changed(), if self.ready => {
+                    changed.map_err(|_| Broken::Stopping)?;
+                    self.ask().await?;
                 }
                 // A neighbour may have no way to the server: what it sold goes this way, too.
                 changed = brought.changed() => {
@@ -397,6 +414,7 @@ impl<'a> Driver<'a> {
                 DeviceEvent::Acked(ack) => self.acked(ack, now_ms).await?,
                 DeviceEvent::Wanted(wanted) => self.wanted(wanted).await?,
                 DeviceEvent::Taken(taken) => self.taken(taken).await?,
+                DeviceEvent::Told(told) => self.node.with(move |till| till.told(told)).await?,
             }
         }
         Ok(())
@@ -443,6 +461,18 @@ impl<'a> Driver<'a> {
         };
         // What is acknowledged is of the incarnation that greeted, and says nothing of one that a neighbour's words have made begin since.
         if self.node.with(note).await?? { Ok(()) } else { Err(Broken::Renewed) }
+    }
+
+    /// Asks for orders that somebody looks for and that are not here.
+    async fn ask(&mut self) -> Result<(), Broken> {
+        for question in self.node.with(Till::questions).await? {
+            if self.session.takes_questions() {
+                self.session.ask(Ask { number: question.number, receipt: question.receipt });
+            } else {
+                self.node.with(move |till| till.cannot_ask(&question)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Offers what the server may lack besides what this till writes now.
@@ -526,7 +556,11 @@ impl<'a> Driver<'a> {
     }
 
     async fn send_after(&mut self, after: u64) -> Result<(), Broken> {
-        let run = self.node.with(move |till| till.own_runs_after(after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX)).await??;
+        let read = move |till: &mut Till| {
+            Ok::<_, StoreError>((till.own_runs_after(after, BATCH_BYTES_TARGET, RUN_COMMITS_MAX)?, till.own_floor()?))
+        };
+        let (run, floor) = self.node.with(read).await??;
+        self.floor = floor;
         if let Some(run) = run {
             if run.origin.incarnation != self.incarnation {
                 // A neighbour knew more of this till than its own disk.

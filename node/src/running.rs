@@ -23,7 +23,7 @@ use crate::peers::{self, discover};
 use crate::print_queue;
 use crate::replication::net::Net;
 use crate::replication::{self, Link};
-use crate::till::{OpenError, Till, TillOptions};
+use crate::till::{DAY_MS, OpenError, Till, TillOptions};
 
 /// How long what is under way may take after a stop was asked for.
 const GRACE: Duration = Duration::from_secs(10);
@@ -76,7 +76,8 @@ impl Running {
         let link = Link { tcp_address: config.server_tcp.clone(), ..link(&identity, address)? };
         let env: Arc<dyn Env> = Arc::new(SystemEnv);
         let (own, lan) = ((identity.device(), identity.store()), config.lan.clone());
-        let options = TillOptions { printing: config.printer.is_some(), ..TillOptions::default() };
+        let keep_ms = config.keep_days.map(|days| days * DAY_MS);
+        let options = TillOptions { printing: config.printer.is_some(), keep_ms, ..TillOptions::default() };
         let till = Till::open(identity, env.clone(), options)?;
         let (node, thread) = Node::start(till).map_err(StartError::Thread)?;
         let (stop, stopping) = watch::channel(false);

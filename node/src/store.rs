@@ -9,9 +9,10 @@
 //! | [`project`] | an entry turned into rows; [`sums`] those rows that are written now and then; [`rebuild`] all of them anew |
 //! | [`counts`] | stock counts: which stands, and what still applies to it |
 //! | [`documents`] | changes taken into documents, and what those say turned into rows |
-//! | [`catalogue`], [`people`], [`orders`], [`open_orders`] | reading and writing the rows of one subject |
+//! | [`catalogue`], [`people`], [`orders`], [`open_orders`], [`shifts`] | reading and writing the rows of one subject |
 //! | [`paper`] | print jobs, attempts and drawer kicks |
-//! | [`audit`] | whether the log is still what was signed; [`damaged`] a file that is not, and what can still be read of it |
+//! | [`retention`] | what has gone because it is old, and what can go |
+//! | [`audit`] | whether the log is still what was signed; [`damaged`] a file that is not, and what can still be read of it; [`suspicion`] one that may not be |
 //!
 //! There is one connection, so nothing waits for a lock; whoever owns the [`Replica`] is the only writer and reader.
 
@@ -29,7 +30,10 @@ pub mod paper;
 pub mod people;
 pub mod project;
 pub mod rebuild;
+pub mod retention;
+pub mod shifts;
 pub mod sums;
+pub mod suspicion;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -52,10 +56,15 @@ const REPLICA_MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/node/0005_documents.sql"),
     include_str!("../../migrations/node/0006_ahead.sql"),
     include_str!("../../migrations/node/0007_exceptions.sql"),
+    include_str!("../../migrations/node/0008_retention.sql"),
+    include_str!("../../migrations/node/0009_shifts.sql"),
 ];
 
 /// A raw key of SQLCipher.
 pub type StoreKey = [u8; 32];
+
+/// How many schemas of the replica this program knows.
+pub const SCHEMAS: usize = REPLICA_MIGRATIONS.len();
 
 /// How the files are opened. The default is what a device uses.
 #[derive(Debug, Clone)]
@@ -66,11 +75,19 @@ pub struct StoreOptions {
     pub exclusive: bool,
     /// The files beneath that VFS.
     pub files: Arc<dyn Files>,
+    /// Know only so many of the replica's schemas, as an earlier program does; all when none. A simulator puts a program back.
+    pub schemas_known: Option<usize>,
+    /// Up to how many pages a file is looked at as a whole after a failure, while whoever stands at the till waits. A larger one is looked at beside the
+    /// counter ([`suspicion`]).
+    pub pages_at_once: u64,
 }
+
+/// Eight megabytes, some hundredths of a second.
+pub const PAGES_AT_ONCE: u64 = 2_048;
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { vfs: None, exclusive: false, files: Arc::new(MachineFiles) }
+        Self { vfs: None, exclusive: false, files: Arc::new(MachineFiles), schemas_known: None, pages_at_once: PAGES_AT_ONCE }
     }
 }
 
@@ -167,7 +184,8 @@ impl Replica {
     /// # Errors
     /// A wrong key, a newer schema, a disk that cannot be made durable, or any failure of SQLite.
     pub fn open(path: &Path, key: &StoreKey, options: &StoreOptions) -> Result<Self, StoreError> {
-        let db = open_file(path, key, options, Synchronous::Full, Some(REPLICA_MIGRATIONS))?;
+        let known = options.schemas_known.map_or(REPLICA_MIGRATIONS, |known| &REPLICA_MIGRATIONS[..known.min(SCHEMAS)]);
+        let db = open_file(path, key, options, Synchronous::Full, Some(known))?;
         let replica = Self::of(db);
         replica.project_again()?;
         Ok(replica)

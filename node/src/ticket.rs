@@ -62,6 +62,59 @@ pub fn ticket(receipt: &Receipt) -> Ticket {
     Ticket::new(items)
 }
 
+/// The closing of a shift, or an addendum to it, as words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ShiftPaper {
+    /// The store's letterhead.
+    pub header: Vec<String>,
+    /// The store.
+    pub store_name: String,
+    /// What it is, in large letters.
+    pub heading: String,
+    /// Which one.
+    pub title: String,
+    /// The till of the shift.
+    pub till: String,
+    /// The day it counts for.
+    pub business_day: String,
+    /// What is to be said before the rows.
+    pub notes: Vec<String>,
+    /// Words and amounts.
+    pub rows: Vec<[String; 2]>,
+    /// What it comes to.
+    pub total: [String; 2],
+}
+
+/// Sets a shift out for paper.
+pub fn shift(paper: &ShiftPaper) -> Ticket {
+    let mut items: Vec<Item> = paper.header.iter().map(|line| centred(line, Style::default())).collect();
+    items.push(centred(&paper.store_name, Style::sized(1, 2).bold()));
+    items.push(Item::Feed { lines: 1 });
+    items.push(centred(&paper.heading, Style::sized(2, 2).bold()));
+    items.push(Item::text(cut(&paper.title)));
+    items.push(Item::pair(cut(&paper.till), paper.business_day.as_str()));
+    items.extend(paper.notes.iter().map(|note| Item::text(cut(note))));
+    items.push(Item::Rule { line: RuleLine::Single });
+    items.extend(paper.rows.iter().map(|[words, amount]| Item::pair(words.as_str(), amount.as_str())));
+    items.push(Item::Rule { line: RuleLine::Single });
+    let [words, amount] = &paper.total;
+    items.push(Item::Columns {
+        cells: vec![Cell::rest(words.as_str()), Cell::amount(amount.as_str())],
+        style: Style::sized(1, 2).bold(),
+    });
+    items.push(Item::Feed { lines: 1 });
+    items.push(Item::Cut { cut: CutKind::Partial });
+    Ticket::new(items)
+}
+
+/// Says at both ends of a paper that it is a copy.
+pub fn mark_copy(ticket: &mut Ticket, number: u32) {
+    let mark = centred(&format!("COPY {number}"), Style::sized(2, 2).bold());
+    let end = ticket.items.len().saturating_sub(2);
+    ticket.items.insert(end, mark.clone());
+    ticket.items.insert(0, mark);
+}
+
 fn centred(text: &str, style: Style) -> Item {
     Item::styled(cut(text), Align::Center, style)
 }

@@ -8,15 +8,18 @@
 //! | module | holds |
 //! |---|---|
 //! | `cart` | building, settling and refunding orders |
-//! | `care` | damage: found, put aside, and what can be read of it taken over |
+//! | `care` | damage: found, put aside, and what can be read of it taken over; what is old let go |
+//! | `asking` | sales that are not here any more: the server is asked for them |
 //! | `desk` | signing in, shifts, corrections, the drawer |
 //! | `parked` | open orders: parked, taken up again, given up |
 //! | `twice` | what was paid for twice, and giving it back |
 //! | `look` | views and queries |
 //! | `offering` | what this till has and others lack |
 //! | `paper` | what the printing worker asks and tells |
+//! | `shifts` | what became of closed shifts: on the screen, and as paper |
 //! | [`receive`] | what replication asks and tells |
 
+mod asking;
 mod care;
 mod cart;
 mod desk;
@@ -26,6 +29,7 @@ mod offering;
 mod paper;
 mod parked;
 pub mod receive;
+mod shifts;
 mod twice;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,15 +51,18 @@ use crate::draft::Draft;
 use crate::identity::{HighWater, Identity, IdentityError, machine_id};
 use crate::store::audit::Audit;
 use crate::store::damaged::{self, Aside};
-use crate::store::orders::ShiftRow;
+use crate::store::shifts::ShiftRow;
 use crate::store::sums::Sums;
+use crate::store::suspicion::Suspicion;
 use crate::store::{Replica, StoreError, StoreOptions, counts, log, orders, paper as paper_rows, people, project, rebuild};
 
-pub use care::Care;
+use asking::Asking;
+pub use asking::Question;
 use care::Salvage;
 use from_disk::{Earlier, FromDisk};
 pub use look::Answer;
 pub use offering::Offers;
+pub use operations::care::Care;
 pub use paper::{PaperWork, PrintOutcome};
 use parked::Actor;
 pub use receive::{LinkChange, Place, ReceiveError, Received};
@@ -78,11 +85,19 @@ pub struct TillOptions {
     pub time_zone: TimeZone,
     /// What identifies this machine.
     pub machine: Option<String>,
+    /// How long entries that the central database has are kept whole, in milliseconds; none for ever.
+    pub keep_ms: Option<u64>,
 }
+
+/// How many days entries are kept when nothing is said.
+pub const KEEP_DAYS_DEFAULT: u64 = 60;
+/// Milliseconds of a day.
+pub const DAY_MS: u64 = 24 * 3_600_000;
 
 impl Default for TillOptions {
     fn default() -> Self {
-        Self { store: StoreOptions::default(), printing: false, time_zone: TimeZone::system(), machine: machine_id() }
+        let keep_ms = Some(KEEP_DAYS_DEFAULT * DAY_MS);
+        Self { store: StoreOptions::default(), printing: false, time_zone: TimeZone::system(), machine: machine_id(), keep_ms }
     }
 }
 
@@ -134,6 +149,10 @@ pub struct Till {
     salvage: Option<Salvage>,
     /// The look through the log that is under way.
     audit: Option<Audit>,
+    /// The look at the file that is under way because something failed.
+    suspicion: Option<Suspicion>,
+    /// What the server is asked for, and what it has answered.
+    asking: Asking,
     /// Whether the replica was put aside.
     is_over: bool,
 }
@@ -233,6 +252,7 @@ impl Till {
             Some(row) => log::load_chain(replica.db(), row)?.commit,
             None => 0,
         };
+        let printed = paper_rows::last_attempt(replica.db())?;
         if let Some(why) = identity.settle(db_uuid, commit, options.machine.clone(), &*env)? {
             tracing::warn!(why, series = identity.series(), "this till goes on under a new incarnation");
             paper_rows::doubt(replica.db())?;
@@ -240,6 +260,12 @@ impl Till {
             // With the mark went what would tell whether this replica is of yesterday, and what waits in it has come out since.
             tracing::warn!("the high-water mark is lost: a person looks whether receipts that wait have come out");
             paper_rows::doubt(replica.db())?;
+        } else if printed < identity.high_water().attempt {
+            tracing::warn!(
+                "the replica is older than what this till has printed: a person looks whether receipts that wait have come out"
+            );
+            paper_rows::doubt(replica.db())?;
+            identity.set_back_attempt(printed);
         }
         paper_rows::interrupt(replica.db(), env.unix_ms())?;
         let draft = Draft::open(&folder.join("draft.db"), identity.replica_key(), &options.store)?;
@@ -264,6 +290,8 @@ impl Till {
             server: None,
             salvage: None,
             audit: None,
+            suspicion: None,
+            asking: Asking::default(),
             is_over: false,
             replica: Some(replica),
             db_uuid,
@@ -346,6 +374,7 @@ impl Till {
             }
             Command::OpenDrawer { reason } => self.open_drawer(reason),
             Command::Reprint { order } => self.reprint(order),
+            Command::PrintShift { shift, addendum } => self.print_shift(shift, addendum),
             Command::ResolvePrint { job, came_out } => self.resolve_print(job, came_out),
         }
     }
@@ -605,7 +634,8 @@ impl Till {
         answer
     }
 
-    /// Looks at the whole file after something failed, and opens it again. One that is damaged is put aside.
+    /// Opens the file again after something failed, and looks at all of it: at once if it is small, and otherwise beside the counter
+    /// ([`Till::suspicion_step`]). One that is damaged is put aside.
     ///
     /// # Errors
     /// While the disk still refuses, or a file that was put aside.
@@ -668,6 +698,12 @@ impl Till {
         }
         self.replica = None;
         let opened = self.try_reopen();
+        // What selling needs has just been read. Nobody at the counter waits for the rest of a large file.
+        let may_be_damage = opened.as_ref().is_err_and(StoreError::may_be_damage);
+        if !may_be_damage && !self.is_looked_at_at_once() {
+            self.suspicion.get_or_insert_default();
+            return opened;
+        }
         self.replica = None;
         // After a page that does not hold SQLCipher answers what it has read before, and that nothing of the rest is there: only the file itself tells.
         match damaged::find(&self.replica_path(), self.identity.replica_key(), &self.options.store) {
@@ -675,6 +711,13 @@ impl Till {
             Ok(None) => self.try_reopen(),
             Err(_) => opened.and_then(|()| self.try_reopen()),
         }
+    }
+
+    /// Whether the file is so small that it is looked at as a whole after a failure.
+    fn is_looked_at_at_once(&self) -> bool {
+        let options = &self.options.store;
+        let bytes = options.files.len(&self.replica_path()).ok().flatten().unwrap_or(0);
+        bytes <= options.pages_at_once * damaged::PAGE_BYTES
     }
 
     fn try_reopen(&mut self) -> Result<(), StoreError> {
@@ -732,7 +775,7 @@ impl Till {
     }
 
     fn note_high_water(&mut self) {
-        let mark = HighWater { commit: self.from_disk.chain.commit, receipt: self.from_disk.receipt };
+        let mark = HighWater { commit: self.from_disk.chain.commit, receipt: self.from_disk.receipt, attempt: 0 };
         self.identity.note_high_water(mark);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Most files that are put aside in one folder; a disk that damages more is to be replaced, and says so by errors.
@@ -18,6 +18,12 @@ pub trait Files: Debug + Send + Sync {
     /// # Errors
     /// A disk that does not say.
     fn len(&self, path: &Path) -> io::Result<Option<u64>>;
+
+    /// Some bytes of a file from a place on; fewer where it ends before.
+    ///
+    /// # Errors
+    /// A disk that does not give them.
+    fn read(&self, path: &Path, from: u64, bytes: usize) -> io::Result<Vec<u8>>;
 
     /// Gives a file another name in its folder, durably.
     ///
@@ -37,6 +43,14 @@ impl Files for MachineFiles {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn read(&self, path: &Path, from: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut read = Vec::with_capacity(bytes);
+        file.take(bytes as u64).read_to_end(&mut read)?;
+        Ok(read)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@
 //! It knows none of our other crates, and nothing of sales or replication: the node and the sync server each bring their own keys,
 //! checks and metrics.
 
+pub mod care;
 pub mod check;
 pub mod config;
 pub mod damaged;

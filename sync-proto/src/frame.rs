@@ -38,6 +38,8 @@ pub const OFFERED_MAX: usize = 1_024;
 pub const DOCUMENTS_MAX: usize = 4_096;
 /// Largest saved document that is sent ahead of the log, in bytes: larger ones are left to the log.
 pub const AHEAD_BYTES_MAX: usize = 256 * 1024;
+/// Longest receipt number that is asked for, in bytes.
+pub const RECEIPT_BYTES_MAX: usize = 64;
 /// Longest sentence in a frame, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 500;
 
@@ -71,6 +73,32 @@ pub enum Frame {
     Taken(Taken),
     /// Server → device: documents, ahead of the log that they follow from.
     Documents(Documents),
+    /// Device → server: an order that is not in its replica, by the number on its receipt.
+    Ask(Ask),
+    /// The answer.
+    Told(Told),
+}
+
+/// A question for an order of the device's store: it is older than what the device keeps, or has not arrived there yet.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Ask {
+    /// The device's number for the question.
+    #[n(0)]
+    pub number: u32,
+    /// The receipt number as it is printed, at most [`RECEIPT_BYTES_MAX`].
+    #[n(1)]
+    pub receipt: String,
+}
+
+/// What a server has of an order that it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Which question it answers.
+    pub number: u32,
+    /// The commit of each order with that number, each in a run of its own that ends at the next seal, and after it those of its refunds; none when there is no such
+    /// order. At most [`RUNS_MAX`].
+    pub runs: Vec<Run>,
 }
 
 /// Histories that a device has: of others, and of its own earlier incarnations.
@@ -421,6 +449,15 @@ struct CommitsWire {
     scopes: Option<Vec<ScopeName>>,
 }
 
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct ToldWire {
+    #[n(0)]
+    number: u32,
+    #[n(1)]
+    runs: Vec<RunWire>,
+}
+
 impl Frame {
     /// The frame's bytes, length first.
     ///
@@ -441,6 +478,11 @@ impl Frame {
             Self::Wanted(f) => (6, to_vec(f)),
             Self::Taken(f) => (7, to_vec(f)),
             Self::Documents(f) => (8, to_vec(f)),
+            Self::Ask(f) => (9, to_vec(f)),
+            Self::Told(f) => {
+                let runs = f.runs.iter().map(Run::to_wire).collect();
+                (10, to_vec(&ToldWire { number: f.number, runs }))
+            }
         };
         if body.len() > BODY_BYTES_MAX {
             return Err(FrameError::Length(body.len()));
@@ -488,6 +530,11 @@ impl Frame {
             6 => Self::Wanted(from_slice(body)?),
             7 => Self::Taken(from_slice(body)?),
             8 => Self::Documents(from_slice(body)?),
+            9 => Self::Ask(from_slice(body)?),
+            10 => {
+                let ToldWire { number, runs } = from_slice(body)?;
+                Self::Told(Told { number, runs: runs_of(runs)? })
+            }
             kind if kind & SKIPPABLE != 0 => return Ok(None),
             kind => return Err(FrameError::Type(*kind)),
         };
@@ -509,6 +556,7 @@ impl Frame {
             Self::Commits(commits) if commits.scopes.as_ref().is_some_and(|scopes| scopes.len() > COMMITS_SCOPES_MAX) => {
                 Err(FrameError::Bounds("too many scopes"))
             }
+            Self::Ask(ask) if ask.receipt.len() > RECEIPT_BYTES_MAX => Err(FrameError::Bounds("too long a receipt number")),
             Self::Goodbye(bye) if bye.message.len() > MESSAGE_BYTES_MAX => Err(FrameError::Bounds("too long a message")),
             _ => Ok(()),
         }
@@ -525,11 +573,14 @@ pub fn frame_length(prefix: [u8; 4]) -> Result<usize, FrameError> {
 }
 
 fn commits(wire: CommitsWire) -> Result<Commits, FrameError> {
-    if wire.runs.len() > RUNS_MAX {
+    Ok(Commits { runs: runs_of(wire.runs)?, up_to: wire.up_to, mark: wire.mark.map(|hash| *hash), scopes: wire.scopes })
+}
+
+fn runs_of(wire: Vec<RunWire>) -> Result<Vec<Run>, FrameError> {
+    if wire.len() > RUNS_MAX {
         return Err(FrameError::Bounds("too many runs"));
     }
-    let runs = wire.runs.into_iter().map(Run::from_wire).collect::<Result<_, _>>()?;
-    Ok(Commits { runs, up_to: wire.up_to, mark: wire.mark.map(|hash| *hash), scopes: wire.scopes })
+    Ok(wire.into_iter().map(Run::from_wire).collect::<Result<_, _>>()?)
 }
 
 fn to_vec<T: Encode<()>>(value: &T) -> Vec<u8> {

@@ -8,30 +8,34 @@
 //!                             ◀───────────  Ack(regional, central)      … and again, for ever
 //!                             ◀───────────  Documents (when the device is new and asks for them)
 //!                             ◀───────────  Commits (others', up_to)
+//!   Ask (a receipt that is not here) ────▶
+//!                             ◀───────────  Told
 //! ```
 //!
 //! The driver around a session moves bytes, asks the log for commits when the session wants some, stores what the session reports, and
 //! tells it what became durable. A reconnect with nothing new costs one round trip.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use journal::{Hash, Scope};
 
 use crate::batch::Run;
 use crate::frame::{
-    Ack, CHECKPOINTS_MAX, Commits, Cursor, DocumentPlace, Documents, Frame, Goodbye, Hello, Mark, Offer, Offered, ProvenHash,
-    Reason, ScopeName, Taken, Verdict, Wanted, Welcome,
+    Ack, Ask, CHECKPOINTS_MAX, Commits, Cursor, DocumentPlace, Documents, Frame, Goodbye, Hello, Mark, Offer, Offered,
+    ProvenHash, Reason, ScopeName, Taken, Told, Verdict, Wanted, Welcome,
 };
 
 /// Protocol versions, oldest and newest.
 pub type Versions = (u16, u16);
 
 /// The protocol versions this build speaks.
-pub const VERSIONS: Versions = (1, 3);
+pub const VERSIONS: Versions = (1, 4);
 /// The first version in which a device offers what it has of others.
 const OFFERS_SINCE: u16 = 2;
 /// The first version in which a server says of which scopes it sends commits, so that what happens now need not wait for what is caught up with.
 pub const LANES_SINCE: u16 = 3;
+/// The first version in which a device asks for orders that are not in its replica.
+const ASKS_SINCE: u16 = 4;
 /// How many commits a device sends ahead of the server's acknowledgement.
 pub const IN_FLIGHT_COMMITS_MAX: u64 = 4_096;
 /// The QUIC application error code with which a server closes a connection because a newer one came with the same device's certificate.
@@ -130,6 +134,8 @@ pub enum DeviceEvent {
     Wanted(Wanted),
     /// What became of the run that was brought last.
     Taken(Taken),
+    /// What the server has of an order that it was asked for; to be verified.
+    Told(Told),
 }
 
 /// The device's end.
@@ -143,6 +149,8 @@ pub struct DeviceSession {
     acked: Ack,
     /// Whether it asked for documents.
     asked: bool,
+    /// Questions for orders that the server has not answered.
+    questions: BTreeSet<u32>,
     offered: bool,
     versions: Versions,
     /// What both speak; 0 before the welcome.
@@ -179,6 +187,7 @@ impl DeviceSession {
             sent: 0,
             acked: Ack::default(),
             asked: position.documents_after.is_some(),
+            questions: BTreeSet::new(),
             offered: false,
             versions,
             version: 0,
@@ -218,9 +227,14 @@ impl DeviceSession {
                 self.events.push_back(DeviceEvent::Taken(taken));
                 Ok(())
             }
+            Frame::Told(told) if self.questions.remove(&told.number) => {
+                self.events.push_back(DeviceEvent::Told(told));
+                Ok(())
+            }
             Frame::Welcome(_) => Err(SessionError::OutOfTurn("a welcome")),
             Frame::Commits(_) => Err(SessionError::OutOfTurn("a run of commits")),
             Frame::Ack(_) => Err(SessionError::OutOfTurn("an acknowledgement")),
+            Frame::Ask(_) | Frame::Told(_) => Err(SessionError::OutOfTurn("a question, or an answer")),
             Frame::Hello(_) => Err(SessionError::OutOfTurn("a greeting")),
             Frame::Offer(_) => Err(SessionError::OutOfTurn("an offer")),
             Frame::Wanted(_) | Frame::Taken(_) => Err(SessionError::OutOfTurn("an answer to an offer")),
@@ -260,6 +274,17 @@ impl DeviceSession {
     /// Whether the server takes offers.
     pub fn takes_offers(&self) -> bool {
         self.version >= OFFERS_SINCE
+    }
+
+    /// Whether the server answers questions for orders.
+    pub fn takes_questions(&self) -> bool {
+        self.version >= ASKS_SINCE
+    }
+
+    /// Asks a server that [`takes questions`](Self::takes_questions) for an order.
+    pub fn ask(&mut self, ask: Ask) {
+        self.questions.insert(ask.number);
+        self.frames.push_back(Frame::Ask(ask));
     }
 
     /// Offers histories that this device has to a server that [`takes them`](Self::takes_offers); the next ones when that has all it wanted of these.
@@ -311,6 +336,8 @@ pub enum ServerEvent {
     Offered(Vec<Offered>),
     /// Commits of another origin arrived, which were wanted: answer with [`ServerSession::taken`].
     Brought(Run),
+    /// A device asks for an order: answer with [`ServerSession::tell`].
+    Asked(Ask),
 }
 
 /// The server's end.
@@ -367,6 +394,11 @@ impl ServerSession {
                 self.events.push_back(ServerEvent::Offered(offer.lines));
                 Ok(())
             }
+            Frame::Ask(ask) if self.welcomed && self.speaks(ASKS_SINCE) => {
+                self.events.push_back(ServerEvent::Asked(ask));
+                Ok(())
+            }
+            Frame::Ask(_) | Frame::Told(_) => Err(SessionError::OutOfTurn("a question, or an answer")),
             Frame::Offer(_) => Err(SessionError::OutOfTurn("an offer")),
             Frame::Wanted(_) | Frame::Taken(_) => Err(SessionError::OutOfTurn("an answer to an offer")),
             Frame::Hello(_) => Err(SessionError::OutOfTurn("a greeting")),
@@ -419,7 +451,17 @@ impl ServerSession {
 
     /// Whether the device takes commits of some of the scopes that it follows before those of others.
     pub fn takes_lanes(&self) -> bool {
-        self.hello.as_ref().is_some_and(|hello| hello.version_max.min(self.versions.1) >= LANES_SINCE)
+        self.speaks(LANES_SINCE)
+    }
+
+    /// Whether both speak a version.
+    fn speaks(&self, version: u16) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.version_max.min(self.versions.1) >= version)
+    }
+
+    /// Answers a question for an order.
+    pub fn tell(&mut self, told: Told) {
+        self.frames.push_back(Frame::Told(told));
     }
 
     /// Sends others' commits of all that the device follows.

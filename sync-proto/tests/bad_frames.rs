@@ -7,8 +7,8 @@ use minicbor::Encoder;
 use minicbor::bytes::ByteVec;
 use sync_proto::batch::{RUN_COMMITS_MAX, RUN_SCOPES_MAX, SEAL_HEADS_MAX};
 use sync_proto::frame::{
-    Ack, BODY_BYTES_MAX, CURSORS_MAX, Cursor, FRAME_BYTES_MAX, Frame, Goodbye, Hello, MESSAGE_BYTES_MAX, RUNS_MAX, Reason,
-    ScopeName, Verdict, Welcome, frame_length,
+    Ack, Ask, BODY_BYTES_MAX, CURSORS_MAX, Cursor, FRAME_BYTES_MAX, Frame, Goodbye, Hello, MESSAGE_BYTES_MAX, RECEIPT_BYTES_MAX,
+    RUNS_MAX, Reason, ScopeName, Verdict, Welcome, frame_length,
 };
 
 /// A frame of commits as it is on the wire, to be spoilt.
@@ -52,6 +52,12 @@ impl Wire {
 
     fn seal(&mut self) -> &mut SealWire {
         self.run().commits[1].1.as_mut().expect("the last commit is sealed")
+    }
+
+    /// The one run of it alone.
+    fn one_run(&self) -> Vec<u8> {
+        // After a map of one pair, its key, and a list of one.
+        self.body()[3..].to_vec()
     }
 
     /// The CBOR of the body.
@@ -122,7 +128,7 @@ const FRAMES: &[Bad] = &[
     ("An empty frame", Vec::new, "a frame of 0 bytes, not 2 to 1048576"),
     ("A frame of one byte", || vec![2], "a frame of 1 bytes, not 2 to 1048576"),
     ("A frame of more than 1 MiB", || vec![0; FRAME_BYTES_MAX + 1], "a frame of 1048577 bytes, not 2 to 1048576"),
-    ("A type of frame that nobody knows", || vec![9, 0, 0xa0], "a frame of unknown type 9"),
+    ("A type of frame that nobody knows", || vec![100, 0, 0xa0], "a frame of unknown type 100"),
     ("Flags that nobody knows", || vec![2, 2, 0xa0], "a frame with unknown flags 0x02"),
     ("A compressed frame that is not compressed", || frame(2, 1, &[0xa0]), "a frame that does not decompress within 4194304 bytes"),
     ("A bomb: 64 MiB in a few kilobytes", || frame(2, 1, &bomb()), "a frame that does not decompress within 4194304 bytes"),
@@ -137,6 +143,10 @@ const FRAMES: &[Bad] = &[
     ("A sentence that is no text", || frame(4, 0, &[0x82, 0, 0x62, 0xff, 0xfe]), NO_CBOR),
     ("A sentence of 501 letters", || encoded(&Frame::Goodbye(Goodbye { reason: Reason::Busy, message: "x".repeat(MESSAGE_BYTES_MAX + 1), retry_after_ms: None })), "a frame with too long a message"),
     ("A greeting with 65 cursors", || encoded(&hello(CURSORS_MAX + 1)), "a frame with too many cursors"),
+    ("A question for a receipt of 65 letters", || encoded(&Frame::Ask(Ask { number: 1, receipt: "x".repeat(RECEIPT_BYTES_MAX + 1) })), "a frame with too long a receipt number"),
+    ("A question for a receipt that is no text", || frame(9, 0, &[0xa2, 0, 1, 1, 0x62, 0xff, 0xfe]), NO_CBOR),
+    ("An answer of more than 256 runs", || frame(10, 0, &[&[0xa2, 0, 1, 1, 0x99, 0x01, 0x01][..], &Wire::good().one_run().repeat(RUNS_MAX + 1)].concat()), "a frame with too many runs"),
+    ("An answer that claims a thousand million runs", || frame(10, 0, &[0xa2, 0, 1, 1, 0x9a, 0x3b, 0x9a, 0xca, 0]), NO_CBOR),
     ("A reason that nobody knows", || frame(4, 0, &[0x82, 0x18, 0x63, 0x60]), NO_CBOR),
 ];
 
@@ -184,6 +194,8 @@ fn of_every_type() -> Vec<Vec<u8>> {
         frame(2, 1, &large),
         encoded(&Frame::Ack(Ack { regional: 70_000, central: 300 })),
         encoded(&Frame::Goodbye(goodbye)),
+        encoded(&Frame::Ask(Ask { number: 70_000, receipt: "S01-T03b-000123".to_owned() })),
+        frame(10, 0, &[&[0xa2, 0, 1, 1, 0x81][..], &Wire::good().one_run()].concat()),
     ]
 }
 

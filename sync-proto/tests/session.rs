@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Seal, SigningKey, View};
 use sync_proto::batch::Run;
 use sync_proto::frame::{
-    Ack, Checkpoint, Commits, DocumentPlace, Documents, Frame, FrameError, Goodbye, Hello, Offered, PING, Reason, SavedDocument,
-    ScopeName, Taken, Verdict, Wanted, Welcome, frame_length,
+    Ack, Ask, Checkpoint, Commits, DocumentPlace, Documents, Frame, FrameError, Goodbye, Hello, Offered, PING, Reason,
+    SavedDocument, ScopeName, Taken, Told, Verdict, Wanted, Welcome, frame_length,
 };
 use sync_proto::scopes;
 use sync_proto::session::{DeviceEvent, DevicePosition, DeviceSession, KnownPosition, ServerEvent, ServerSession, SessionError};
@@ -228,6 +228,37 @@ fn documents_go_only_to_a_device_that_asked_for_them() {
 }
 
 #[test]
+fn questions_go_only_to_a_server_that_answers_them() {
+    let (chain, commits) = log(3);
+    let greet = |versions| {
+        let mut device = DeviceSession::new(position(&chain));
+        let mut server = ServerSession::speaking(versions);
+        carry(&mut device, &mut server);
+        let Some(ServerEvent::Greeted(_)) = server.poll_event() else { panic!("a greeting") };
+        server.welcome(REGION, known(3), 1);
+        carry(&mut device, &mut server);
+        (device, server)
+    };
+    let (older, mut older_server) = greet((1, 3));
+    assert!(!older.takes_questions());
+    let ask = Ask { number: 7, receipt: "S01-T03b-000123".to_owned() };
+    let out_of_turn = Err(SessionError::OutOfTurn("a question, or an answer"));
+    assert_eq!(older_server.handle_frame(Frame::Ask(ask.clone())), out_of_turn);
+
+    let (mut device, mut server) = greet((1, 4));
+    assert!(device.takes_questions());
+    let told = Told { number: 7, runs: vec![run_of(&commits, 1)] };
+    assert_eq!(device.handle_frame(Frame::Told(told.clone())), out_of_turn, "nothing was asked");
+    device.ask(ask.clone());
+    carry(&mut device, &mut server);
+    assert_eq!(server.poll_event(), Some(ServerEvent::Asked(ask)));
+    server.tell(told.clone());
+    carry(&mut device, &mut server);
+    assert_eq!(std::iter::from_fn(|| device.poll_event()).last(), Some(DeviceEvent::Told(told.clone())));
+    assert_eq!(device.handle_frame(Frame::Told(told)), out_of_turn, "it was answered");
+}
+
+#[test]
 fn a_newer_device_is_answered_in_the_common_version_and_a_foreign_one_is_not() {
     let (chain, _) = log(0);
     let hello = |min, max| {
@@ -236,8 +267,8 @@ fn a_newer_device_is_answered_in_the_common_version_and_a_foreign_one_is_not() {
         ServerSession::new().handle_frame(Frame::Hello(hello))
     };
     assert_eq!(hello(1, 1), Ok(()), "one version behind");
-    assert_eq!(hello(2, 4), Ok(()), "one version ahead");
-    assert_eq!(hello(4, 5), Err(SessionError::Version { theirs_min: 4, theirs_max: 5 }));
+    assert_eq!(hello(2, 5), Ok(()), "one version ahead");
+    assert_eq!(hello(5, 6), Err(SessionError::Version { theirs_min: 5, theirs_max: 6 }));
     assert_eq!(hello(0, 0), Err(SessionError::Version { theirs_min: 0, theirs_max: 0 }));
 }
 
@@ -251,7 +282,7 @@ fn a_frame_cut_off_or_damaged_anywhere_is_refused() {
         assert!(Frame::decode(&bytes[4..end]).is_err(), "cut at {end}");
     }
     let check = |kind: u8, flags: u8| Frame::decode(&[kind, flags, 0xa0]);
-    assert!(matches!(check(9, 0), Err(FrameError::Type(9))));
+    assert!(matches!(check(100, 0), Err(FrameError::Type(100))));
     assert!(matches!(check(0x89, 0), Ok(None)), "a newer frame that may be skipped");
     assert!(matches!(check(0, 2), Err(FrameError::Flags(2))));
     assert!(matches!(check(0, 1), Err(FrameError::Zstd)));
@@ -274,7 +305,7 @@ fn greetings_of_old_and_new_programs_read_each_other() {
     let old = Hello { unix_ms: None, ..new.clone() };
     let bytes = |hello: &Hello| Frame::Hello(hello.clone()).encode().expect("fits");
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let common = "00010103025002020202020202020202020202020202030004";
+    let common = "00010104025002020202020202020202020202020202030004";
     let (new_bytes, old_bytes) = (hex(&bytes(&new)), hex(&bytes(&old)));
     // length, type, flags, then a map of eight pairs and of seven: no region, and in the older one no clock.
     assert_eq!(&new_bytes[8..14], "0000a8", "{new_bytes}");

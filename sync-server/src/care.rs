@@ -5,20 +5,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use operations::care::{Care, LOOK_AGAIN, Pace};
 use sync_proto::env::Env;
 use tokio::sync::watch;
 
 use crate::hub::{Hub, HubError};
-use crate::region::{Care, Region};
+use crate::region::Region;
 
-/// Between two steps.
-const STEP_AGAIN: Duration = Duration::from_millis(20);
-/// Until it is looked whether what a damaged log waits for has come; it doubles up to [`WAIT_MAX`].
-const WAIT_MIN: Duration = Duration::from_secs(5);
-/// The longest wait.
-const WAIT_MAX: Duration = Duration::from_secs(600);
-/// How often it is looked whether there is something to do.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How long a suspicion that came to nothing keeps the next one waiting: to look at all pages takes the log's owner some time.
 const SUSPECT_AGAIN: Duration = Duration::from_secs(30);
 
@@ -33,49 +26,31 @@ pub async fn run(hub: Hub, env: Arc<dyn Env>, mut stop: watch::Receiver<bool>) {
 }
 
 async fn salvage(hub: &Hub) -> Result<Infallible, HubError> {
-    let mut wait = WAIT_MIN;
+    let mut pace = Pace::new(LOOK_AGAIN);
     loop {
-        let pause = match hub.with(Region::salvage_step).await? {
-            Ok(Care::More) => {
-                wait = WAIT_MIN;
-                STEP_AGAIN
-            }
-            Ok(Care::Waits) => {
-                let now = wait;
-                wait = (wait * 2).min(WAIT_MAX);
-                now
-            }
-            Ok(Care::Done) => LOOK_AGAIN,
-            Err(error) => {
-                tracing::warn!(%error, "what can be read of the damaged log cannot be taken over now; this is tried again");
-                WAIT_MIN
-            }
-        };
-        tokio::time::sleep(pause).await;
+        let done = hub.with(Region::salvage_step).await?;
+        if let Err(error) = &done {
+            tracing::warn!(%error, "what can be read of the damaged log cannot be taken over now; this is tried again");
+        }
+        tokio::time::sleep(pace.after(done.ok())).await;
     }
 }
 
 async fn audit(hub: &Hub, env: &dyn Env) -> Result<Infallible, HubError> {
-    let mut is_suspected = false;
+    let (mut is_suspected, mut pace) = (false, Pace::new(LOOK_AGAIN));
     loop {
         let now_ms = env.unix_ms();
         let step = hub.with(move |region| region.audit_step(now_ms, is_suspected)).await?;
-        let pause = match step {
-            Ok(Care::More) => {
-                is_suspected = false;
-                STEP_AGAIN
-            }
-            Ok(Care::Waits | Care::Done) => {
+        match &step {
+            Ok(Care::More) => is_suspected = false,
+            Ok(Care::Waits | Care::Done | Care::DoneFor(_)) => {
                 tokio::time::sleep(SUSPECT_AGAIN).await;
                 is_suspected = tokio::time::timeout(LOOK_AGAIN, hub.suspected()).await.is_ok();
                 continue;
             }
-            Err(error) => {
-                tracing::warn!(%error, "the log cannot be audited now; this is tried again");
-                WAIT_MIN
-            }
-        };
-        tokio::time::sleep(pause).await;
+            Err(error) => tracing::warn!(%error, "the log cannot be audited now; this is tried again"),
+        }
+        tokio::time::sleep(pace.after(step.ok())).await;
         is_suspected |= hub.is_suspected();
     }
 }

@@ -20,6 +20,7 @@ use std::future::Future;
 
 use journal::Scope;
 
+mod append;
 mod backoff;
 pub mod catalogue;
 pub mod coverage;

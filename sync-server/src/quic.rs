@@ -34,7 +34,7 @@ mod tcp;
 mod wire;
 
 use quota::Quotas;
-pub use tcp::TcpDoor;
+pub use tcp::{Accepting, ByteStream, Listen, TcpDoor};
 use wire::Wire;
 
 /// How many connections may shake hands at once.

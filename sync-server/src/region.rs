@@ -21,6 +21,7 @@ use sync_proto::lines::Agreement;
 use sync_proto::scopes;
 
 mod ahead;
+mod asked;
 mod author;
 mod damaged;
 mod desk;
@@ -33,10 +34,10 @@ mod verify;
 mod watched;
 
 pub use author::{AuthorError, DocumentState, Editor, ProductPatch, StorePatch, TaxClassPatch, TaxPatch, staff_member};
-pub use damaged::Care;
 use damaged::{Audit, Home};
 pub use desk::{DeskError, Pending};
 use lines::Line;
+pub use operations::care::Care;
 pub use outgoing::{LogRow, Outgoing};
 pub use refill::{CentralReading, Refill};
 pub use servers::{MeetError, Met};
@@ -52,7 +53,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/region/0006_documents_by_kind.sql"),
     include_str!("../../migrations/region/0007_servers.sql"),
     include_str!("../../migrations/region/0008_scope_rows.sql"),
+    include_str!("../../migrations/region/0009_refunds.sql"),
 ];
+
+/// How many schemas of the log this program knows.
+pub const SCHEMAS: usize = MIGRATIONS.len();
 
 /// Why the region's log did not do something. Nothing was half done.
 #[derive(Debug, thiserror::Error)]
@@ -248,7 +253,7 @@ impl Region {
     /// # Errors
     /// A file that SQLite refuses, a newer schema, or damage.
     pub fn open(path: &Path, writer: Writer) -> Result<Self, RegionError> {
-        Self::of(Home { path: path.to_owned(), vfs: None, files: Arc::new(MachineFiles) }, writer)
+        Self::of(Home { path: path.to_owned(), vfs: None, files: Arc::new(MachineFiles), schemas_known: SCHEMAS }, writer)
     }
 
     /// The same on another file system than the machine's, by the name of its VFS; the file is then for this connection alone.
@@ -257,7 +262,7 @@ impl Region {
     /// As [`Self::open`].
     pub fn open_on(vfs: &str, path: &Path, writer: Writer) -> Result<Self, RegionError> {
         let (path, vfs) = (path.to_owned(), Some(vfs.to_owned()));
-        Self::of(Home { path, vfs, files: Arc::new(MachineFiles) }, writer)
+        Self::of(Home { path, vfs, files: Arc::new(MachineFiles), schemas_known: SCHEMAS }, writer)
     }
 
     fn of(home: Home, writer: Writer) -> Result<Self, RegionError> {
@@ -266,7 +271,7 @@ impl Region {
         db.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536;",
         )?;
-        migrate(&mut db)?;
+        migrate(&mut db, home.schemas_known)?;
         let own = own_origin(&db, &writer)?;
         let mut region = Self {
             db,
@@ -293,6 +298,7 @@ impl Region {
         };
         region.reload()?;
         region.fill_barcodes()?;
+        region.fill_refunds()?;
         Ok(region)
     }
 
@@ -605,6 +611,7 @@ impl Region {
                     self.note_document(entry, self.last_seq)?;
                 }
             }
+            self.note_refund(entry, self.last_seq)?;
             self.note_for_watchers(origin, entry);
         }
         Ok(())
@@ -722,13 +729,12 @@ fn rows<K: Ord, V>(
 }
 
 /// Brings the schema up to date.
-fn migrate(db: &mut Connection) -> Result<(), RegionError> {
+fn migrate(db: &mut Connection, known: usize) -> Result<(), RegionError> {
     let found: usize = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let known = MIGRATIONS.len();
     if found > known {
         return Err(RegionError::Newer { found, known });
     }
-    for (at, sql) in MIGRATIONS.iter().enumerate().skip(found) {
+    for (at, sql) in MIGRATIONS[..known].iter().enumerate().skip(found) {
         let tx = db.transaction()?;
         tx.execute_batch(sql)?;
         tx.pragma_update(None, "user_version", at + 1)?;

@@ -316,7 +316,7 @@ const ROWS: &[Row] = &[
     ("Commits before a greeting", |t, _| Says::First(encoded(vec![t.next(1)])), "protocol", "a run of commits came out of turn"),
     ("A second greeting", |t, _| Says::Control(t.hello(1, 1)), "protocol", "a greeting came out of turn"),
     ("An acknowledgement by a device", |_, _| Says::Control(Frame::Ack(Ack { regional: 1, central: 1 }).encode().expect("fits")), "protocol", "an acknowledgement came out of turn"),
-    ("A protocol of the future only", |t, _| Says::First(t.hello(7, 9)), "version", "no protocol version in common: this build speaks 1 to 3, the other side 7 to 9"),
+    ("A protocol of the future only", |t, _| Says::First(t.hello(7, 9)), "version", "no protocol version in common: this build speaks 1 to 4, the other side 7 to 9"),
     ("An entry with one bit changed", |t, _| Says::Up(spoilt(t.next(1), |r| { let bytes = &mut r.commits[0].entries[0].1; *bytes.last_mut().expect("bytes") ^= 1; })), "refused", "the run does not verify: the seal of commit 3 does not hold"),
     ("A wrong hash before the run", |t, _| Says::Up(spoilt(t.again(), |r| { r.before.values_mut().for_each(|h| h.hash[0] ^= 1); })), "forked", "what it goes on from is another history of it than the one that came first"),
     ("A seal with one bit changed", |t, _| Says::Up(spoilt(t.next(1), |r| { r.commits[0].seal.as_mut().expect("a seal").signature[9] ^= 1; })), "refused", "the run does not verify: the seal of commit 3 does not hold"),

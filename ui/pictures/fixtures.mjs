@@ -118,7 +118,14 @@ export const shift = {
   refunds_minor: 1_980,
 };
 
-const online = { state: 'online', unsent: 0, not_central: 0, last_contact_ms: NOW - 2000, problem: null };
+const online = {
+  state: 'online',
+  unsent: 0,
+  not_central: 0,
+  last_contact_ms: NOW - 2000,
+  problem: null,
+  history_percent: null,
+};
 export const offline = {
   state: 'offline',
   unsent: 12,
@@ -143,6 +150,42 @@ export const till = (more = {}) => ({
   print_jobs_more: 0,
   ...more,
 });
+
+export const closedShift = (more = {}) => ({
+  shift,
+  till: 'Till 3',
+  title: 'Z S01-T03b 2026-03-02 18:04',
+  closed_at_ms: NOW - 20 * MINUTE,
+  counted_minor: 83_910,
+  difference_minor: -300,
+  addenda: [],
+  difference_with_addenda_minor: -300,
+  ...more,
+});
+const addendum = (number, sales, minor) => ({
+  number,
+  first_receipt: `S01-T03${'abcd'[number]}-000118`,
+  last_receipt: `S01-T03${'abcd'[number]}-000${118 + sales}`,
+  sales,
+  refunds: 1,
+  sales_minor: minor,
+  refunds_minor: 250,
+  cash_minor: minor - 250,
+});
+export const shifts = [
+  closedShift({
+    addenda: [addendum(1, 4, 6_210), addendum(2, 1, 1_275)],
+    difference_with_addenda_minor: -7_285,
+  }),
+  closedShift({
+    shift: { ...shift, id: 'shift-2' },
+    till: 'Till 1',
+    title: 'Z S01-T01a 2026-03-02 14:31',
+    addenda: [addendum(1, 2, 3_300)],
+    difference_with_addenda_minor: -3_350,
+  }),
+  closedShift({ shift: { ...shift, id: 'shift-3' }, till: 'Till 3', title: 'Z S01-T03b 2026-03-01 18:00' }),
+];
 
 const product = (n, code, name, price, stock) => ({
   id: `00000000-0000-7000-8000-${String(n).padStart(12, '0')}`,
@@ -208,6 +251,7 @@ const summary = (n, more = {}) => ({
   total_minor: n % 9 === 4 ? -1_275 : 1_275 + n * 311,
   lines: (n % 7) + 1,
   till: `Till ${(n % 3) + 1}`,
+  is_here: true,
   is_paid_twice: n === 5 || n === 6,
   durability: n < 2 ? 'device' : n < 4 ? 'regional' : 'central',
   ...more,

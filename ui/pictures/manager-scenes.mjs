@@ -276,6 +276,7 @@ export const managerScenes = [
   { name: 'exceptions-none', path: '/exceptions', server: nothing, size: desk },
   { name: 'exceptions-all', path: '/exceptions?state=all' },
   { name: 'parked-orders', path: '/parked' },
+  { name: 'shifts', path: '/shifts' },
   { name: 'imports', path: '/imports' },
   {
     name: 'imports-wrong',

@@ -70,9 +70,17 @@ export const tillScenes = [
     name: 'open-shift-after-close',
     view: f.till({
       shift: null,
-      last_closed_shift: { shift: f.shift, counted_minor: 83_910, difference_minor: -300 },
+      last_closed_shift: f.closedShift(),
     }),
     steps: (page) => id(page, 'float').fill('100.00'),
+  },
+  {
+    name: 'open-shift-addendum',
+    view: f.till({ shift: null, last_closed_shift: f.shifts[0] }),
+    shifts: f.shifts,
+    async steps(page) {
+      await id(page, 'earlier-shift').first().click();
+    },
   },
   { name: 'sell-empty', view: f.till(), products: [] },
   { name: 'sell', view: f.till({ cart }) },

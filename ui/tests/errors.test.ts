@@ -31,6 +31,7 @@ const SAID: Record<ApiErrorCode, string> = {
   nothing_to_refund: OWN,
   no_such_print_job: 'That receipt needs no answer any more.',
   storage: 'The till’s disk is full or broken. Nothing was recorded: call for help.',
+  not_kept: OWN,
   in_doubt: 'It is not known whether that was recorded. Look at the screen before going on.',
 };
 

@@ -1,11 +1,13 @@
 /** Stand-ins for the node and the sync server: they record what they are asked and answer when they are told to. */
 import { type Answer, BackendError } from '../src/lib/api/client';
 import type {
+  ClosedShiftView,
   ApiError,
   CartLineView,
   Command,
   Event as NodeEvent,
   OpenOrderView,
+  ShiftView,
   ProductView,
   Query,
   TillView,
@@ -87,12 +89,26 @@ export const lost = () => new BackendError({ kind: 'unreachable' });
 
 type Reply = TillView | BackendError;
 
+/** A closed shift whose drawer was exact; `more` replaces parts. */
+export const closedShift = (shift: ShiftView, more: Partial<ClosedShiftView> = {}): ClosedShiftView => ({
+  shift,
+  till: 'Till 1',
+  title: 'Z S01-T01a 2026-03-02 18:00',
+  closed_at_ms: 1_772_474_400_000,
+  counted_minor: shift.expected_minor,
+  difference_minor: 0,
+  addenda: [],
+  difference_with_addenda_minor: 0,
+  ...more,
+});
+
 /** A node that answers commands by `reply`, at once or, while `isSlow`, when `answer` is called. */
 export class FakeNode implements TillBackend {
   commands: Command[] = [];
   queries: Query[] = [];
   products: ProductView[] = [];
   openOrders: OpenOrderView[] = [];
+  shifts: ClosedShiftView[] = [];
   isSlow = false;
   isGone = false;
   reply: (command: Command, view: TillView) => Reply = (_, view) => view;
@@ -123,7 +139,9 @@ export class FakeNode implements TillBackend {
       search: this.products,
       orders: [],
       order: null,
+      find_order: null,
       open_orders: this.openOrders,
+      shifts: this.shifts,
       ledger: null,
     };
     return answers[query.type] as unknown as Answer<Q>;

@@ -14,6 +14,7 @@ const order: OrderView = {
     lines: 2,
     till: 'Till 3',
     durability: 'central',
+    is_here: true,
     is_paid_twice: false,
   },
   cashier: 'Amara',

@@ -279,6 +279,7 @@ test('the badge says link, unsent and durability', async () => {
     neighbours: 2,
     last_contact_ms: null,
     problem: null,
+    history_percent: null,
   };
   await show(tillView([], { link }));
   const badge = screen.getByTestId('link-badge');

@@ -4,12 +4,13 @@ import type { TillView } from '../src/lib/api/node.gen';
 import { SignInJob } from '../src/jobs/signin/sign-in-job.svelte';
 import { Till } from '../src/lib/till.svelte';
 import TillApp from '../src/views/TillApp.svelte';
-import { Clock, FakeNode, refusal, settled, tillView } from './fakes';
+import { Clock, FakeNode, closedShift, refusal, settled, tillView } from './fakes';
 
 afterEach(cleanup);
 
-async function show(view: TillView): Promise<FakeNode> {
+async function show(view: TillView, prepare: (node: FakeNode) => void = () => {}): Promise<FakeNode> {
   const node = new FakeNode(view);
+  prepare(node);
   render(TillApp, { till: new Till(node, { beep: () => {}, pause: new Clock().pause }) });
   await settled();
   return node;
@@ -65,7 +66,7 @@ test('the drawer is counted before what was expected is shown', async () => {
   node.reply = (_, view) => ({
     ...view,
     shift: null,
-    last_closed_shift: { shift, counted_minor: 10_000, difference_minor: -300 },
+    last_closed_shift: closedShift(shift, { counted_minor: 10_000, difference_minor: -300 }),
   });
   await fireEvent.input(screen.getByTestId('counted-field'), { target: { value: '100' } });
   await fireEvent.click(screen.getByTestId('close-shift'));
@@ -73,4 +74,37 @@ test('the drawer is counted before what was expected is shown', async () => {
   expect(node.commands).toEqual([{ type: 'close_shift', counted_minor: 10_000 }]);
   expect(screen.getByTestId('expected').textContent).toBe('£103.00');
   expect(screen.getByTestId('difference').textContent?.trim()).toBe('-£3.00');
+});
+
+test('what came to a closed shift afterwards is an addendum, with paper of its own', async () => {
+  const addendum = {
+    number: 1,
+    first_receipt: 'S01-T01a-000007',
+    last_receipt: 'S01-T01a-000009',
+    sales: 2,
+    refunds: 1,
+    sales_minor: 4_000,
+    refunds_minor: 500,
+    cash_minor: 3_500,
+  };
+  const shift = tillView().shift!;
+  const last = closedShift(shift, { addenda: [addendum], difference_with_addenda_minor: -3_500 });
+  const other = closedShift({ ...shift, id: 'shift-0' }, { till: 'Till 2', title: 'Z S01-T02a' });
+  const node = await show(tillView([], { shift: null, last_closed_shift: last }), (fake) => {
+    fake.shifts = [last, other];
+  });
+  expect(screen.getByTestId('addendum').textContent).toMatch(
+    /Addendum 1.*£35.00.*2 sales,.*1 refund:.*S01-T01a-000007 – S01-T01a-000009/s,
+  );
+  expect(screen.getByTestId('difference-now').textContent).toBe('-£35.00');
+  const earlier = screen.getAllByTestId('earlier-shift');
+  expect(earlier.map((one) => one.querySelector('summary')!.textContent)).toEqual([
+    expect.stringMatching(/Till 2.*Z S01-T02a/s),
+  ]);
+  await fireEvent.click(screen.getAllByTestId('print-z')[0]!);
+  await fireEvent.click(screen.getByTestId('print-addendum'));
+  expect(node.commands).toEqual([
+    { type: 'print_shift', shift: shift.id, addendum: null },
+    { type: 'print_shift', shift: shift.id, addendum: 1 },
+  ]);
 });

@@ -1,6 +1,6 @@
 //! What may be asked of a node.
 
-use domain::ids::{OpenOrderId, OrderId, ProductId, RecordId, StaffId};
+use domain::ids::{OpenOrderId, OrderId, ProductId, RecordId, ShiftId, StaffId};
 use serde::{Deserialize, Serialize};
 
 /// Something a person asks for. It is refused with an [`ApiError`](super::ApiError), or done, on disk, and answered with the new
@@ -161,6 +161,14 @@ pub enum Command {
         #[cfg_attr(test, ts(type = "string"))]
         order: OrderId,
     },
+    /// Print the Z report of a closed shift, or one of its addenda. What was printed before with the same words is marked as a copy.
+    PrintShift {
+        /// Which shift.
+        #[cfg_attr(test, ts(type = "string"))]
+        shift: ShiftId,
+        /// Which addendum, from 1; none for the Z report.
+        addendum: Option<u32>,
+    },
     /// Say whether a receipt of unknown fate came out. If not, a copy is printed.
     ResolvePrint {
         /// The print job.
@@ -221,7 +229,7 @@ pub struct CountedLine {
     pub quantity_milli: i64,
 }
 
-/// Something to look up. Answered from the till's own disk.
+/// Something to look up. Answered from the till's own disk, but for orders that are not on it any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -242,17 +250,28 @@ pub enum Query {
         /// At most so many, up to 200.
         limit: u32,
     },
-    /// One order with its lines and what can still be refunded. Answer: [`OrderView`](super::OrderView).
+    /// One order with its lines and what can still be refunded; asked for at the server if this till keeps no more of it than its row. Answer:
+    /// [`OrderView`](super::OrderView).
     Order {
         /// Which.
         #[cfg_attr(test, ts(type = "string"))]
         order: OrderId,
+    },
+    /// The order with a receipt number. One that is not on this till any more, or not yet, is asked for at the server. Answer: [`OrderView`](super::OrderView).
+    FindOrder {
+        /// The whole number, at most 64 bytes.
+        receipt: String,
     },
     /// The open orders of this store, the one that was touched last first. Answer: `Vec<`[`OpenOrderView`](super::OpenOrderView)`>`.
     OpenOrders {
         /// Part of a label, or empty.
         text: String,
         /// At most so many, up to 200.
+        limit: u32,
+    },
+    /// The closed shifts of this store, the one that was opened last first. Answer: `Vec<`[`ClosedShiftView`](super::ClosedShiftView)`>`.
+    Shifts {
+        /// At most so many, up to 50.
         limit: u32,
     },
     /// Line counts and sums of everything this till holds, device by device. Answer: [`LedgerView`](super::LedgerView).

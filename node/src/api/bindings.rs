@@ -28,6 +28,7 @@ fn bindings() -> String {
         SignedInView,
         ShiftView,
         ClosedShiftView,
+        AddendumView,
         CartView,
         RecalledView,
         CartLineView,

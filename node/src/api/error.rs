@@ -69,6 +69,8 @@ pub enum ApiErrorCode {
     NoSuchPrintJob,
     /// The disk is full or broken; nothing was recorded.
     Storage,
+    /// The sale is not kept on this till any more, or has not arrived yet, and the server has not told of it.
+    NotKept,
     /// It is not known whether it was recorded; the till looks it up before going on.
     InDoubt,
 }

@@ -142,12 +142,44 @@ pub struct ShiftView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct ClosedShiftView {
-    /// The shift with its final sums.
+    /// The shift with what its closing covers: the sums of its Z report.
     pub shift: ShiftView,
+    /// The name of the till that opened it.
+    pub till: String,
+    /// What its Z report is called.
+    pub title: String,
+    /// When it was closed, in Unix milliseconds.
+    pub closed_at_ms: u64,
     /// The cash that was counted.
     pub counted_minor: i64,
     /// Counted less expected.
     pub difference_minor: i64,
+    /// What came to it afterwards, by number.
+    pub addenda: Vec<AddendumView>,
+    /// Counted less expected, with what the addenda moved into the drawer.
+    pub difference_with_addenda_minor: i64,
+}
+
+/// What one life of a till adds to a shift that was closed without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct AddendumView {
+    /// From 1.
+    pub number: u32,
+    /// Its lowest receipt number.
+    pub first_receipt: String,
+    /// Its highest.
+    pub last_receipt: String,
+    /// How many sales it has.
+    pub sales: u64,
+    /// How many refunds it has.
+    pub refunds: u64,
+    /// What the sales come to.
+    pub sales_minor: i64,
+    /// What the refunds come to, as a positive sum.
+    pub refunds_minor: i64,
+    /// What they moved into the drawer.
+    pub cash_minor: i64,
 }
 
 /// The order being built.
@@ -404,6 +436,8 @@ pub struct OrderSummary {
     pub till: String,
     /// How safe it is; for another till's order at least `neighbour`.
     pub durability: Durability,
+    /// Whether what it holds is on this till. If not, the server is asked for it when it is looked at.
+    pub is_here: bool,
     /// Whether it sold goods of an open order that another sale sold too, and that nobody has given back yet.
     pub is_paid_twice: bool,
 }

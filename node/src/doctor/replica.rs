@@ -14,10 +14,14 @@ use uuid::Uuid;
 use crate::errors::chain_of;
 use crate::identity::Look;
 use crate::store::audit::{Audit, Found};
+use crate::store::retention::{self, Reach};
 use crate::store::{Replica, StoreError, log, paper, people};
 
 /// What is unsent for longer is worth a warning, in milliseconds.
 const UNSENT_MS_MAX: u64 = 5 * 60_000;
+
+/// The schema since which old entries go.
+const RETENTION_SINCE: usize = 8;
 
 /// Who the till is, and whether it is where it was.
 pub(super) fn identity(report: &mut Report, look: &Look) {
@@ -61,7 +65,8 @@ pub(super) fn replica(report: &mut Report, data: &Path, look: &Look, env: &dyn E
     let looked = as_signed(report, replica.db())
         .and_then(|()| belongs(report, &replica, look))
         .and_then(|()| unsent(report, replica.db(), look, env.unix_ms()))
-        .and_then(|()| print_queue(report, replica.db()));
+        .and_then(|()| print_queue(report, replica.db()))
+        .and_then(|()| if schema < RETENTION_SINCE { Ok(()) } else { reach(report, replica.db()) });
     if let Err(error) = looked {
         report.error(SUBJECT, chain_of(&error), from_server);
     }
@@ -173,13 +178,30 @@ fn unsent(report: &mut Report, db: &Connection, look: &Look, now_ms: u64) -> Res
 fn written_at(db: &Connection, origin: i64, commit: u64) -> Result<Option<u64>, StoreError> {
     let bytes: Option<Vec<u8>> = db
         .query_row(
-            "SELECT bytes FROM entry WHERE origin = ?1 AND commit_no > ?2 ORDER BY commit_no LIMIT 1",
+            "SELECT bytes FROM entry WHERE origin = ?1 AND commit_no > ?2 AND length(bytes) > 0 ORDER BY commit_no LIMIT 1",
             (origin, commit),
             |r| r.get(0),
         )
         .optional()?;
     let entry = bytes.map(|bytes| Entry::decode(&bytes)).transpose().map_err(|_| StoreError::Damaged("an entry"))?;
     Ok(entry.map(|entry| entry.at.unix_ms()))
+}
+
+/// How far back it goes.
+fn reach(report: &mut Report, db: &Connection) -> Result<(), StoreError> {
+    let Reach { gone_until_ms, gone } = retention::reach(db)?;
+    let since = gone_until_ms.and_then(|ms| jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok());
+    let said = match since {
+        None => "everything: nothing has gone yet".to_owned(),
+        Some(since) => {
+            let since = since.strftime("%Y-%m-%d %H:%M UTC");
+            format!(
+                "everything since {since}; {gone} older entries have gone, and the server is asked for their sales when somebody looks at them"
+            )
+        }
+    };
+    report.ok("keeps", said);
+    Ok(())
 }
 
 fn print_queue(report: &mut Report, db: &Connection) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ use sync_proto::session::CLOSED_REPLACED;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::tcp::{Dial, MachineTcp};
 use super::tls::TlsError;
 
 /// How long connecting may take.
@@ -93,8 +94,8 @@ impl NetError {
 pub struct Net {
     /// The QUIC endpoint.
     pub endpoint: Endpoint,
-    /// Whether there is TCP besides, for where UDP does not pass.
-    pub has_tcp: bool,
+    /// TCP besides, if there is, for where UDP does not pass.
+    pub tcp: Option<Arc<dyn Dial>>,
     /// How often a till that is connected over TCP tries whether QUIC passes again.
     pub quic_again: Duration,
 }
@@ -111,7 +112,7 @@ impl Net {
             .map_err(NetError::Socket)?;
         let runtime: Arc<dyn Runtime> = Arc::new(quinn::TokioRuntime);
         let socket = runtime.wrap_udp_socket(socket).map_err(NetError::Socket)?;
-        Ok(Self { has_tcp: true, ..Self::on(socket, runtime, None)? })
+        Ok(Self { tcp: Some(Arc::new(MachineTcp)), ..Self::on(socket, runtime, None)? })
     }
 
     /// An endpoint where other tills find this one: on an address of the machine, or on any port of it when that is taken.
@@ -135,7 +136,7 @@ impl Net {
         let mut config = quinn::EndpointConfig::default();
         config.rng_seed(seed);
         let endpoint = Endpoint::new_with_abstract_socket(config, None, socket, runtime).map_err(NetError::Socket)?;
-        Ok(Self { endpoint, has_tcp: false, quic_again: QUIC_AGAIN })
+        Ok(Self { endpoint, tcp: None, quic_again: QUIC_AGAIN })
     }
 
     /// Connects to `host:port`, trying every address that the name has.

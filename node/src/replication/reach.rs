@@ -8,12 +8,12 @@ use std::time::Duration;
 use quinn::Connection;
 use rustls_pki_types::{CertificateDer, ServerName};
 use sync_proto::enrolment::CertifiedServer;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::net::{CONNECT_MAX, Net, NetError, client_config};
+use super::tcp::{ByteStream, Dial};
 use super::tls::TlsError;
 
 /// How long QUIC is tried alone.
@@ -60,7 +60,7 @@ pub enum Connected {
     /// Over TCP.
     Tcp {
         /// The bytes.
-        stream: Box<TlsStream<TcpStream>>,
+        stream: Box<TlsStream<Box<dyn ByteStream>>>,
         /// There and back.
         round_trip: Duration,
     },
@@ -87,9 +87,7 @@ impl Net {
     pub async fn reach(&self, target: Target<'_>, configs: &Configs, was_tcp: bool) -> Result<Connected, NetError> {
         let Target { address, tcp_address, server_name } = target;
         let mut quic = pin!(self.connect(address, server_name, configs.quic.clone()));
-        if !self.has_tcp {
-            return quic.await.map(Connected::Quic);
-        }
+        let Some(dial) = &self.tcp else { return quic.await.map(Connected::Quic) };
         let alone = if was_tcp { QUIC_ALONE_AGAIN } else { QUIC_ALONE };
         let mut quic_failed = match tokio::time::timeout(alone, &mut quic).await {
             Ok(Ok(connection)) => return Ok(Connected::Quic(connection)),
@@ -97,7 +95,7 @@ impl Net {
             Ok(Err(error)) => Some(error),
             Err(_) => None,
         };
-        let mut tcp = pin!(over_tcp(tcp_address, server_name, configs.tcp.clone()));
+        let mut tcp = pin!(over_tcp(&**dial, tcp_address, server_name, configs.tcp.clone()));
         let mut tcp_failed = None;
         loop {
             tokio::select! {
@@ -137,13 +135,17 @@ impl Net {
 }
 
 /// Connects over TCP, trying every address that the name has.
-async fn over_tcp(address: &str, server_name: &str, config: Arc<rustls::ClientConfig>) -> Result<Connected, NetError> {
+async fn over_tcp(
+    dial: &dyn Dial,
+    address: &str,
+    server_name: &str,
+    config: Arc<rustls::ClientConfig>,
+) -> Result<Connected, NetError> {
     let name = ServerName::try_from(server_name.to_owned()).map_err(|e| NetError::Tcp(io::Error::other(e)))?;
     let connecting = async {
         let begun = Instant::now();
-        let stream = TcpStream::connect(address).await.map_err(NetError::Tcp)?;
+        let stream = dial.dial(address).await.map_err(NetError::Tcp)?;
         let round_trip = begun.elapsed();
-        stream.set_nodelay(true).map_err(NetError::Tcp)?;
         let shaken = TlsConnector::from(config).connect(name, stream).await.map_err(|e| NetError::of_tcp(e, address))?;
         Ok(Connected::Tcp { stream: Box::new(shaken), round_trip })
     };

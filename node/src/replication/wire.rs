@@ -3,13 +3,13 @@
 use quinn::{Connection, ConnectionError, VarInt};
 use sync_proto::frame::{Frame, PING};
 use tokio::io::{AsyncWriteExt, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::client::TlsStream;
 
 use super::net::{IDLE_MAX, KEEP_ALIVE, StreamError, pump_in, pump_out, write_frame};
 use super::reach::Connected;
+use super::tcp::ByteStream;
 use crate::api::LinkWay;
 
 /// Frames that may wait on their way in or out before the other side is slowed down.
@@ -116,7 +116,7 @@ pub(super) async fn lost(connection: Option<&Connection>) -> ConnectionError {
 /// Writes what goes first first, until the control channel ends. Says something now and then, so that the server and routers between know that
 /// the connection is in use.
 async fn pump_out_to_tcp(
-    mut stream: WriteHalf<TlsStream<TcpStream>>,
+    mut stream: WriteHalf<TlsStream<Box<dyn ByteStream>>>,
     mut control: mpsc::Receiver<Frame>,
     mut up: mpsc::Receiver<Frame>,
 ) {

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::sums::Sums;
-use super::{StoreError, log, orders};
+use super::{StoreError, log, orders, retention};
 
 /// Everything that this replica has heard of a scope: what a count made now covers.
 ///
@@ -117,6 +117,15 @@ pub fn covered(db: &Connection, row: i64, record: &Record) -> Result<BTreeSet<Pr
     Ok(covered)
 }
 
+/// The id of the count of a product that stands.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn standing_id(db: &Connection, product: ProductId) -> Result<Option<[u8; 16]>, StoreError> {
+    let mut select = db.prepare_cached("SELECT id FROM stock_count WHERE product = ? AND stands")?;
+    Ok(select.query_row([product.as_bytes()], |r| r.get(0)).optional()?)
+}
+
 /// The count of a product that stands.
 fn stands(db: &Connection, product: ProductId) -> Result<Option<Counted>, StoreError> {
     let mut select = db.prepare_cached("SELECT entry FROM stock_count WHERE product = ? AND stands")?;
@@ -133,7 +142,8 @@ pub fn settle(db: &Connection, sums: &mut Sums) -> Result<(), StoreError> {
     let mut levels = BTreeMap::new();
     for product in sums.take_counted_again() {
         if let Some(counted) = stands(db, product)? {
-            levels.insert(product, (counted.quantity.0, counted.cut));
+            let gone = retention::unheard_of(db, product, counted.id)?;
+            levels.insert(product, (counted.quantity.0.saturating_add(gone), counted.cut));
         }
     }
     if levels.is_empty() {
@@ -160,8 +170,9 @@ fn add_unheard(
     levels: &mut BTreeMap<ProductId, (i64, Arc<Cut>)>,
 ) -> Result<(), StoreError> {
     let heard_by_all = levels.values().map(|(_, cut)| cut.upto(device, incarnation)).min().unwrap_or(0);
-    let mut select =
-        db.prepare_cached("SELECT id, seq, bytes FROM entry WHERE origin = ? AND scope = ? AND seq > ? ORDER BY seq")?;
+    let mut select = db.prepare_cached(
+        "SELECT id, seq, bytes FROM entry WHERE origin = ? AND scope = ? AND seq > ? AND length(bytes) > 0 ORDER BY seq",
+    )?;
     for scope in store_scopes(db)? {
         let mut rows = select.query(params![origin, scope, heard_by_all.min(i64::MAX as u64)])?;
         while let Some(r) = rows.next()? {

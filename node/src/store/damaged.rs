@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{Replica, StoreError, StoreKey, StoreOptions, Synchronous, connect, give_key, log, open_file};
 
 /// The size of a page.
-const PAGE_BYTES: u64 = 4_096;
+pub const PAGE_BYTES: u64 = 4_096;
 
 /// Looks at a whole file that nobody has open. Answers what is wrong with it, in a few words; none when it holds together.
 ///
@@ -130,6 +130,10 @@ impl Aside {
             let found = walk.next(|from| self.read(|db| entry_from(db, from)));
             self.walk = walk;
             let (id, (line, scope, seq, commit, hash, bytes, seal)) = found?;
+            if bytes.is_empty() {
+                // Its content went while the file was sound: the server has it.
+                continue;
+            }
             let (Some(origin), Some(scope)) = (self.origin(line), self.scope(scope)) else { continue };
             let Ok(seal) = seal.map(|seal| log::decode_seal(&seal)).transpose() else { continue };
             return Some(AsideRow { id, line, origin, scope, seq, commit, hash, bytes, seal });

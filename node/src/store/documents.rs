@@ -14,7 +14,7 @@ use sync_proto::documents::{self, Document, DocumentValue};
 use sync_proto::scopes;
 
 use super::project::{Effects, unread};
-use super::{StoreError, ahead, catalogue, lines, log, open_orders, people};
+use super::{StoreError, ahead, catalogue, lines, log, open_orders, people, retention};
 
 /// Changes of one document that may wait for others; honest tills have a few on their way.
 const WAITING_MAX: u64 = 256;
@@ -64,6 +64,9 @@ pub fn change(db: &Connection, change: &Change<'_>) -> Result<Effects, StoreErro
     let Change { id, kind, document, bytes, .. } = *change;
     if ahead::tick_off(db, kind, document, bytes)? {
         return Ok(Effects::default());
+    }
+    if kind == DocumentKind::OpenOrder && retention::is_gone(db, document)? {
+        return unread(db, id, retention::OF_GONE, None);
     }
     let mut into = match saved(db, kind, document)? {
         Some(saved) => match Document::load(kind, document, &saved) {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::batch::{RUN_COMMITS_MAX, Run};
 use sync_proto::lines::Lines;
 
-use super::{StoreError, log};
+use super::{StoreError, log, retention};
 
 /// One history of an origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,13 +158,19 @@ fn rows_of(db: &Connection, line: &Line) -> Result<Vec<(i64, u64)>, StoreError> 
     Ok(rows)
 }
 
-/// Commits of a line after `after`, as many as fit but at least up to the first seal; none when there are no more.
+/// Commits of a line after `after`, as many as fit but at least up to the first seal; none when there are no more, or when some of them have gone.
 ///
 /// It looks through all that is here of the origin: for the rare moments in which others ask for it.
 ///
 /// # Errors
 /// A failure of SQLite, or a row that makes no sense.
 pub fn run_after(db: &Connection, line: &Line, after: u64, bytes_max: usize) -> Result<Option<Run>, StoreError> {
+    for (row, last) in rows_of(db, line)?.into_iter().filter(|(_, last)| *last > after) {
+        if after < retention::floor(db, row)?.min(last) {
+            // Some of it has gone: whoever lacks it gets it elsewhere.
+            return Ok(None);
+        }
+    }
     let lines = LinesOf { db, lines: std::slice::from_ref(line) };
     let mut run = Run { origin: line.chain.origin, before: BTreeMap::new(), commits: Vec::new() };
     let (mut bytes, mut sealed, mut open) = (0, 0, None);
@@ -226,6 +232,10 @@ impl Lines for LinesOf<'_> {
     }
 
     fn hash_on(&self, line: usize, scope: &Scope, seq: u64) -> Result<Option<Hash>, StoreError> {
+        // The line that it leaves may go on further than itself.
+        if seq > self.lines[line].chain.head(scope).seq {
+            return Ok(None);
+        }
         let mut row = self.lines[line].row;
         loop {
             if let Some(hash) = log::hash_at(self.db, row, scope, seq)? {

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use journal::{ChainedEntry, Head, Origin, OriginChain, ReceivedCommit, Scope, Seal, SealedCommit};
+use journal::{ChainedEntry, Hash, Head, Origin, OriginChain, ReceivedCommit, Scope, Seal, SealedCommit};
 use minicbor::{Decoder, Encoder};
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_proto::batch::{RUN_COMMITS_MAX, Run};
 use sync_proto::frame::Mark;
 
 use super::lines::{self, Line};
-use super::{StoreError, fixed};
+use super::{StoreError, fixed, retention};
 
 /// The row of an origin, made when it is not there yet.
 ///
@@ -149,7 +149,8 @@ pub fn load_chain(db: &Connection, row: i64) -> Result<OriginChain, StoreError> 
     Ok(chain)
 }
 
-/// Commits of an own origin after `after`, as many as fit: at most `bytes_max` bytes and `commits_max` commits, but at least up to the first seal.
+/// Commits of an own origin after `after`, as many as fit: at most `bytes_max` bytes and `commits_max` commits, but at least up to the first seal. None when
+/// there are no more, or when some of them have gone.
 /// All of them are in `scope`, the one that this device writes to.
 ///
 /// # Errors
@@ -163,7 +164,7 @@ pub fn own_run(
     bytes_max: usize,
     commits_max: usize,
 ) -> Result<Option<Run>, StoreError> {
-    if after >= chain.commit {
+    if after >= chain.commit || after < retention::floor(db, row)? {
         return Ok(None);
     }
     let scope_row = scope_row(db, scope)?;
@@ -232,7 +233,31 @@ fn first_seq_after(db: &Connection, origin: i64, scope: i64, after: u64, last_se
     Ok(low)
 }
 
-/// The stored bytes of an entry.
+/// The hash of an entry.
+///
+/// # Errors
+/// A failure of SQLite, or no such entry.
+pub fn hash_of(db: &Connection, id: i64) -> Result<Hash, StoreError> {
+    Ok(db.prepare_cached("SELECT hash FROM entry WHERE id = ?")?.query_row([id], |r| r.get(0))?)
+}
+
+/// Whether the content of an entry is here, and has not gone.
+///
+/// # Errors
+/// A failure of SQLite, or no such entry.
+pub fn is_here(db: &Connection, id: i64) -> Result<bool, StoreError> {
+    Ok(db.prepare_cached("SELECT length(bytes) > 0 FROM entry WHERE id = ?")?.query_row([id], |r| r.get(0))?)
+}
+
+/// The commit of an entry.
+///
+/// # Errors
+/// A failure of SQLite, or no such entry.
+pub fn commit_of(db: &Connection, id: i64) -> Result<u64, StoreError> {
+    Ok(db.prepare_cached("SELECT commit_no FROM entry WHERE id = ?")?.query_row([id], |r| r.get(0))?)
+}
+
+/// The stored bytes of an entry; none at all when its content has gone ([`retention`]).
 ///
 /// # Errors
 /// A failure of SQLite, or no such entry.

@@ -1,12 +1,12 @@
-//! Orders, what came back of them, and shifts.
+//! Orders, and what came back of them.
 
-use domain::ids::{OrderId, ShiftId};
+use domain::ids::OrderId;
 use domain::money::Quantity;
-use domain::record::{BusinessDay, Order, Record, ShiftClosing, ShiftOpening};
+use domain::record::{Order, Record};
 use journal::{Body, Entry};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{StoreError, fixed, log};
+use super::{StoreError, log};
 
 /// Most rows of a list of orders.
 pub const ORDERS_MAX: usize = 200;
@@ -70,6 +70,15 @@ const ORDER_COLUMNS: &str =
      FROM orders o JOIN origin g ON g.id = o.origin LEFT JOIN line l ON l.origin = o.origin
      LEFT JOIN series s ON s.origin = coalesce(l.root, o.origin)";
 
+/// The receipt series of an origin's own row; empty while it is unknown.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn series(db: &Connection, origin: i64) -> Result<String, StoreError> {
+    let mut select = db.prepare_cached("SELECT series FROM series WHERE origin = ?")?;
+    Ok(select.query_row([origin], |r| r.get(0)).optional()?.unwrap_or_default())
+}
+
 /// An order.
 ///
 /// # Errors
@@ -110,17 +119,25 @@ fn order_row(r: &Row<'_>) -> rusqlite::Result<OrderRow> {
     })
 }
 
-/// The entry of an order, and the order that it holds.
+/// The entry of an order, and the order that it holds; none when its content has gone.
 ///
 /// # Errors
 /// A failure of SQLite, or an entry that holds no order.
-pub fn read_order(db: &Connection, entry: i64) -> Result<(Entry, Order), StoreError> {
-    const DAMAGED: StoreError = StoreError::Damaged("the entry of an order");
-    let entry = Entry::decode(&log::entry_bytes(db, entry)?).map_err(|_| DAMAGED)?;
-    let Body::Record { kind, version, bytes } = &entry.body else { return Err(DAMAGED) };
+pub fn read_order(db: &Connection, entry: i64) -> Result<Option<(Entry, Order)>, StoreError> {
+    let bytes = log::entry_bytes(db, entry)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let entry = Entry::decode(&bytes).ok().and_then(|entry| Some((order_of(&entry)?, entry)));
+    entry.map(|(order, entry)| Some((entry, order))).ok_or(StoreError::Damaged("the entry of an order"))
+}
+
+/// The order that an entry holds, if it holds one.
+pub fn order_of(entry: &Entry) -> Option<Order> {
+    let Body::Record { kind, version, bytes } = &entry.body else { return None };
     match Record::decode(*kind, *version, bytes) {
-        Ok(Some(Record::SaleCompleted(order) | Record::RefundGiven(order))) => Ok((entry, order)),
-        _ => Err(DAMAGED),
+        Ok(Some(Record::SaleCompleted(order) | Record::RefundGiven(order))) => Some(order),
+        _ => None,
     }
 }
 
@@ -173,75 +190,4 @@ pub fn refunded(db: &Connection, order: OrderId, lines: usize) -> Result<Vec<Qua
         }
     }
     Ok(all)
-}
-
-/// A shift as it was opened and, perhaps, closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShiftRow {
-    /// Its id.
-    pub id: ShiftId,
-    /// The day it counts for.
-    pub business_day: BusinessDay,
-    /// When it was opened, in Unix milliseconds.
-    pub opened_ms: u64,
-    /// The cash put into the drawer, in minor units.
-    pub float_minor: i64,
-    /// What was counted at its end, and what was expected then, in minor units.
-    pub closed: Option<(i64, i64)>,
-}
-
-/// Writes the beginning of a shift.
-///
-/// # Errors
-/// A failure of SQLite.
-pub fn put_shift_opened(db: &Connection, origin: i64, at_ms: u64, s: &ShiftOpening) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "INSERT INTO shift (id, origin, business_day, opened_ms, float_minor) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
-         SET origin = excluded.origin, business_day = excluded.business_day, opened_ms = excluded.opened_ms,
-             float_minor = excluded.float_minor",
-    )?
-    .execute(params![s.shift.as_bytes(), origin, s.business_day.0, at_ms, s.float_minor])?;
-    Ok(())
-}
-
-/// Writes the end of a shift, which may arrive before its beginning when it was written by a later incarnation.
-///
-/// # Errors
-/// A failure of SQLite.
-pub fn put_shift_closed(db: &Connection, at_ms: u64, s: &ShiftClosing) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "INSERT INTO shift (id, closed_ms, counted, expected) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
-         SET closed_ms = excluded.closed_ms, counted = excluded.counted, expected = excluded.expected
-         WHERE closed_ms IS NULL OR (excluded.closed_ms, excluded.counted, excluded.expected) > (closed_ms, counted, expected)",
-    )?
-    .execute(params![s.shift.as_bytes(), at_ms, s.counted_minor, s.expected_minor])?;
-    Ok(())
-}
-
-/// The newest shift of a device that is open, and the newest that is closed.
-///
-/// # Errors
-/// A failure of SQLite.
-pub fn shifts_of(db: &Connection, device: [u8; 16]) -> Result<(Option<ShiftRow>, Option<ShiftRow>), StoreError> {
-    let newest = |condition: &str| {
-        db.prepare_cached(&format!(
-            "SELECT s.id, s.business_day, s.opened_ms, s.float_minor, s.counted, s.expected
-             FROM shift s JOIN origin g ON g.id = s.origin
-             WHERE g.device = ? AND s.closed_ms IS {condition} ORDER BY s.id DESC LIMIT 1"
-        ))?
-        .query_row([device], shift_row)
-        .optional()?
-        .transpose()
-    };
-    Ok((newest("NULL")?, newest("NOT NULL")?))
-}
-
-fn shift_row(r: &Row<'_>) -> rusqlite::Result<Result<ShiftRow, StoreError>> {
-    let closed = match (r.get(4)?, r.get(5)?) {
-        (Some(counted), Some(expected)) => Some((counted, expected)),
-        _ => None,
-    };
-    let (business_day, opened_ms, float_minor) = (BusinessDay(r.get(1)?), r.get(2)?, r.get(3)?);
-    let id = r.get::<_, Vec<u8>>(0)?;
-    Ok(fixed(id).map(|id| ShiftRow { id: ShiftId(uuid::Uuid::from_bytes(id)), business_day, opened_ms, float_minor, closed }))
 }

@@ -13,11 +13,11 @@ pub struct PrintJob {
     pub n: i64,
     /// Its id.
     pub id: RecordId,
-    /// The order it prints.
+    /// The order it prints; of another paper, what its words come to.
     pub order: OrderId,
     /// 0 for the original; the number of the copy otherwise.
     pub copy_no: u32,
-    /// The receipt number.
+    /// The receipt number, or what the paper is called.
     pub title: String,
     /// How it is doing.
     pub state: PrintState,
@@ -109,6 +109,29 @@ pub fn set_done_upto(db: &Connection, n: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether a receipt of an order waits for the printer or for a person's word.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn is_open_of(db: &Connection, order: OrderId) -> Result<bool, StoreError> {
+    let mut select =
+        db.prepare_cached("SELECT 1 FROM print_job WHERE order_id = ? AND state IN ('queued', 'sending', 'uncertain')")?;
+    Ok(select.exists([order.as_bytes()])?)
+}
+
+/// Forgets what was printed and kicked for something that has gone. The last job stays, and that of the last attempt: later ones are numbered after them.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn forget(db: &Connection, id: [u8; 16]) -> Result<(), StoreError> {
+    const JOBS: &str = "SELECT n FROM print_job WHERE order_id = ?1 AND n < (SELECT max(n) FROM print_job)
+        AND n NOT IN (SELECT job FROM print_attempt WHERE n = (SELECT max(n) FROM print_attempt))";
+    db.prepare_cached(&format!("DELETE FROM print_attempt WHERE job IN ({JOBS})"))?.execute([id])?;
+    db.prepare_cached(&format!("DELETE FROM print_job WHERE n IN ({JOBS})"))?.execute([id])?;
+    db.prepare_cached("DELETE FROM drawer_kick WHERE id = ?")?.execute([id])?;
+    Ok(())
+}
+
 /// The last job's row; 0 when there is none.
 ///
 /// # Errors
@@ -124,6 +147,17 @@ pub fn last_job(db: &Connection) -> Result<i64, StoreError> {
 pub fn newest_job_of(db: &Connection, order: OrderId) -> Result<Option<PrintJob>, StoreError> {
     db.prepare_cached(&format!("SELECT {JOB_COLUMNS} WHERE order_id = ? ORDER BY copy_no DESC LIMIT 1"))?
         .query_row([order.as_bytes()], job_row)
+        .optional()?
+        .transpose()
+}
+
+/// The job of one copy of an order; the original is 0.
+///
+/// # Errors
+/// A failure of SQLite, or a row that makes no sense.
+pub fn job_of(db: &Connection, order: OrderId, copy_no: u32) -> Result<Option<PrintJob>, StoreError> {
+    db.prepare_cached(&format!("SELECT {JOB_COLUMNS} WHERE order_id = ? AND copy_no = ?"))?
+        .query_row(params![order.as_bytes(), copy_no], job_row)
         .optional()?
         .transpose()
 }
@@ -178,6 +212,14 @@ pub fn interrupt(db: &Connection, now_ms: u64) -> Result<(), StoreError> {
     )?;
     db.execute("UPDATE drawer_kick SET state = 'open_by_key' WHERE state IN ('asked', 'begun')", [])?;
     Ok(())
+}
+
+/// The last attempt to print anything; 0 for none.
+///
+/// # Errors
+/// A failure of SQLite.
+pub fn last_attempt(db: &Connection) -> Result<u64, StoreError> {
+    Ok(db.query_row("SELECT coalesce(max(n), 0) FROM print_attempt", [], |r| r.get(0))?)
 }
 
 /// After the replica was put back from a backup, or copied: what waits for the printer here may have come out in the life that was lost, so a

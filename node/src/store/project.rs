@@ -12,7 +12,7 @@ use sync_proto::scopes;
 
 use super::documents::{self, Change};
 use super::sums::Sums;
-use super::{StoreError, counts, orders, people};
+use super::{StoreError, counts, orders, people, shifts};
 
 /// What changed for whoever looks at a screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,8 +74,8 @@ pub fn record(
                 orders::put_refund(db, sale, order.id)?;
             }
         }
-        Record::ShiftOpened(s) => orders::put_shift_opened(db, origin, at_ms, s)?,
-        Record::ShiftClosed(s) => orders::put_shift_closed(db, at_ms, s)?,
+        Record::ShiftOpened(s) => shifts::put_opened(db, origin, at_ms, s)?,
+        Record::ShiftClosed(s) => shifts::put_closed(db, at_ms, s)?,
         Record::DeviceStarted(s) => {
             db.prepare_cached("INSERT OR REPLACE INTO series (origin, series) VALUES (?, ?)")?
                 .execute(params![origin, s.series])?;
@@ -88,7 +88,7 @@ pub fn record(
         Record::StockCounted(count) => counts::put(db, id, count, sums)?,
         Record::StockAdjusted(_) | Record::AccountAdjusted(_) | Record::DrawerOpened(_) | Record::SignedIn(_) => {}
     }
-    sums.fold(origin, record, &counts::covered(db, id, record)?);
+    sums.fold(origin, id, record, &counts::covered(db, id, record)?);
     Ok(Effects { catalogue: false, till: true })
 }
 

@@ -1,4 +1,4 @@
-//! All projections computed anew from the log, and a text of them that two replicas can be compared by.
+//! All projections computed anew from the log and from what is folded of that which has gone, and a text of them that two replicas can be compared by.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::sums::Sums;
-use super::{Replica, StoreError, ahead, counts, documents, log, project};
+use super::{Replica, StoreError, ahead, counts, documents, log, project, retention};
 
 /// The projections, each with the columns that say what it holds (places in the search index depend on history).
 const PROJECTIONS: &[(&str, &str)] = &[
@@ -30,7 +30,7 @@ const PROJECTIONS: &[(&str, &str)] = &[
     ("counted_upto", "*"),
     ("shift", "*"),
     ("stock_level", "*"),
-    ("shift_sum", "*"),
+    ("shift_part", "*"),
     ("ledger", "*"),
 ];
 
@@ -43,8 +43,10 @@ pub fn rebuild(replica: &Replica) -> Result<u64, StoreError> {
     // What is here ahead of the log is no projection yet.
     let ahead = ahead::unproven(&tx)?;
     for (table, _) in PROJECTIONS {
-        tx.execute_batch(&format!("DELETE FROM {table}"))?;
+        let gone = if *table == "orders" { retention::NOT_OF_GONE } else { "" };
+        tx.execute_batch(&format!("DELETE FROM {table} {gone}"))?;
     }
+    retention::begin_with_floor(&tx)?;
     tx.execute_batch("INSERT INTO product_search (product_search) VALUES ('delete-all')")?;
     for document in ahead {
         documents::put(&tx, &document, None)?;
@@ -72,7 +74,7 @@ pub fn fold_since(db: &Connection, upto: i64) -> Result<Sums, StoreError> {
         if let domain::record::Record::StockCounted(count) = &record {
             count.lines.iter().for_each(|line| sums.count_again(line.product));
         }
-        sums.fold(origin, &record, &counts::covered(db, id, &record)?);
+        sums.fold(origin, id, &record, &counts::covered(db, id, &record)?);
         Ok(())
     })?;
     counts::settle(db, &mut sums)?;
@@ -84,7 +86,7 @@ fn for_each_after(
     upto: i64,
     mut each: impl FnMut(i64, i64, &Entry) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
-    let mut select = db.prepare_cached("SELECT id, origin, bytes FROM entry WHERE id > ? ORDER BY id")?;
+    let mut select = db.prepare_cached("SELECT id, origin, bytes FROM entry WHERE id > ? AND length(bytes) > 0 ORDER BY id")?;
     let mut rows = select.query([upto])?;
     let mut read = 0;
     while let Some(r) = rows.next()? {

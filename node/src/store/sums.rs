@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::fold::{self, LineSums};
 use domain::ids::{ProductId, ShiftId};
-use domain::record::{Order, Record};
+use domain::record::Record;
+use domain::shift::ShiftSum;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::StoreError;
@@ -16,11 +17,29 @@ use super::StoreError;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sums {
     stock: BTreeMap<ProductId, StockSum>,
-    shifts: BTreeMap<ShiftId, ShiftSum>,
+    shifts: BTreeMap<(ShiftId, i64), ShiftPart>,
     ledger: BTreeMap<i64, LedgerSum>,
     entries: u64,
     /// Products that were counted, until their levels are known.
     counted: BTreeSet<ProductId>,
+}
+
+/// Which sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tables {
+    /// Of everything, up to the last flush.
+    Present,
+    /// Of what has gone ([`super::retention`]).
+    Floor,
+}
+
+impl Tables {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Present => "",
+            Self::Floor => "floor_",
+        }
+    }
 }
 
 /// One product's stock.
@@ -34,19 +53,17 @@ pub struct StockSum {
     pub sold: i64,
 }
 
-/// One shift's figures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ShiftSum {
-    /// How many sales.
-    pub sales: i64,
-    /// How many refunds.
-    pub refunds: i64,
-    /// What the sales come to, in minor units.
-    pub sales_minor: i64,
-    /// What the refunds come to, in minor units; negative.
-    pub refunds_minor: i64,
-    /// What should be in the drawer, in minor units.
-    pub cash_minor: i64,
+/// What one history has of a shift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShiftPart {
+    /// The row of the history.
+    pub origin: i64,
+    /// What it comes to.
+    pub sum: ShiftSum,
+    /// The row of its first entry, in the order of arrival here.
+    pub first: i64,
+    /// The row of its last.
+    pub last: i64,
 }
 
 /// One origin's figures.
@@ -59,8 +76,8 @@ pub struct LedgerSum {
 }
 
 impl Sums {
-    /// Adds what a record of an origin means. To the stock of the products in `covered` it adds nothing: a count has heard of it.
-    pub fn fold(&mut self, origin: i64, record: &Record, covered: &BTreeSet<ProductId>) {
+    /// Adds what the record in row `entry` of an origin means. To the stock of the products in `covered` it adds nothing: a count has heard of it.
+    pub fn fold(&mut self, origin: i64, entry: i64, record: &Record, covered: &BTreeSet<ProductId>) {
         for movement in fold::stock_movements(record) {
             let stock = self.stock.entry(movement.product).or_default();
             if !covered.contains(&movement.product) {
@@ -68,21 +85,8 @@ impl Sums {
             }
             stock.sold += i64::from(movement.reason == fold::MovementReason::Sale);
         }
-        if let Some((shift, cash_minor)) = fold::cash_movement(record) {
-            self.shifts.entry(shift).or_default().cash_minor += cash_minor;
-        }
-        match record {
-            Record::SaleCompleted(Order { shift, total_minor, .. }) => {
-                let sum = self.shifts.entry(*shift).or_default();
-                sum.sales += 1;
-                sum.sales_minor += total_minor;
-            }
-            Record::RefundGiven(Order { shift, total_minor, .. }) => {
-                let sum = self.shifts.entry(*shift).or_default();
-                sum.refunds += 1;
-                sum.refunds_minor += total_minor;
-            }
-            _ => {}
+        if let Some((shift, sum)) = ShiftSum::of(record) {
+            self.add_to_shift(shift, ShiftPart { origin, sum, first: entry, last: entry });
         }
         let lines = LineSums::of(fold::valued_lines(record));
         let is_order = matches!(record, Record::SaleCompleted(_) | Record::RefundGiven(_));
@@ -115,8 +119,8 @@ impl Sums {
         for (product, add) in other.stock {
             self.stock.entry(product).or_default().add(add);
         }
-        for (shift, add) in other.shifts {
-            self.shifts.entry(shift).or_default().add(add);
+        for ((shift, _), part) in other.shifts {
+            self.add_to_shift(shift, part);
         }
         for (origin, add) in other.ledger {
             let ledger = self.ledger.entry(origin).or_default();
@@ -125,6 +129,10 @@ impl Sums {
         }
         self.entries += other.entries;
         self.counted.extend(other.counted);
+    }
+
+    fn add_to_shift(&mut self, shift: ShiftId, part: ShiftPart) {
+        self.shifts.entry((shift, part.origin)).and_modify(|sum| sum.add(part)).or_insert(part);
     }
 
     /// How many records these sums hold beyond the tables.
@@ -137,43 +145,67 @@ impl Sums {
     /// # Errors
     /// A failure of SQLite, or a row that makes no sense.
     pub fn flush(&self, db: &Connection, upto: i64) -> Result<(), StoreError> {
-        let mut stock = db.prepare_cached(
-            "INSERT INTO stock_level (product, quantity, sold) VALUES (?1, ?2, ?3) ON CONFLICT (product) DO UPDATE
-             SET quantity = CASE WHEN ?4 THEN 0 ELSE quantity END + excluded.quantity, sold = sold + excluded.sold",
-        )?;
+        self.add_to(db, Tables::Present)?;
+        set_upto(db, upto)
+    }
+
+    /// Adds these sums to those of one set of tables.
+    ///
+    /// # Errors
+    /// A failure of SQLite, or a row that makes no sense.
+    pub fn add_to(&self, db: &Connection, tables: Tables) -> Result<(), StoreError> {
+        let prefix = tables.prefix();
+        let mut stock = db.prepare_cached(&format!(
+            "INSERT INTO {prefix}stock_level (product, quantity, sold) VALUES (?1, ?2, ?3) ON CONFLICT (product) DO UPDATE
+             SET quantity = CASE WHEN ?4 THEN 0 ELSE quantity END + excluded.quantity, sold = sold + excluded.sold"
+        ))?;
         for (product, sum) in &self.stock {
             stock.execute(params![product.as_bytes(), sum.quantity_milli, sum.sold, sum.is_level])?;
         }
-        for (id, add) in &self.shifts {
-            let mut sum = stored_shift(db, *id)?;
-            sum.add(*add);
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO shift_sum (shift, sales, refunds, sales_minor, refunds_minor, cash_minor)
-                 VALUES (?, ?, ?, ?, ?, ?)",
-            )?
+        for ((shift, origin), add) in &self.shifts {
+            let mut part = *add;
+            if let Some(stored) = stored_parts(db, tables, *shift)?.into_iter().find(|stored| stored.origin == *origin) {
+                part.add(stored);
+            }
+            let sum = part.sum;
+            db.prepare_cached(&format!(
+                "INSERT OR REPLACE INTO {prefix}shift_part
+                     (shift, origin, sales, refunds, sales_minor, refunds_minor, cash_minor, first_entry, last_entry)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            ))?
             .execute(params![
-                id.as_bytes(),
+                shift.as_bytes(),
+                origin,
                 sum.sales,
                 sum.refunds,
                 sum.sales_minor,
                 sum.refunds_minor,
-                sum.cash_minor
+                sum.cash_minor,
+                part.first,
+                part.last
             ])?;
         }
         for (origin, add) in &self.ledger {
-            let mut sum = stored_ledger(db, *origin)?;
+            let mut sum = stored_ledger(db, tables, *origin)?;
             sum.lines += add.lines;
             sum.orders += add.orders;
-            db.prepare_cached("INSERT OR REPLACE INTO ledger (origin, orders, lines, rounded, exact) VALUES (?, ?, ?, ?, ?)")?
-                .execute(params![
-                    origin,
-                    sum.orders,
-                    sum.lines.lines,
-                    sum.lines.rounded_minor.to_string(),
-                    sum.lines.exact.to_string()
-                ])?;
+            db.prepare_cached(&format!(
+                "INSERT OR REPLACE INTO {prefix}ledger (origin, orders, lines, rounded, exact) VALUES (?, ?, ?, ?, ?)"
+            ))?
+            .execute(params![
+                origin,
+                sum.orders,
+                sum.lines.lines,
+                sum.lines.rounded_minor.to_string(),
+                sum.lines.exact.to_string()
+            ])?;
         }
-        set_upto(db, upto)
+        Ok(())
+    }
+
+    /// The products whose stock they are of.
+    pub fn products(&self) -> impl Iterator<Item = ProductId> + '_ {
+        self.stock.keys().copied()
     }
 
     /// What came to a product's stock after the last flush.
@@ -181,15 +213,26 @@ impl Sums {
         self.stock.get(&product).copied().unwrap_or_default()
     }
 
-    /// A shift's figures.
+    /// What each history has of a shift.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn shift_parts(&self, db: &Connection, shift: ShiftId) -> Result<Vec<ShiftPart>, StoreError> {
+        let mut parts: BTreeMap<i64, ShiftPart> =
+            stored_parts(db, Tables::Present, shift)?.into_iter().map(|part| (part.origin, part)).collect();
+        for (_, since) in self.shifts.range((shift, i64::MIN)..=(shift, i64::MAX)) {
+            parts.entry(since.origin).and_modify(|part| part.add(*since)).or_insert(*since);
+        }
+        Ok(parts.into_values().collect())
+    }
+
+    /// What a shift comes to.
     ///
     /// # Errors
     /// A failure of SQLite.
     pub fn shift(&self, db: &Connection, shift: ShiftId) -> Result<ShiftSum, StoreError> {
-        let mut sum = stored_shift(db, shift)?;
-        if let Some(since) = self.shifts.get(&shift) {
-            sum.add(*since);
-        }
+        let mut sum = ShiftSum::default();
+        self.shift_parts(db, shift)?.iter().for_each(|part| sum += part.sum);
         Ok(sum)
     }
 
@@ -198,7 +241,7 @@ impl Sums {
     /// # Errors
     /// A failure of SQLite, or a row that makes no sense.
     pub fn ledger(&self, db: &Connection, origin: i64) -> Result<LedgerSum, StoreError> {
-        let mut sum = stored_ledger(db, origin)?;
+        let mut sum = stored_ledger(db, Tables::Present, origin)?;
         if let Some(since) = self.ledger.get(&origin) {
             sum.lines += since.lines;
             sum.orders += since.orders;
@@ -217,13 +260,11 @@ impl StockSum {
     }
 }
 
-impl ShiftSum {
+impl ShiftPart {
+    /// Adds what else the history has of the shift.
     fn add(&mut self, other: Self) {
-        self.sales += other.sales;
-        self.refunds += other.refunds;
-        self.sales_minor += other.sales_minor;
-        self.refunds_minor += other.refunds_minor;
-        self.cash_minor += other.cash_minor;
+        self.sum += other.sum;
+        (self.first, self.last) = (self.first.min(other.first), self.last.max(other.last));
     }
 }
 
@@ -241,25 +282,23 @@ fn set_upto(db: &Connection, upto: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn stored_shift(db: &Connection, shift: ShiftId) -> Result<ShiftSum, StoreError> {
-    let found = db
-        .prepare_cached("SELECT sales, refunds, sales_minor, refunds_minor, cash_minor FROM shift_sum WHERE shift = ?")?
-        .query_row([shift.as_bytes()], |r| {
-            Ok(ShiftSum {
-                sales: r.get(0)?,
-                refunds: r.get(1)?,
-                sales_minor: r.get(2)?,
-                refunds_minor: r.get(3)?,
-                cash_minor: r.get(4)?,
-            })
-        })
-        .optional()?;
-    Ok(found.unwrap_or_default())
+fn stored_parts(db: &Connection, tables: Tables, shift: ShiftId) -> Result<Vec<ShiftPart>, StoreError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT origin, sales, refunds, sales_minor, refunds_minor, cash_minor, first_entry, last_entry FROM {}shift_part
+         WHERE shift = ?",
+        tables.prefix()
+    ))?;
+    let rows = select.query_map([shift.as_bytes()], |r| {
+        let (sales, refunds) = (r.get(1)?, r.get(2)?);
+        let sum = ShiftSum { sales, refunds, sales_minor: r.get(3)?, refunds_minor: r.get(4)?, cash_minor: r.get(5)? };
+        Ok(ShiftPart { origin: r.get(0)?, sum, first: r.get(6)?, last: r.get(7)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn stored_ledger(db: &Connection, origin: i64) -> Result<LedgerSum, StoreError> {
+fn stored_ledger(db: &Connection, tables: Tables, origin: i64) -> Result<LedgerSum, StoreError> {
     let found: Option<(u64, u64, String, String)> = db
-        .prepare_cached("SELECT orders, lines, rounded, exact FROM ledger WHERE origin = ?")?
+        .prepare_cached(&format!("SELECT orders, lines, rounded, exact FROM {}ledger WHERE origin = ?", tables.prefix()))?
         .query_row([origin], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))
         .optional()?;
     let Some((orders, lines, rounded, exact)) = found else { return Ok(LedgerSum::default()) };

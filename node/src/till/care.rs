@@ -5,21 +5,25 @@
 //! something that could not be read waits until that has come from the server or from another till.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domain::ids::DeviceId;
 use journal::chain::{genesis, link};
 use journal::{Hash, Head, Origin, ReceivedCommit, Scope, VerifyingKey};
+use operations::care::Care;
 use operations::damaged;
 use rusqlite::Connection;
 use sync_proto::batch::{RUN_COMMITS_MAX, Run};
 use sync_proto::lines::Lines;
 use uuid::Uuid;
 
-use super::{ReceiveError, Till};
+use super::{DAY_MS, ReceiveError, Till};
 use crate::store::audit::{Audit, Found};
-use crate::store::damaged::{Aside, AsideRow};
+use crate::store::damaged::{Aside, AsideRow, find};
 use crate::store::lines::LinesOf;
-use crate::store::{self, StoreError, people};
+use crate::store::retention::{Horizon, Reach, Step};
+use crate::store::suspicion::Seen;
+use crate::store::{self, StoreError, people, retention};
 
 /// Entries after which the place of an audit is noted, to go on from there after a stop.
 const NOTED_EVERY: u64 = 1_024;
@@ -29,22 +33,13 @@ const COMMITS_TOGETHER: usize = 64;
 const BYTES_TOGETHER: usize = 64 * 1024;
 /// How often the log is audited, in milliseconds.
 const AUDIT_EVERY_MS: u64 = 24 * 3_600_000;
+/// How often it is looked whether something is old enough to go: at least so often, and a few times while it grows old.
+const LET_GO_EVERY_MS: u64 = 60_000;
 
 /// Notes in the replica: the last entry that an audit has seen, when one ended, and that the program has not ended.
 const AUDIT_AT: &str = "audit_at";
 const AUDITED_MS: &str = "audited_ms";
 const IN_USE: &str = "in_use";
-
-/// How a step of care ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Care {
-    /// There is more to do.
-    More,
-    /// What is left waits for entries that come from elsewhere.
-    Waits,
-    /// There is nothing to do.
-    Done,
-}
 
 /// A replica that was put aside, while it is taken over.
 #[derive(Debug)]
@@ -137,6 +132,86 @@ impl Till {
                 Err(error)
             }
         }
+    }
+
+    /// Looks at some more of the file, if something failed that may have been damage. What it finds is looked at once more as a whole, and put aside.
+    ///
+    /// # Errors
+    /// A failure of the disk, or a replica that was put aside.
+    pub fn suspicion_step(&mut self) -> Result<Care, StoreError> {
+        if self.suspicion.is_none() {
+            return Ok(Care::Done);
+        }
+        self.recover()?;
+        let (path, key) = (self.replica_path(), *self.identity.replica_key());
+        let Some(mut suspicion) = self.suspicion.take() else { return Ok(Care::Done) };
+        let seen = suspicion.step(&path, &key, &self.options.store, self.db()?);
+        match seen {
+            Ok(Seen::Whole) => {
+                tracing::info!(event = "replica_holds", "nothing of the replica is damaged");
+                return Ok(Care::Done);
+            }
+            Ok(Seen::Broken) => {
+                self.replica = None;
+                if let Some(found) = find(&path, &key, &self.options.store)? {
+                    return Err(self.put_aside(&found));
+                }
+            }
+            // From where it stands, once the disk gives something again.
+            Ok(Seen::More) | Err(_) => self.suspicion = Some(suspicion),
+        }
+        seen.map(|_| Care::More)
+    }
+
+    /// Lets some more of what is old go. Nothing of it waits for the disk: what a power cut brings back goes again.
+    ///
+    /// # Errors
+    /// A failure of SQLite, or a replica that was put aside.
+    pub fn let_go_step(&mut self) -> Result<Care, StoreError> {
+        let Some(before_ms) = self.keeps_from_ms() else { return Ok(Care::Done) };
+        self.recover()?;
+        let pause_ms = self.options.keep_ms.map_or(LET_GO_EVERY_MS, |keep_ms| (keep_ms / 4).clamp(250, LET_GO_EVERY_MS));
+        // What came ahead of the log is proven by what the log still brings.
+        if self.from_disk.ahead.is_some() || self.doubt.is_some() {
+            return Ok(Care::DoneFor(Duration::from_millis(pause_ms)));
+        }
+        let in_cart = self.cart.recalled.as_ref().map(|recalled| recalled.order);
+        let horizon = Horizon { scope: &self.scope, before_ms, in_cart };
+        let step = self.replica()?.unsynced(|db| retention::step(db, horizon));
+        match step {
+            Ok(Step::More) => {
+                if let Some(replica) = &mut self.replica {
+                    replica.committed(retention::STEP_ENTRIES);
+                }
+                Ok(Care::More)
+            }
+            Ok(Step::Unsummed) => self.tidy().map(|()| Care::More),
+            Ok(Step::Done) => Ok(Care::DoneFor(Duration::from_millis(pause_ms))),
+            Err(error) => {
+                self.examine()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// What was written before this may go once it is in the central database, in Unix milliseconds; none where everything is kept. By the server's clock, as
+    /// far as it was heard.
+    pub(super) fn keeps_from_ms(&self) -> Option<u64> {
+        let now_ms = self.env.unix_ms().saturating_add_signed(self.clock_ahead_ms.unwrap_or(0).saturating_neg());
+        self.options.keep_ms.map(|keep_ms| now_ms.saturating_sub(keep_ms))
+    }
+
+    /// For how many days this till keeps everything; none where for ever.
+    pub fn keep_days(&self) -> Option<u64> {
+        self.options.keep_ms.map(|keep_ms| keep_ms / DAY_MS)
+    }
+
+    /// How far back this till goes.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn reach(&self) -> Result<Reach, StoreError> {
+        retention::reach(self.db()?)
     }
 
     /// Takes over some more of what can be read of the replicas that were put aside.
@@ -264,7 +339,7 @@ impl Till {
     /// Puts the replica aside. This till is over then.
     pub(super) fn put_aside(&mut self, found: &str) -> StoreError {
         self.replica = None;
-        (self.salvage, self.audit) = (None, None);
+        (self.salvage, self.audit, self.suspicion) = (None, None, None);
         let path = self.replica_path();
         match damaged::set_aside(&*self.options.store.files, &path) {
             Ok(to) => {
@@ -282,7 +357,7 @@ impl Till {
     }
 
     /// Whose key a device's seals are checked with; none of a device that is not known.
-    fn key_of(&self, db: &Connection, device: [u8; 16]) -> Result<Option<VerifyingKey>, StoreError> {
+    pub(super) fn key_of(&self, db: &Connection, device: [u8; 16]) -> Result<Option<VerifyingKey>, StoreError> {
         let own = *self.identity.device().as_bytes();
         let bytes = match device {
             device if device == own => return Ok(Some(self.identity.signing_key().verifying_key())),

@@ -8,6 +8,7 @@ use domain::receipt::{self, Circumstances};
 use domain::record::{Order, Record, TEXT_BYTES_MAX};
 use domain::staff::Permission;
 
+use super::asking::Looked;
 use super::{Beside, NewJob, Till};
 use crate::api::{ApiError, ApiErrorCode as Code, Item, RefundLine};
 use crate::store::{catalogue, orders};
@@ -156,9 +157,13 @@ impl Till {
         let unknown = || {
             ApiError::new(Code::NoSuchOrder, "this till does not know that sale: look it up again, or refund without the sale")
         };
-        let row = orders::order(self.db()?, original)?.filter(|o| !o.is_refund).ok_or_else(unknown)?;
-        let (_, sale) = orders::read_order(self.db()?, row.entry)?;
-        let before = orders::refunded(self.db()?, original, sale.lines.len())?;
+        let looked = self.look_up(original);
+        let looked = looked.map_err(|error| if error.code == Code::NoSuchOrder { unknown() } else { error });
+        let Looked { row, order: sale, .. } = looked?;
+        if row.is_refund {
+            return Err(unknown());
+        }
+        let before = self.came_back(original, sale.lines.len())?;
         let taken: Vec<_> = lines.iter().map(|l| (l.line, Quantity(l.quantity_milli))).collect();
         let refunded = |at: usize| before.get(at).copied().unwrap_or(Quantity(0));
         let order = refund_of(&self.terms(&store)?, refund, &sale, &taken, refunded, reason);
@@ -201,8 +206,7 @@ impl Till {
     /// The print job of an order's receipt: the original, or the copy of a number.
     pub(super) fn receipt_job(&self, store: &Store, said: Said<'_>, copy: Option<u32>) -> Result<NewJob, ApiError> {
         let Said { order, is_refund, series, at_ms, cashier } = said;
-        let original = order.original.map(|original| orders::order(self.db()?, original)).transpose()?.flatten();
-        let original_number = original.map(|o| o.receipt());
+        let original_number = order.original.and_then(|original| self.receipt_of(original).transpose()).transpose()?;
         let number = receipt::receipt_number(series, order.receipt_number);
         let at = self.local_time(at_ms);
         let about = Circumstances { store, number: &number, at: &at, cashier, original_number: original_number.as_deref(), copy };

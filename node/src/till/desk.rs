@@ -18,7 +18,7 @@ use jiff::civil::Date;
 use super::cart::{bad_amount, bounded, cart_not_empty, money_error};
 use super::{Beside, Till, done_but_unread};
 use crate::api::{AdjustLine, ApiError, ApiErrorCode as Code, CountedLine};
-use crate::store::{catalogue, counts, orders, people};
+use crate::store::{catalogue, counts, people, shifts};
 
 /// The most memory and passes that a PIN's hash may ask for; beyond it the hash is taken for broken.
 const HASH_KIB_MAX: u32 = 256 * 1024;
@@ -88,11 +88,13 @@ impl Till {
         if !self.cart.lines.is_empty() {
             return Err(cart_not_empty());
         }
+        let parts = self.from_disk.sums.shift_parts(self.db()?, shift)?;
         let closing = ShiftClosing {
             shift,
             counted_minor: cash(counted_minor)?,
-            expected_minor: self.from_disk.sums.shift(self.db()?, shift)?.cash_minor,
+            expected_minor: parts.iter().map(|part| part.sum.cash_minor).sum(),
             cut_commit: self.from_disk.chain.commit,
+            cut: Some(shifts::cut_of(self.db()?, &parts)?),
         };
         self.record(Some(member.id), &Record::ShiftClosed(closing), Beside::default())?;
         self.read_shifts().map_err(|_| done_but_unread())
@@ -196,7 +198,7 @@ impl Till {
     }
 
     pub(super) fn read_shifts(&mut self) -> Result<(), ApiError> {
-        let (open, closed) = orders::shifts_of(self.db()?, *self.identity.device().as_bytes())?;
+        let (open, closed) = shifts::newest_of(self.db()?, *self.identity.device().as_bytes())?;
         self.from_disk.shift = open;
         self.from_disk.closed_shift = closed;
         Ok(())

@@ -8,11 +8,11 @@ use rusqlite::Connection;
 use sync_proto::frame::Mark;
 
 use crate::identity::Identity;
-use crate::store::lines::Line;
-use crate::store::orders::ShiftRow;
-use crate::store::sums::Sums;
 use crate::store::ahead::Ahead;
-use crate::store::{Replica, StoreError, log, orders, paper, rebuild, sums};
+use crate::store::lines::Line;
+use crate::store::shifts::ShiftRow;
+use crate::store::sums::Sums;
+use crate::store::{Replica, StoreError, log, paper, rebuild, retention, shifts, sums};
 
 /// The own chain, the sums since their last flush, and what views ask for all the time.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl FromDisk {
         let origin_row = log::origin_row(db, identity.origin())?;
         let chain = log::load_chain(db, origin_row)?;
         let device = *identity.device().as_bytes();
-        let (shift, closed_shift) = orders::shifts_of(db, device)?;
+        let (shift, closed_shift) = shifts::newest_of(db, device)?;
         Ok(Self {
             hlc: last_hlc(db, device, scope)?,
             sums: rebuild::fold_since(db, sums::upto(db)?)?,
@@ -118,6 +118,9 @@ fn last_hlc(db: &Connection, device: [u8; 16], scope: &Scope) -> Result<Hlc, Sto
 fn last_receipt(db: &Connection, row: i64, chain: &OriginChain, scope: &Scope) -> Result<u64, StoreError> {
     for seq in (1..=chain.head(scope).seq).rev() {
         let Some((_, bytes)) = log::bytes_at(db, row, scope, seq)? else { break };
+        if bytes.is_empty() {
+            return retention::receipt(db, row);
+        }
         let Body::Record { kind, version, bytes } = decode(&bytes)?.body else { continue };
         if let Ok(Some(Record::SaleCompleted(o) | Record::RefundGiven(o))) = Record::decode(kind, version, &bytes) {
             return Ok(o.receipt_number);

@@ -7,10 +7,12 @@ use domain::money::{Currency, Quantity};
 use domain::record::Order;
 use domain::staff::Permission;
 use domain::tax::{TaxLine, TaxMode};
+use journal::Entry;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::Till;
+use super::asking::Looked;
 use super::twice::SecondPayment;
 use crate::api::{
     ApiError, ApiErrorCode as Code, CartLineView, CartView, ClosedShiftView, Durability, LedgerRow, LedgerView, LinkView,
@@ -18,7 +20,8 @@ use crate::api::{
     RecalledView, RefundView, SettledView, ShiftView, SignedInView, StaffView, StoreView, TaxView, TillIdentity, TillView,
 };
 use crate::store::open_orders::OpenOrderRow;
-use crate::store::orders::{OrderRow, ShiftRow};
+use crate::store::orders::OrderRow;
+use crate::store::shifts::ShiftRow;
 use crate::store::{catalogue, log, open_orders, orders, paper, people};
 
 /// Longest text of a search, in bytes.
@@ -36,10 +39,12 @@ pub enum Answer {
     Products(Vec<ProductView>),
     /// To [`Query::Orders`].
     Orders(Vec<OrderSummary>),
-    /// To [`Query::Order`].
+    /// To [`Query::Order`] and [`Query::FindOrder`].
     Order(Box<OrderView>),
     /// To [`Query::OpenOrders`].
     OpenOrders(Vec<OpenOrderView>),
+    /// To [`Query::Shifts`].
+    Shifts(Vec<ClosedShiftView>),
     /// To [`Query::Ledger`].
     Ledger(LedgerView),
 }
@@ -69,11 +74,13 @@ impl Till {
                 Answer::Orders(rows.iter().map(|row| self.summary(row)).collect::<Result<_, _>>()?)
             }
             Query::Order { order } => Answer::Order(Box::new(self.order_view(order)?)),
+            Query::FindOrder { receipt } => Answer::Order(Box::new(self.order_view(self.order_by_receipt(&receipt)?)?)),
             Query::OpenOrders { text, limit } => {
                 text_fits(&text)?;
                 let rows = open_orders::newest(self.db()?, &text, limit as usize)?;
                 Answer::OpenOrders(rows.into_iter().map(|row| self.open_order_view(row)).collect::<Result<_, _>>()?)
             }
+            Query::Shifts { limit } => Answer::Shifts(self.closed_shifts(limit as usize)?),
             Query::Ledger {} => Answer::Ledger(self.ledger()?),
         })
     }
@@ -156,12 +163,6 @@ impl Till {
         })
     }
 
-    fn closed_shift_view(&self, s: &ShiftRow) -> Result<Option<ClosedShiftView>, ApiError> {
-        let Some((counted_minor, expected)) = s.closed else { return Ok(None) };
-        let shift = ShiftView { expected_minor: expected, ..self.shift_view(s)? };
-        Ok(Some(ClosedShiftView { shift, counted_minor, difference_minor: counted_minor - expected }))
-    }
-
     fn cart_view(&self, money: Option<(TaxMode, Currency)>) -> Result<CartView, ApiError> {
         let cart = &self.cart;
         let mode = cart.tax_mode.or(money.map(|(mode, _)| mode)).unwrap_or(TaxMode::Inclusive);
@@ -200,8 +201,8 @@ impl Till {
         let (label, note, is_closed) = match open_orders::words_of(self.db()?, id)? {
             Some((label, note)) => (label, note, false),
             None => {
-                let order = self.open_order(id)?;
-                (order.label, order.note, true)
+                // It may have been closed so long ago that it has gone.
+                self.open_order(id).map_or_else(|_| (String::new(), String::new(), true), |order| (order.label, order.note, true))
             }
         };
         Ok(RecalledView { open_order: id, label, note, is_closed })
@@ -225,7 +226,7 @@ impl Till {
     fn settled_view(&self, id: OrderId) -> Result<Option<SettledView>, ApiError> {
         let db = self.db()?;
         let Some(row) = orders::order(db, id)? else { return Ok(None) };
-        let (entry, order) = orders::read_order(db, row.entry)?;
+        let Some((entry, order)) = orders::read_order(db, row.entry)? else { return Ok(None) };
         let sums = |f: fn(&domain::record::Payment) -> i64| order.payments.iter().map(f).sum::<i64>();
         let (tendered_minor, change_minor) = match row.is_refund {
             true => (0, 0),
@@ -261,7 +262,12 @@ impl Till {
     }
 
     fn summary(&self, row: &OrderRow) -> Result<OrderSummary, ApiError> {
-        let commit = super::from_disk::decode(&log::entry_bytes(self.db()?, row.entry)?)?.commit;
+        let db = self.db()?;
+        // An order that has not arrived here comes from the server.
+        let (durability, is_here) = match row.entry {
+            0 => (Durability::Regional, false),
+            entry => (self.durability(row.origin, row.device, log::commit_of(db, entry)?)?, log::is_here(db, entry)?),
+        };
         Ok(OrderSummary {
             order: row.id,
             receipt: row.receipt(),
@@ -270,18 +276,16 @@ impl Till {
             total_minor: row.total_minor,
             lines: row.lines,
             till: self.device_name(row.device)?,
-            durability: self.durability(row.origin, row.device, commit)?,
+            durability,
+            is_here,
             is_paid_twice: !row.is_refund && self.is_paid_twice(row)?,
         })
     }
 
     fn order_view(&self, id: OrderId) -> Result<OrderView, ApiError> {
-        let db = self.db()?;
-        let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that order: look it up again");
-        let row = orders::order(db, id)?.ok_or_else(unknown)?;
-        let (entry, order) = orders::read_order(db, row.entry)?;
-        let refunded = orders::refunded(db, id, order.lines.len())?;
-        let original = order.original.map(|o| orders::order(db, o)).transpose()?.flatten().map(|o| o.receipt());
+        let Looked { row, entry, order } = self.look_up(id)?;
+        let refunded = self.came_back(id, order.lines.len())?;
+        let original = order.original.and_then(|original| self.receipt_of(original).transpose()).transpose()?;
         let lines = order.lines.iter().zip(refunded).map(|(l, back)| OrderLineView {
             name: l.name.clone(),
             quantity_milli: l.quantity.0,
@@ -309,9 +313,8 @@ impl Till {
     /// What came back of a sale, earliest first.
     pub(super) fn refunds_of(&self, sale: OrderId) -> Result<Vec<RefundView>, ApiError> {
         let db = self.db()?;
-        let view = |row: OrderRow| {
-            let entry = super::from_disk::decode(&log::entry_bytes(db, row.entry)?)?;
-            Ok(RefundView {
+        let view = |row: &OrderRow, entry: &Entry| {
+            Ok::<_, ApiError>(RefundView {
                 receipt: row.receipt(),
                 till: self.device_name(row.device)?,
                 cashier: self.staff_name(entry.staff)?,
@@ -319,7 +322,15 @@ impl Till {
                 amount_minor: -row.total_minor,
             })
         };
-        orders::refunds_of(db, sale)?.into_iter().map(view).collect()
+        let mut all = Vec::new();
+        for row in orders::refunds_of(db, sale)? {
+            all.push(view(&row, &super::from_disk::decode(&log::entry_bytes(db, row.entry)?)?)?);
+        }
+        for refund in self.told_refunds(sale)? {
+            all.push(view(&refund.row, &refund.entry)?);
+        }
+        all.sort_by_key(|refund| refund.at_ms);
+        Ok(all)
     }
 
     fn paid_twice_view(&self, row: &OrderRow, sale: &Order, second: SecondPayment) -> Result<PaidTwiceView, ApiError> {

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use domain::ids::DeviceId;
 use journal::Origin;
 use sync_proto::batch::Run;
-use sync_proto::frame::{Checkpoint, Offered, Wanted};
+use sync_proto::frame::{CHECKPOINTS_MAX, Checkpoint, Offered, Wanted};
 use sync_proto::session::checkpoints as checkpoints_of;
 use uuid::Uuid;
 
 use super::Till;
 use crate::api::Event;
 use crate::store::lines::Line;
-use crate::store::{self, StoreError, log, people};
+use crate::store::{self, StoreError, log, people, retention};
 
 /// Histories for the regional server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Offers {
 
 impl Till {
     /// What this device has and the server may lack, besides what it writes now: what its earlier incarnations wrote, until the central database has
-    /// it; what only other tills have brought; and the first time that a server's log is met, everything.
+    /// it; what only other tills have brought; the first time that a server's log is met, everything; and what would go if the central database had it.
     ///
     /// # Errors
     /// A failure of SQLite.
@@ -46,6 +46,15 @@ impl Till {
             if is_everything || held < line.chain.commit {
                 offered.push(line);
             }
+        }
+        // Before something old goes, the server is asked whether the central database has it.
+        if let Some(before_ms) = self.keeps_from_ms() {
+            let asked_for = retention::to_ask_for(db, &self.scope, before_ms)?.into_iter();
+            let is_asked =
+                |line: &Line| offered.iter().any(|other| other.row == line.row && other.chain.commit == line.chain.commit);
+            let asked_for: Vec<Line> =
+                asked_for.filter(|line| (line.chain.origin != own || line.parent.is_some()) && !is_asked(line)).collect();
+            offered.extend(asked_for);
         }
         // What this device wrote first, and of that and of the rest the newest.
         offered.sort_by_key(|line| (line.chain.origin.device != own.device, Reverse(line.row)));
@@ -73,7 +82,11 @@ impl Till {
         let at =
             |commit| Ok::<_, StoreError>(Checkpoint { commit, digest: store::lines::chain_after(db, line, commit)?.digest() });
         let mut checkpoints = vec![Checkpoint { commit: line.chain.commit, digest: line.chain.digest() }];
-        for commit in checkpoints_of(line.chain.commit).skip(1) {
+        // Whoever has all that has gone here can be brought the rest.
+        let floor = retention::floor(db, line.row)?;
+        let mut commits: BTreeSet<u64> = checkpoints_of(line.chain.commit).skip(1).collect();
+        commits.extend((floor > 0 && floor < line.chain.commit).then_some(floor));
+        for commit in commits.into_iter().rev().take(CHECKPOINTS_MAX - 1) {
             checkpoints.push(at(commit)?);
         }
         let Origin { device, incarnation } = line.chain.origin;
@@ -147,8 +160,17 @@ impl Till {
     /// # Errors
     /// A failure of SQLite.
     pub fn note_held(&mut self, line: &Line, regional: u64, is_central: bool) -> Result<(), StoreError> {
-        let acks = (regional, if is_central { line.chain.commit } else { 0 });
-        if log::acks(self.db()?, line.row)? != acks {
+        let (was_regional, was_central) = log::acks(self.db()?, line.row)?;
+        let central = if is_central { line.chain.commit } else { 0 };
+        let is_beginning = log::load_chain(self.db()?, line.row)?.commit > line.chain.commit;
+        let is_own = line.chain.origin.device == *self.identity.device().as_bytes();
+        let acks = match is_own && !is_beginning {
+            // It is brought again until it is where it belongs.
+            true => (regional, central),
+            // Others go on writing: that the last of it is not there yet says nothing of the rest.
+            false => (if is_beginning { was_regional.max(regional) } else { regional }, was_central.max(central)),
+        };
+        if (was_regional, was_central) != acks {
             self.write_acks(line.row, acks)?;
         }
         let earlier = self.from_disk.earlier.iter_mut().find(|earlier| earlier.row == line.row);

@@ -4,9 +4,11 @@ use domain::ids::{OrderId, RecordId};
 use domain::staff::Permission;
 use hardware::Ticket;
 
+use super::asking::Looked;
 use super::cart::Said;
-use super::{Till, done_but_unread, insert_job};
+use super::{NewJob, Till, done_but_unread, insert_job};
 use crate::api::{ApiError, ApiErrorCode as Code, DrawerState, Event, PrintState};
+use crate::identity::HighWater;
 use crate::store::{StoreError, orders, paper};
 
 /// What the printing worker has to do next.
@@ -60,7 +62,10 @@ impl Till {
             return Err(ApiError::new(Code::NoSuchPrintJob, "this receipt needs no answer any more: look at the screen again"));
         };
         if !came_out {
-            return self.queue_copy(uncertain.order, Some(uncertain.n));
+            return match orders::order(self.db()?, uncertain.order)? {
+                Some(_) => self.queue_copy(uncertain.order, Some(uncertain.n)),
+                None => self.queue_copy_of_paper(uncertain.order, Some(uncertain.n)),
+            };
         }
         paper::set_state(self.db()?, uncertain.n, PrintState::Accepted, None)?;
         self.job_is(uncertain.n, PrintState::Accepted, None);
@@ -70,19 +75,22 @@ impl Till {
     /// Queues the next copy of an order's receipt, in place of job `instead_of` if there is one.
     fn queue_copy(&mut self, order: OrderId, instead_of: Option<i64>) -> Result<(), ApiError> {
         let store = self.store()?;
-        let unknown = || ApiError::new(Code::NoSuchOrder, "this till does not know that order: look it up again");
-        let row = orders::order(self.db()?, order)?.ok_or_else(unknown)?;
-        let (entry, recorded) = orders::read_order(self.db()?, row.entry)?;
+        let Looked { row, entry, order: recorded } = self.look_up(order)?;
         let cashier = self.staff_name(entry.staff)?;
         let copy = paper::newest_job_of(self.db()?, order)?.map_or(1, |job| job.copy_no + 1);
         let (is_refund, series, at_ms) = (row.is_refund, row.series.as_str(), row.at_ms);
         let said = Said { order: &recorded, is_refund, series, at_ms, cashier: &cashier };
         let job = self.receipt_job(&store, said, Some(copy))?;
+        self.queue_paper(&job, instead_of)
+    }
+
+    /// Queues a job, in place of job `instead_of` if there is one.
+    pub(super) fn queue_paper(&mut self, job: &NewJob, instead_of: Option<i64>) -> Result<(), ApiError> {
         let tx = self.replica()?.begin()?;
         if let Some(n) = instead_of {
             paper::set_state(&tx, n, PrintState::Reprinted, None)?;
         }
-        insert_job(&tx, &job, self.env.unix_ms())?;
+        insert_job(&tx, job, self.env.unix_ms())?;
         tx.commit()?;
         self.paper_version += 1;
         if let Some(n) = instead_of {
@@ -116,6 +124,8 @@ impl Till {
         let attempt = paper::begin_attempt(&tx, n, profile, bytes_sha256, self.env.unix_ms())?;
         paper::set_state(&tx, n, PrintState::Sending, None)?;
         tx.commit()?;
+        // A replica that is put back as it was a moment ago would print once more what comes out now.
+        self.identity.note_high_water(HighWater { attempt: attempt.cast_unsigned(), ..HighWater::default() });
         self.job_is(n, PrintState::Sending, None);
         Ok(attempt)
     }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::cart::{bounded, cart_not_empty, stale_order};
 use super::{Beside, Till, Written};
 use crate::api::{ApiError, ApiErrorCode as Code};
-use crate::store::{StoreError, documents, open_orders};
+use crate::store::{StoreError, documents, open_orders, retention};
 
 /// What a process writes documents under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,7 +203,7 @@ impl Till {
     pub(super) fn is_parked(&self, cart: &Cart) -> Result<bool, StoreError> {
         let Some(Recalled { order: id, .. }) = &cart.recalled else {
             let document = documents::load(self.db()?, DocumentKind::OpenOrder, *cart.order.as_bytes())?;
-            return Ok(!document.heads().is_empty());
+            return Ok(!document.heads().is_empty() || retention::is_gone(self.db()?, *cart.order.as_bytes())?);
         };
         let document = documents::load(self.db()?, DocumentKind::OpenOrder, *id.as_bytes())?;
         let Edits { added, new, .. } = Edits::of(cart);

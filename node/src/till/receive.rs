@@ -15,11 +15,11 @@ use uuid::Uuid;
 
 use super::{Earlier, FromDisk, LEAD_MS_MAX, Link, Till};
 use crate::api::{Event, LinkState, LinkWay};
+use crate::store::ahead::Ahead;
 use crate::store::lines::{Line, LinesOf};
 use crate::store::project::{self, Effects};
 use crate::store::sums::Sums;
-use crate::store::ahead::Ahead;
-use crate::store::{self, StoreError, ahead, counts, log, paper, people};
+use crate::store::{self, StoreError, ahead, counts, log, paper, people, retention};
 
 /// How the link to the regional server changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +142,14 @@ impl Till {
     pub fn own_runs_after(&self, commit: u64, bytes_max: usize, commits_max: usize) -> Result<Option<Run>, StoreError> {
         let FromDisk { chain, origin_row, .. } = &self.from_disk;
         log::own_run(self.db()?, chain, *origin_row, &self.scope, commit, bytes_max, commits_max)
+    }
+
+    /// The last own commit of which something is not here any more; 0 for none.
+    ///
+    /// # Errors
+    /// A failure of SQLite.
+    pub fn own_floor(&self) -> Result<u64, StoreError> {
+        retention::floor(self.db()?, self.from_disk.origin_row)
     }
 
     fn read_earlier(&mut self) -> Result<(), StoreError> {
@@ -357,6 +365,9 @@ impl Till {
                 self.link = Link { state: LinkState::Offline, way: None, problem: Some(problem), ..self.link.clone() };
             }
         }
+        if self.link.state != LinkState::Online {
+            self.stop_asking();
+        }
         if before != (self.link.state, self.link.way, self.link.problem.clone()) {
             self.announce(Event::LinkChanged { link: self.link_view() });
         }
@@ -431,7 +442,7 @@ impl Till {
 
     fn after_receiving(&mut self, effects: Effects) -> Result<(), StoreError> {
         if effects.till {
-            let (open, closed) = crate::store::orders::shifts_of(self.db()?, *self.identity.device().as_bytes())?;
+            let (open, closed) = crate::store::shifts::newest_of(self.db()?, *self.identity.device().as_bytes())?;
             self.from_disk.shift = open;
             self.from_disk.closed_shift = closed;
             self.announce(Event::TillChanged {});

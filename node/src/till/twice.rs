@@ -48,7 +48,8 @@ impl Till {
         let db = self.db()?;
         for id in open_orders::paid_beside_others(db, row.id)? {
             let order = self.open_order(id)?;
-            let (_, sale) = orders::read_order(db, row.entry)?;
+            // The sales of an open order stay for as long as that does.
+            let Some((_, sale)) = orders::read_order(db, row.entry)? else { continue };
             let refunded = orders::refunded(db, row.id, sale.lines.len())?;
             let lines = order.to_give_back(&sale, &refunded, &self.returned(&order)?);
             let sales = order.exceptions().into_iter().find_map(|exception| match exception {
@@ -73,7 +74,7 @@ impl Till {
         let mut goods: Goods = BTreeMap::new();
         for payment in &order.payments {
             let Some(row) = orders::order(db, payment.sale)? else { continue };
-            let (_, sale) = orders::read_order(db, row.entry)?;
+            let Some((_, sale)) = orders::read_order(db, row.entry)? else { continue };
             for (line, back) in sale.lines.iter().zip(orders::refunded(db, row.id, sale.lines.len())?) {
                 let sum = goods.entry(line.product).or_insert(Quantity(0));
                 sum.0 = sum.0.saturating_add(back.0);

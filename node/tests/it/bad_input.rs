@@ -146,6 +146,8 @@ const QUERY_ROWS: &[Row] = &[
     ("A receipt number of 257 letters", r#"{"type":"orders","text":"{257x}","limit":10}"#, "bad_request", SEARCH),
     ("A negative number of results", r#"{"type":"search","text":"cake","limit":-1}"#, "bad_request", NOT_UNDERSTOOD),
     ("An order that nobody knows", r#"{"type":"order","order":"{nobody}"}"#, "no_such_order", "this till does not know that order: look it up again"),
+    ("A question for a receipt of 257 letters", r#"{"type":"find_order","receipt":"{257x}"}"#, "bad_request", "this is no receipt number: look at the receipt again"),
+    ("A receipt that is not on this till, while it has no link", r#"{"type":"find_order","receipt":"S01-T09a-000001"}"#, "not_kept", "this sale is not kept on this till any more, or has not arrived yet; the server has it, and cannot be reached now: try again once this till is connected, or refund without the sale"),
     ("An id that is none", r#"{"type":"order","order":"../../etc/passwd"}"#, "bad_request", NOT_UNDERSTOOD),
     ("An unknown question", r#"{"type":"everything"}"#, "bad_request", NOT_UNDERSTOOD),
 ];
@@ -200,6 +202,7 @@ impl Desk {
         till.must(Command::RefundSale { refund, original: sale, lines: one, reason: "chipped".to_owned() });
         let cart = till.scan("22423", 1).cart.order;
         let new = order(&till, sale).next_refund;
+        till.take_events();
         let names = BTreeMap::from([
             ("{cart}", cart.to_string()),
             ("{sale}", sale.to_string()),

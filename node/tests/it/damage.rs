@@ -237,3 +237,50 @@ fn a_log_that_is_as_it_was_signed_is_audited_once_a_day() {
     let mut till = shop.reopen();
     assert_eq!(till.audit_step().expect("a step"), Care::More, "whatever ended it may have taken something along");
 }
+
+/// What a large file is looked at with finds what a look at the whole finds: a bit of any page, and nothing in a sound one.
+#[test]
+fn a_large_file_is_looked_at_beside_the_counter() {
+    let steps = |till: &mut Till| {
+        let mut steps = 0;
+        loop {
+            match till.suspicion_step() {
+                Ok(Care::More) => steps += 1,
+                ended => return (steps, ended.is_ok()),
+            }
+        }
+    };
+    let mut shop = sold(20);
+    shop.options.store.pages_at_once = 0;
+    let mut till = shop.reopen();
+    assert_eq!(steps(&mut till), (0, true), "nothing failed");
+    till.examine().expect("a sound disk");
+    let (taken, is_whole) = steps(&mut till);
+    assert!(is_whole && taken > 10 && !till.is_over(), "{taken} steps");
+    assert_eq!(steps(&mut till), (0, true), "it is looked at once");
+    drop(till);
+
+    let pages = std::fs::metadata(shop.folder("replica/replica.db")).expect("a replica").len() as usize / PAGE;
+    let mut by_steps = 0;
+    for page in (0..pages).step_by(2) {
+        let mut shop = sold(20);
+        shop.options.store.pages_at_once = 0;
+        flip(&shop, page * PAGE + IN_PAGE);
+        let mut till = shop.reopen();
+        if shop.folder("replica/damaged-1.db").exists() {
+            continue;
+        }
+        // Whatever failed, it goes on at once; the steps find the page.
+        if till.examine().is_ok() {
+            assert!(!till.is_over(), "page {page}");
+            assert!(!steps(&mut till).1 && till.is_over(), "page {page} was not found");
+            assert!(matches!(till.examine(), Err(StoreError::PutAside)), "page {page}: nothing is written into it any more");
+            by_steps += 1;
+        }
+        assert!(shop.folder("replica/damaged-1.db").exists(), "page {page}");
+        drop(till);
+        let till = cared_for(&shop, shop.reopen());
+        assert!(!till.is_over(), "page {page}");
+    }
+    assert!(by_steps * 3 > pages / 2, "{by_steps} of {pages} were found by steps");
+}

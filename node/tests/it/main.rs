@@ -15,6 +15,7 @@ mod parked;
 mod people;
 mod program;
 mod receiving;
+mod retention;
 mod selling;
 mod shop;
 mod storage;

@@ -117,3 +117,49 @@ impl RawFile {
         begun.elapsed()
     }
 }
+
+/// How long whoever stands at a till waits after a failure of its disk, with a file of 100 MB, and what the look at the whole file took that they waited for
+/// before.
+#[test]
+fn what_a_failure_of_the_disk_takes_at_a_large_till() {
+    let (shop, till) = Shop::stocked();
+    let db = till.db().expect("a replica");
+    db.execute_batch(
+        "CREATE TABLE filler (id INTEGER PRIMARY KEY, bytes BLOB);
+         INSERT INTO filler (bytes) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+             SELECT randomblob(900) FROM n;",
+    )
+    .expect("room");
+    drop(till);
+    let path = shop.folder("replica/replica.db");
+    let bytes = std::fs::metadata(&path).expect("a replica").len();
+    assert!(bytes > 50_000_000, "{bytes} bytes");
+    let mut till = shop.reopen();
+    let timed = |work: &mut dyn FnMut()| {
+        let begun = Instant::now();
+        work();
+        begun.elapsed()
+    };
+    let now = timed(&mut || till.examine().expect("a sound disk"));
+    let (mut longest, mut steps) = (Duration::ZERO, 0);
+    loop {
+        let mut ended = None;
+        let step = timed(&mut || ended = Some(till.suspicion_step().expect("a sound disk")));
+        longest = longest.max(step);
+        steps += 1;
+        if ended == Some(node::till::Care::Done) {
+            break;
+        }
+    }
+    assert!(steps > 50, "{steps}");
+    drop(till);
+    let identity = node::identity::Identity::load(shop.folder.path()).expect("an identity");
+    let key = *identity.replica_key();
+    let whole = timed(&mut || {
+        assert_eq!(node::store::damaged::find(&path, &key, &shop.options.store).expect("a sound disk"), None);
+    });
+    println!(
+        "{} MB: opened again after {now:?}; {steps} steps beside it, the longest {longest:?}; the whole file {whole:?}",
+        bytes >> 20
+    );
+}

@@ -215,6 +215,35 @@ fn what_was_being_sent_when_the_till_stopped_is_uncertain() {
     assert_eq!(shop.reopen().view().expect("a view").print_jobs, view.print_jobs);
 }
 
+/// Nothing was written between the backup and its return, but a receipt has come out: it does not come out as an original again.
+#[test]
+fn a_receipt_that_came_out_after_the_backup_is_asked_about() {
+    let (shop, mut till) = shop();
+    till.scan("22423", 1);
+    till.pay();
+    drop(till);
+    let kept = std::fs::read(shop.folder("replica/replica.db")).expect("read");
+    let mut till = shop.reopen();
+    let before = till.own_chain().commit;
+    let work = till.next_print().expect("the queue").expect("a receipt");
+    let attempt = till.begin_print(work.n, "epson-80", [0; 32]).expect("an attempt");
+    till.end_print(work.n, attempt, &node::till::PrintOutcome::Confirmed).expect("noted");
+    assert_eq!(till.own_chain().commit, before, "printing writes no entry");
+    drop(till);
+    std::fs::write(shop.folder("replica/replica.db"), kept).expect("written");
+    let till = shop.reopen();
+    assert_eq!(till.next_print().expect("the queue"), None, "it is not sent again by itself");
+    assert_eq!(till.view().expect("a view").print_jobs[0].state, PrintState::Uncertain);
+    drop(till);
+    // It is asked once: what is sold from now on waits for the printer as ever, over the next start too.
+    let mut till = shop.reopen();
+    till.sign_in(LEAD);
+    till.scan("22423", 1);
+    till.pay();
+    drop(till);
+    assert!(shop.reopen().next_print().expect("the queue").is_some());
+}
+
 /// A printer that is off for days: the screen lists a few, and what comes back from the disk is what was in memory.
 #[test]
 fn many_receipts_that_wait_are_listed_in_part_and_counted() {

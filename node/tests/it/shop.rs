@@ -208,6 +208,7 @@ impl Shop {
             printing: false,
             time_zone: jiff::tz::TimeZone::UTC,
             machine: Some("this machine".to_owned()),
+            keep_ms: None,
         };
         let till = Till::open(identity, env.clone(), options.clone()).expect("a till");
         (Self { folder, env, server, region_seq: 0, options }, till)

@@ -41,6 +41,8 @@ pub enum ExceptionKind {
     Oversold,
     /// One product counted by people who had not heard of one another.
     CountedAtOnce,
+    /// One shift closed by two lives of a till.
+    ClosedTwice,
     /// A record or a change that only a server may write, from another device.
     NotAllowed,
     /// An entry that the central database does not take.
@@ -49,7 +51,7 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Fork,
         Self::UnreadableEntry,
         Self::UnreadableRecord,
@@ -69,6 +71,7 @@ impl ExceptionKind {
         Self::RefundedTwice,
         Self::Oversold,
         Self::CountedAtOnce,
+        Self::ClosedTwice,
         Self::NotAllowed,
         Self::NotProjected,
     ];
@@ -95,6 +98,7 @@ impl ExceptionKind {
             Self::RefundedTwice => "refunded_twice",
             Self::Oversold => "oversold",
             Self::CountedAtOnce => "counted_at_once",
+            Self::ClosedTwice => "closed_twice",
             Self::NotAllowed => "not_allowed",
             Self::NotProjected => "not_projected",
         }
@@ -127,6 +131,7 @@ impl ExceptionKind {
             Self::RefundedTwice => "More was given back than was sold",
             Self::Oversold => "More was sold than there was",
             Self::CountedAtOnce => "One product was counted by several people at once",
+            Self::ClosedTwice => "A shift was closed twice",
             Self::NotAllowed => "A till wrote what only a server may write",
             Self::NotProjected => "An entry is missing from the figures",
         }
@@ -172,6 +177,9 @@ impl ExceptionKind {
             }
             Self::CountedAtOnce => {
                 "Sales that a count had not heard of are taken off it either way. Have the product counted once more: that settles it."
+            }
+            Self::ClosedTwice => {
+                "Every sale counts: what the closing that stands does not cover is in an addendum to it. Compare both Z reports with the cash of both drawers."
             }
             Self::NotAllowed => {
                 "It is kept but has no effect. No till of ours writes it: take this one out of use and have it looked at."

@@ -20,6 +20,8 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (7, "open_orders", include_str!("../../../migrations/central/0007_open_orders.sql")),
     (8, "servers", include_str!("../../../migrations/central/0008_servers.sql")),
     (9, "exceptions", include_str!("../../../migrations/central/0009_exceptions.sql")),
+    (10, "orders_whole", include_str!("../../../migrations/central/0010_orders_whole.sql")),
+    (11, "shift_cuts", include_str!("../../../migrations/central/0011_shift_cuts.sql")),
 ];
 
 /// Advisory locks of this program: `pg_advisory_xact_lock(CLASS, which)`.

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use journal::Scope;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::{Client, IsolationLevel, Transaction};
+use tokio_postgres::{Client, IsolationLevel};
 use uuid::Uuid;
 
-use super::migrate::{self, locks};
+use super::migrate;
 use super::pool::{Loan, Pool, in_time};
 use super::{
-    APPEND_BYTES_MAX, APPEND_ROWS_MAX, Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Fork,
-    Position, SERVERS_MAX, ServerCard,
+    Appended, Brought, CentralError, CentralRow, CentralStore, Contact, FeedRow, Position, SERVERS_MAX, ServerCard, append,
 };
 
 /// How long an append, or any other short question, may take.
@@ -111,9 +110,9 @@ impl Postgres {
 
 impl CentralStore for Postgres {
     async fn append(&self, region: [u8; 16], after: u64, rows: &[FeedRow]) -> Result<Appended, CentralError> {
-        let batch = Batch::new(region, after, rows)?;
+        let batch = append::Batch::new(region, after, rows)?;
         let mut loan = self.get().await?;
-        let done = in_time("append entries", ANSWER_WAIT, append(&mut loan, &batch)).await?;
+        let done = in_time("append entries", ANSWER_WAIT, append::append(&mut loan, &batch)).await?;
         self.give_back(loan);
         self.appended.notify_waiters();
         Ok(done)
@@ -143,7 +142,7 @@ impl CentralStore for Postgres {
         rows_max: usize,
     ) -> Result<Brought, CentralError> {
         let stores: Vec<&str> = stores.iter().map(Scope::as_str).collect();
-        let (region, after) = (Uuid::from_bytes(region), to_i64(after, "a place in the central database")?);
+        let (region, after) = (Uuid::from_bytes(region), append::to_i64(after, "a place in the central database")?);
         let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
         let mut loan = self.get().await?;
         let brought =
@@ -176,7 +175,7 @@ impl CentralStore for Postgres {
         let mut latest = BTreeMap::<(Uuid, Uuid), (i64, i64, Option<i64>)>::new();
         for contact in contacts {
             let key = (Uuid::from_bytes(contact.device), Uuid::from_bytes(contact.incarnation));
-            let (commit, seen) = (to_i64(contact.commit, "a commit")?, to_i64(contact.seen_at_ms, "a time")?);
+            let (commit, seen) = (append::to_i64(contact.commit, "a commit")?, append::to_i64(contact.seen_at_ms, "a time")?);
             let known = latest.entry(key).or_insert((commit, seen, None));
             *known = (known.0.max(commit), known.1.max(seen), contact.clock_drift_ms.or(known.2));
         }
@@ -260,156 +259,4 @@ fn central_row(row: &tokio_postgres::Row) -> Result<CentralRow, CentralError> {
             seal,
         },
     })
-}
-
-/// Rows of an append, column by column.
-struct Batch<'a> {
-    region: Uuid,
-    after: i64,
-    upto: i64,
-    region_seq: Vec<i64>,
-    device: Vec<Uuid>,
-    incarnation: Vec<Uuid>,
-    scope: Vec<&'a str>,
-    seq: Vec<i64>,
-    commit: Vec<i64>,
-    hash: Vec<&'a [u8]>,
-    bytes: Vec<&'a [u8]>,
-    at_ms: Vec<i64>,
-    seal: Vec<Option<&'a [u8]>>,
-}
-
-impl<'a> Batch<'a> {
-    fn new(region: [u8; 16], after: u64, rows: &'a [FeedRow]) -> Result<Self, CentralError> {
-        let bytes: usize = rows.iter().map(|r| r.bytes.len()).sum();
-        if rows.len() > APPEND_ROWS_MAX || (bytes > APPEND_BYTES_MAX && rows.len() > 1) {
-            return Err(CentralError::Row("the number of rows or bytes"));
-        }
-        let ascending = rows.windows(2).all(|pair| pair[0].region_seq < pair[1].region_seq);
-        if !ascending || rows.first().is_some_and(|r| r.region_seq <= after) {
-            return Err(CentralError::Row("its number in the region"));
-        }
-        let ints = |what, of: fn(&FeedRow) -> u64| -> Result<Vec<i64>, CentralError> {
-            rows.iter().map(|r| to_i64(of(r), what)).collect()
-        };
-        let region_seq = ints("its number in the region", |r| r.region_seq)?;
-        let after = to_i64(after, "a position")?;
-        Ok(Self {
-            region: Uuid::from_bytes(region),
-            after,
-            upto: region_seq.last().copied().unwrap_or(after),
-            region_seq,
-            device: rows.iter().map(|r| Uuid::from_bytes(r.device)).collect(),
-            incarnation: rows.iter().map(|r| Uuid::from_bytes(r.incarnation)).collect(),
-            scope: rows.iter().map(|r| r.scope.as_str()).collect(),
-            seq: ints("its place in the chain", |r| r.seq)?,
-            commit: ints("its commit", |r| r.commit)?,
-            hash: rows.iter().map(|r| r.hash.as_slice()).collect(),
-            bytes: rows.iter().map(|r| r.bytes.as_slice()).collect(),
-            at_ms: ints("its time", |r| r.at_ms)?,
-            seal: rows.iter().map(|r| r.seal.as_ref().map(|seal| &seal[..])).collect(),
-        })
-    }
-}
-
-fn to_i64(value: u64, what: &'static str) -> Result<i64, CentralError> {
-    i64::try_from(value).map_err(|_| CentralError::Row(what))
-}
-
-const ROWS: &str =
-    "unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bigint[],
-    $10::bigint[], $11::bytea[]) WITH ORDINALITY
-    AS r (device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, region_seq, seal, place)";
-
-async fn append(client: &mut Client, batch: &Batch<'_>) -> Result<Appended, CentralError> {
-    let tx = client.transaction().await?;
-    // Before the first number is drawn, and until the commit: see `central_seq` in the migration.
-    tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&locks::CLASS, &locks::APPEND]).await?;
-    let found = tx.query_opt("SELECT region_seq FROM feed_cursor WHERE region = $1", &[&batch.region]).await?;
-    let found = found.map_or(0, |row| row.get::<_, i64>(0));
-    if found != batch.after {
-        let [expected, found] = [batch.after, found].map(i64::unsigned_abs);
-        return Err(CentralError::Moved { expected, found });
-    }
-    let inserted = insert(&tx, batch, "entries", "").await?;
-    let forks = if inserted == batch.seq.len() as u64 { Vec::new() } else { keep_forks(&tx, batch).await? };
-    tx.execute(
-        "INSERT INTO feed_cursor (region, region_seq, last_hash) VALUES ($1, $2, $3)
-         ON CONFLICT (region) DO UPDATE
-         SET region_seq = excluded.region_seq, last_hash = COALESCE(excluded.last_hash, feed_cursor.last_hash), updated_at = now()",
-        &[&batch.region, &batch.upto, &batch.hash.last()],
-    )
-    .await?;
-    tx.execute(
-        "INSERT INTO device_contact AS c (device_id, incarnation, known_commit)
-         SELECT device, incarnation, max(commit_no) FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS r (device, incarnation, commit_no)
-         GROUP BY device, incarnation
-         ON CONFLICT (device_id, incarnation) DO UPDATE SET known_commit = excluded.known_commit
-         WHERE c.known_commit < excluded.known_commit",
-        &[&batch.device, &batch.incarnation, &batch.commit],
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(Appended { region_seq: batch.upto.unsigned_abs(), forks })
-}
-
-/// Inserts those rows that are not there and pass `only`, and answers how many that were.
-async fn insert(tx: &Transaction<'_>, batch: &Batch<'_>, table: &str, only: &str) -> Result<u64, CentralError> {
-    let sql = format!(
-        "INSERT INTO {table} (central_seq, device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, region, region_seq, seal)
-         SELECT nextval('central_seq'), device, incarnation, scope, seq, commit_no, hash, bytes, at_ms, $1::uuid, region_seq, seal
-         FROM (SELECT * FROM {ROWS} {only} ORDER BY place) AS rows
-         ON CONFLICT DO NOTHING"
-    );
-    let b = batch;
-    Ok(tx
-        .execute(
-            &sql,
-            &[
-                &b.region,
-                &b.device,
-                &b.incarnation,
-                &b.scope,
-                &b.seq,
-                &b.commit,
-                &b.hash,
-                &b.bytes,
-                &b.at_ms,
-                &b.region_seq,
-                &b.seal,
-            ],
-        )
-        .await?)
-}
-
-/// Keeps rows whose place is taken by another hash beside it. Some rows were not inserted: most often because they came before.
-async fn keep_forks(tx: &Transaction<'_>, batch: &Batch<'_>) -> Result<Vec<Fork>, CentralError> {
-    let b = batch;
-    let forks = tx
-        .query(
-            "SELECT device, incarnation, scope, seq, e.hash, r.hash
-             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[]) AS r (device, incarnation, scope, seq, hash)
-             JOIN entries AS e USING (device, incarnation, scope, seq)
-             WHERE e.hash <> r.hash",
-            &[&b.device, &b.incarnation, &b.scope, &b.seq, &b.hash],
-        )
-        .await?;
-    if forks.is_empty() {
-        return Ok(Vec::new());
-    }
-    let only = "WHERE EXISTS (
-        SELECT FROM entries AS e
-        WHERE e.device = r.device AND e.incarnation = r.incarnation AND e.scope = r.scope AND e.seq = r.seq AND e.hash <> r.hash)";
-    insert(tx, batch, "forked_entries", only).await?;
-    let fork = |row: &tokio_postgres::Row| -> Option<Fork> {
-        Some(Fork {
-            device: row.get::<_, Uuid>(0).into_bytes(),
-            incarnation: row.get::<_, Uuid>(1).into_bytes(),
-            scope: row.get(2),
-            seq: row.get::<_, i64>(3).unsigned_abs(),
-            first: row.get::<_, Vec<u8>>(4).try_into().ok()?,
-            later: row.get::<_, Vec<u8>>(5).try_into().ok()?,
-        })
-    };
-    Ok(forks.iter().filter_map(fork).collect())
 }

@@ -5,19 +5,25 @@
 //! another goes on. A commit is projected when all its parts have arrived, wherever batches were cut, so the rows depend
 //! on the entries and their order alone, and a rebuild yields the same ones.
 //!
-//! * `commits`: parts gathered into whole commits.
+//! While one batch is written, the next one is read and decoded on another connection: see [`Projector`].
+//!
+//! * `commits`: entries read, and their parts gathered into whole commits.
 //! * `facts`: what records and changes mean, as rows; no I/O.
 //! * `documents`: changes taken into documents.
 //! * `open_orders`: the documents that tills write: what passes, what waits, and what does not fit together.
 //! * `stock`: levels where goods are counted or taken in, and what was sold of nothing.
 //! * `refunds`: what was given back twice.
-//! * `write`: rows into tables.
+//! * `claim`: which records are the first of their ids.
+//! * `write`: rows into tables; `orders`: those of sales and refunds.
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_postgres::Transaction;
+
+use commits::CentralEntry;
 
 use super::backoff::Backoff;
 use super::exceptions::ExceptionKind;
@@ -26,10 +32,12 @@ use super::migrate::locks;
 use super::pool::in_time;
 use super::{CentralError, Postgres};
 
+mod claim;
 mod commits;
 mod documents;
 mod facts;
 mod open_orders;
+mod orders;
 mod rebuild;
 mod refunds;
 mod stock;
@@ -39,7 +47,7 @@ pub use rebuild::{Rebuilt, reproject};
 
 /// Which shape of the read model this program writes. It becomes one more with every change after which the same entries give other
 /// rows: the first projector that knows it builds the rows again, and older programs then leave them alone.
-pub const READ_MODEL: i32 = 4;
+pub const READ_MODEL: i32 = 5;
 
 /// Most entries of one batch.
 const BATCH_ROWS_MAX: usize = 4_000;
@@ -47,6 +55,8 @@ const BATCH_ROWS_MAX: usize = 4_000;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long one batch may take.
 const BATCH_WAIT: Duration = Duration::from_secs(120);
+/// What a fold asks of its transaction: its batch in memory, and not in files beside the database.
+const FOR_FOLDING: &str = "SET LOCAL work_mem = '64MB'";
 /// How often to look for entries that another server appended.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -64,13 +74,14 @@ pub struct Projected {
 /// Projects until told to stop, waiting for more when there is none and for Postgres when it is away.
 pub async fn run(central: Postgres, mut shutdown: watch::Receiver<bool>) {
     let mut backoff = Backoff::new(b"projector");
+    let mut projector = Projector::new(central.clone());
     while !*shutdown.borrow_and_update() {
         // Asked for before looking, so that nothing appended in between goes unnoticed.
         let appended = central.appended();
         let projected = tokio::select! {
             biased;
             () = stopped(&mut shutdown) => return,
-            projected = project_once(&central) => projected,
+            projected = projector.step() => projected,
         };
         let wait = match projected {
             Ok(p) if p.entries > 0 => {
@@ -101,49 +112,130 @@ pub async fn run(central: Postgres, mut shutdown: watch::Receiver<bool>) {
     }
 }
 
-/// Projects one batch, if there is one and nobody else is at it.
-///
-/// An entry that Postgres refuses, for whatever reason, is flagged and passed: one poisoned record never holds up the rest.
+/// Projects one batch, if there is one and nobody else is at it: [`Projector::step`] of a projector that has read nothing yet.
 ///
 /// # Errors
 /// When Postgres does not answer or cannot do it; nothing has changed then.
 pub async fn project_once(central: &Postgres) -> Result<Projected, CentralError> {
-    let mut loan = central.get().await?;
-    let projected = in_time("project a batch", BATCH_WAIT, async {
-        let mut tx = loan.transaction().await?;
-        let elsewhere = Some(Projected { entries: 0, cursor: 0, elsewhere: true });
-        let Some(position) = lock(&tx, false).await? else { return Ok(elsewhere) };
-        match position.version.cmp(&READ_MODEL) {
-            Ordering::Less => return Ok(None),
-            Ordering::Equal => {}
-            Ordering::Greater => {
-                tracing::warn!("a newer server builds the figures now; bring this one up to date");
-                return Ok(elsewhere);
-            }
-        }
-        let projected = advance(&mut tx, position.cursor, i64::MAX).await?;
-        tx.commit().await?;
-        Ok(Some(projected))
-    })
-    .await?;
-    central.give_back(loan);
-    let projected = match projected {
-        Some(projected) => projected,
-        None => rebuild::renew(central).await?,
-    };
-    if projected.entries > 0 {
-        central.note_projected(projected.cursor);
+    Projector::new(central.clone()).step().await
+}
+
+/// Projects batch after batch.
+#[derive(Debug)]
+pub struct Projector {
+    central: Postgres,
+    ahead: Option<Ahead>,
+}
+
+/// The batch after a place, as it is read while the one before is written. Entries are never changed, and none appears behind one that was read, so it is
+/// right whenever the cursor is at that place.
+#[derive(Debug)]
+struct Ahead {
+    after: i64,
+    reading: JoinHandle<Result<Vec<CentralEntry>, CentralError>>,
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.reading.abort();
     }
-    Ok(projected)
+}
+
+impl Projector {
+    /// A projector that has done nothing yet.
+    pub fn new(central: Postgres) -> Self {
+        Self { central, ahead: None }
+    }
+
+    /// Projects one batch, if there is one and nobody else is at it.
+    ///
+    /// An entry that Postgres refuses, for whatever reason, is flagged and passed: one poisoned record never holds up the rest.
+    ///
+    /// # Errors
+    /// When Postgres does not answer or cannot do it; nothing has changed then.
+    pub async fn step(&mut self) -> Result<Projected, CentralError> {
+        // Gone after any error: then nothing is known of what the database has.
+        let ahead = self.ahead.take();
+        let mut loan = self.central.get().await?;
+        let projected = in_time("project a batch", BATCH_WAIT, async {
+            let mut tx = loan.transaction().await?;
+            // Rows that a crash takes away are made again: the cursor goes with them, and what they are made of was waited for.
+            tx.batch_execute(&format!("SET LOCAL synchronous_commit = off; {FOR_FOLDING}")).await?;
+            let elsewhere = Some(Projected { entries: 0, cursor: 0, elsewhere: true });
+            let Some(position) = lock(&tx, false).await? else { return Ok(elsewhere) };
+            match position.version.cmp(&READ_MODEL) {
+                Ordering::Less => return Ok(None),
+                Ordering::Equal => {}
+                Ordering::Greater => {
+                    tracing::warn!("a newer server builds the figures now; bring this one up to date");
+                    return Ok(elsewhere);
+                }
+            }
+            let ahead = match ahead.filter(|ahead| ahead.after == position.cursor) {
+                Some(mut ahead) => (&mut ahead.reading).await.ok(),
+                None => None,
+            };
+            let read = match ahead {
+                Some(Ok(read)) if !read.is_empty() => read,
+                // Nothing was there then, and by now there may be; or it could not be read beside.
+                _ => commits::read_batch(&tx, position.cursor, i64::MAX, BATCH_ROWS_MAX, BATCH_BYTES_MAX).await?,
+            };
+            if let Some(last) = read.last().filter(|_| read.len() == BATCH_ROWS_MAX) {
+                self.ahead = Some(read_ahead(self.central.clone(), last.central_seq));
+            }
+            let projected = advance(&mut tx, position.cursor, i64::MAX, Some(read)).await?;
+            tx.commit().await?;
+            Ok(Some(projected))
+        })
+        .await;
+        let projected = projected.inspect_err(|_| self.ahead = None)?;
+        self.central.give_back(loan);
+        let projected = match projected {
+            Some(projected) => projected,
+            None => rebuild::renew(&self.central).await?,
+        };
+        if projected.entries > 0 {
+            self.central.note_projected(projected.cursor);
+        }
+        Ok(projected)
+    }
+}
+
+/// Begins to read the batch after a place.
+fn read_ahead(central: Postgres, after: i64) -> Ahead {
+    let reading = tokio::spawn(async move {
+        let mut loan = central.get().await?;
+        let read = in_time("read a batch", BATCH_WAIT, async {
+            let tx = loan.build_transaction().read_only(true).start().await?;
+            let read = commits::read_batch(&tx, after, i64::MAX, BATCH_ROWS_MAX, BATCH_BYTES_MAX).await?;
+            tx.rollback().await?;
+            Ok(read)
+        })
+        .await?;
+        central.give_back(loan);
+        Ok(read)
+    });
+    Ahead { after, reading }
 }
 
 /// Projects a batch after `cursor`, entries up to `upto`; smaller and smaller ones when Postgres refuses a value in it, until the one
 /// entry is found that it will not take.
-async fn advance(tx: &mut Transaction<'_>, cursor: i64, upto: i64) -> Result<Projected, CentralError> {
+///
+/// `read` are the entries of the batch where somebody read them already.
+async fn advance(
+    tx: &mut Transaction<'_>,
+    cursor: i64,
+    upto: i64,
+    mut read: Option<Vec<CentralEntry>>,
+) -> Result<Projected, CentralError> {
     let mut rows_max = BATCH_ROWS_MAX;
     loop {
         let attempt = tx.transaction().await?;
-        match project_batch(&attempt, cursor, upto, rows_max).await {
+        let read = match read.take() {
+            Some(read) => read,
+            None => commits::read_batch(&attempt, cursor, upto, rows_max, BATCH_BYTES_MAX).await?,
+        };
+        match project_batch(&attempt, cursor, read).await {
             Ok(projected) => {
                 attempt.commit().await?;
                 return Ok(projected);
@@ -206,26 +298,25 @@ async fn move_cursor(tx: &Transaction<'_>, to: i64) -> Result<(), CentralError> 
     Ok(())
 }
 
-/// Projects the entries after `cursor` up to `upto`, at most `rows_max`, and moves the cursor.
-async fn project_batch(tx: &Transaction<'_>, cursor: i64, upto: i64, rows_max: usize) -> Result<Projected, CentralError> {
-    let read = commits::read_batch(tx, cursor, upto, rows_max, BATCH_BYTES_MAX).await?;
+/// Projects the entries that were read after `cursor`, and moves the cursor.
+async fn project_batch(tx: &Transaction<'_>, cursor: i64, read: Vec<CentralEntry>) -> Result<Projected, CentralError> {
     let Some(last) = read.last().map(|r| r.central_seq) else {
         return Ok(Projected { entries: 0, cursor, elsewhere: false });
     };
     let entries = read.len();
     let gathered = commits::gather(tx, read).await?;
     let mut rows = facts::Rows::default();
-    let (mut commits, mut records) = (Vec::with_capacity(gathered.len()), Vec::new());
-    for commit in &gathered {
-        rows.count_commit(commit);
+    let (mut commits, mut records) = (Vec::with_capacity(gathered.len()), Vec::with_capacity(entries));
+    for mut commit in gathered {
+        rows.count_commit(&commit);
         let mut facts = facts::Facts::default();
-        for entry in commit {
+        for entry in &mut commit {
             facts::read(entry, &mut facts, &mut rows);
         }
         records.append(&mut facts.records);
         commits.push(facts);
     }
-    let records = write::claim(tx, records, &mut rows).await?;
+    let records = claim::claim(tx, records, &mut rows).await?;
     for fact in &records {
         facts::fold(fact, &mut rows);
     }

@@ -4,7 +4,7 @@
 //! database, so that its figures, its rows and its coverage are of one moment.
 //!
 //! * [`sales`]: figures, cut in eight ways. * [`list`]: the sales behind a figure. * [`detail`]: one sale.
-//! * [`open_orders`]: what is parked at tills. * [`stock`]: levels and movements. * [`devices`]. * [`exceptions`], and that somebody looked at one.
+//! * [`open_orders`]: what is parked at tills. * [`shifts`]: Z reports and their addenda. * [`stock`]: levels and movements. * [`devices`]. * [`exceptions`], and that somebody looked at one.
 //! * [`export`]: every table as a file. * [`zone`]: days and hours by the clock.
 
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub mod export;
 pub mod list;
 pub mod open_orders;
 pub mod sales;
+pub mod shifts;
 pub mod stock;
 pub mod zone;
 

@@ -7,10 +7,10 @@ use quinn::{Connection, VarInt};
 use sync_proto::enrolment::{Answer, Grant, MESSAGE_BYTES_MAX, Request};
 use sync_proto::env::random;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::Quic;
+use super::tcp::ByteStream;
 use crate::authority::Authority;
 use crate::region::{DeskError, Region};
 
@@ -33,8 +33,7 @@ pub(super) async fn serve(quic: &Quic, connection: &Connection) {
 }
 
 /// The same on one TLS stream: the device ends its direction after the request.
-pub(super) async fn serve_tcp(quic: &Quic, stream: &mut TlsStream<TcpStream>) {
-    let Ok(from) = stream.get_ref().0.peer_addr() else { return };
+pub(super) async fn serve_tcp(quic: &Quic, stream: &mut TlsStream<Box<dyn ByteStream>>, from: SocketAddr) {
     let exchange = async {
         let mut bytes = Vec::new();
         (&mut *stream).take(MESSAGE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).await.ok()?;

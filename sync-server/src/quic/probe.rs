@@ -5,10 +5,10 @@ use std::time::Duration;
 use quinn::{Connection, VarInt};
 use sync_proto::probe::Probed;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::Quic;
+use super::tcp::ByteStream;
 
 /// How long a probe may take.
 const PROBE_MAX: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub(super) async fn serve(quic: &Quic, connection: &Connection, enrolled: bool) 
 }
 
 /// The same on one TLS stream.
-pub(super) async fn serve_tcp(quic: &Quic, stream: &mut TlsStream<TcpStream>, enrolled: bool) {
+pub(super) async fn serve_tcp(quic: &Quic, stream: &mut TlsStream<Box<dyn ByteStream>>, enrolled: bool) {
     let answer = async {
         stream.write_all(&probed(quic, enrolled)?).await.ok()?;
         stream.flush().await.ok()

@@ -8,7 +8,7 @@ use journal::{Origin, Scope};
 use sync_proto::batch::Run;
 use sync_proto::env::random;
 use sync_proto::frame::{
-    Ack, BATCH_BYTES_TARGET, Checkpoint, DocumentPlace, Frame, Hello, Offered, Reason, ScopeName, Verdict, Wanted,
+    Ack, Ask, BATCH_BYTES_TARGET, Checkpoint, DocumentPlace, Frame, Hello, Offered, Reason, ScopeName, Told, Verdict, Wanted,
 };
 use sync_proto::scopes;
 use sync_proto::session::{KnownPosition, ServerEvent, ServerSession, SessionError};
@@ -338,6 +338,7 @@ impl<'a> Driver<'a> {
                 ServerEvent::Received(run) => self.admit(run).await?,
                 ServerEvent::Offered(lines) => self.look_at(lines).await?,
                 ServerEvent::Brought(run) => self.take(run).await?,
+                ServerEvent::Asked(ask) => self.answer(ask).await?,
             }
         }
         Ok(())
@@ -473,6 +474,19 @@ impl<'a> Driver<'a> {
             Err(HubError::Admit(_)) => self.session.taken(None),
             Err(error) => return Err(error.into()),
         }
+        Ok(())
+    }
+
+    /// Says what the log has of an order that the device asks for.
+    async fn answer(&mut self, ask: Ask) -> Result<(), Ended> {
+        let Ask { number, receipt } = ask;
+        let store = self.device.store;
+        let read = move |region: &mut Region| match store {
+            Some(store) => region.told_of(store, &receipt, BATCH_BYTES_TARGET),
+            None => Ok(Vec::new()),
+        };
+        let runs = self.quic.hub.with(read).await??;
+        self.session.tell(Told { number, runs });
         Ok(())
     }
 

@@ -1,14 +1,17 @@
 //! The way for devices whose network lets no UDP through: TLS over TCP, with the same certificates, protocols and frames.
 
+use std::fmt::Debug;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sync_proto::enrolment::{ALPN, REPLICATION_ALPN};
 use sync_proto::frame::{Frame, Goodbye, Reason};
 use sync_proto::probe::PROBE_ALPN;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -28,18 +31,57 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// How long connections may take to end when the server stops.
 const STOP_MAX: Duration = Duration::from_secs(3);
 
+/// Bytes in order, both ways.
+pub trait ByteStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> ByteStream for S {}
+
+/// A connection that is awaited, and from where it comes.
+pub type Accepting<'a> = Pin<Box<dyn Future<Output = io::Result<(Box<dyn ByteStream>, SocketAddr)>> + Send + 'a>>;
+
+/// Where connections over TCP arrive: a port of the machine, or one that a simulator brings.
+pub trait Listen: Debug + Send + Sync {
+    /// The next connection. Given up before it has come, nothing is lost.
+    fn accept(&self) -> Accepting<'_>;
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+impl Listen for TcpListener {
+    fn accept(&self) -> Accepting<'_> {
+        Box::pin(async {
+            let (stream, from) = self.accept().await?;
+            let _ = stream.set_nodelay(true);
+            Ok((Box::new(stream) as Box<dyn ByteStream>, from))
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+}
+
 /// A TCP port for devices.
 #[derive(Debug)]
 pub struct TcpDoor {
-    listener: TcpListener,
+    listener: Box<dyn Listen>,
 }
 
 impl TcpDoor {
+    /// A door at any listener: the simulator brings its own.
+    pub fn on(listener: impl Listen + 'static) -> Self {
+        Self { listener: Box::new(listener) }
+    }
+
     /// Where it listens; the port is the real one when 0 was asked for.
     ///
     /// # Errors
     /// When the system does not say.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 }
@@ -58,7 +100,7 @@ impl Quic {
             socket.bind(listen)?;
             socket.listen(BACKLOG)
         };
-        listening().map(|listener| TcpDoor { listener }).map_err(QuicError::Tcp)
+        listening().map(TcpDoor::on).map_err(QuicError::Tcp)
     }
 
     /// Serves connections until told to stop, then lets those that are open say goodbye.
@@ -76,8 +118,8 @@ impl Quic {
                 () = stopped(&mut stop) => break,
                 Some(_) = connections.join_next() => {}
                 accepted = door.listener.accept() => {
-                    let stream = match accepted {
-                        Ok((stream, _)) => stream,
+                    let (stream, from) = match accepted {
+                        Ok(accepted) => accepted,
                         Err(error) => {
                             tracing::debug!(%error, "no connection over TCP was accepted");
                             tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -89,11 +131,10 @@ impl Quic {
                     let (quic, acceptor, stop) = (self.clone(), acceptor.clone(), stop.clone());
                     connections.spawn(async move {
                         let begun = Instant::now();
-                        let _ = stream.set_nodelay(true);
                         let shaken = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await;
                         drop(permit);
                         match shaken {
-                            Ok(Ok(stream)) => quic.serve_tcp(stream, begun.elapsed(), stop).await,
+                            Ok(Ok(stream)) => quic.serve_tcp(stream, from, begun.elapsed(), stop).await,
                             Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
                             Err(_) => tracing::debug!("a handshake took too long"),
                         }
@@ -105,11 +146,17 @@ impl Quic {
         let _ = tokio::time::timeout(STOP_MAX, grace).await;
     }
 
-    async fn serve_tcp(&self, mut stream: TlsStream<TcpStream>, rtt: Duration, stop: watch::Receiver<bool>) {
+    async fn serve_tcp(
+        &self,
+        mut stream: TlsStream<Box<dyn ByteStream>>,
+        from: SocketAddr,
+        rtt: Duration,
+        stop: watch::Receiver<bool>,
+    ) {
         let (_, tls) = stream.get_ref();
         let (protocol, peer) = (tls.alpn_protocol().map(<[u8]>::to_vec), tls.peer_certificates().and_then(certified));
         match protocol.as_deref() {
-            Some(ALPN) => enrol::serve_tcp(self, &mut stream).await,
+            Some(ALPN) => enrol::serve_tcp(self, &mut stream, from).await,
             Some(PROBE_ALPN) => {
                 if let Ok(visitor) = self.visitor(peer).await {
                     probe::serve_tcp(self, &mut stream, visitor.enrolled.is_some()).await;

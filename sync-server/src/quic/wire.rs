@@ -6,12 +6,12 @@ use quinn::{Connection, VarInt};
 use sync_proto::frame::{Frame, PING};
 use sync_proto::session::CLOSED_REPLACED;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
 
 use super::stream::{Arrived, StreamError, pump_in, pump_out, write_frame};
+use super::tcp::ByteStream;
 use super::{GREET_MAX, IDLE_MAX};
 
 /// Frames that may wait on their way in or out before the peer is slowed down.
@@ -72,7 +72,7 @@ impl Wire {
     }
 
     /// One TLS stream. A round trip is about what the handshake took.
-    pub(super) fn tcp(stream: TlsStream<TcpStream>, rtt: Duration) -> Self {
+    pub(super) fn tcp(stream: TlsStream<Box<dyn ByteStream>>, rtt: Duration) -> Self {
         let (inward, out) = tokio::io::split(stream);
         let (frames, inbox) = mpsc::channel(FRAMES_WAITING_MAX);
         let (control, control_frames) = mpsc::channel(FRAMES_WAITING_MAX);
@@ -117,7 +117,7 @@ impl Wire {
 
 /// Reads until the device closes, also after what it said made no sense: a connection that is closed with something unread in it loses what the
 /// device has not read of the goodbye.
-async fn pump_in_of_tcp(mut stream: ReadHalf<TlsStream<TcpStream>>, to: mpsc::Sender<Result<Arrived, StreamError>>) {
+async fn pump_in_of_tcp(mut stream: ReadHalf<TlsStream<Box<dyn ByteStream>>>, to: mpsc::Sender<Result<Arrived, StreamError>>) {
     pump_in(&mut stream, to, Some(IDLE_MAX)).await;
     let mut unheard = [0; 4_096];
     while matches!(stream.read(&mut unheard).await, Ok(1..)) {}
@@ -126,7 +126,7 @@ async fn pump_in_of_tcp(mut stream: ReadHalf<TlsStream<TcpStream>>, to: mpsc::Se
 /// Writes what goes first first, until the control channel ends. Says something now and then, so that the device and routers between know that
 /// the connection is in use.
 async fn pump_out_to_tcp(
-    mut stream: WriteHalf<TlsStream<TcpStream>>,
+    mut stream: WriteHalf<TlsStream<Box<dyn ByteStream>>>,
     mut control: mpsc::Receiver<Frame>,
     mut down: mpsc::Receiver<Frame>,
 ) {

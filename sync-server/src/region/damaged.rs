@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use journal::chain::{genesis, link};
 use journal::{Entry, Hash, Origin, OriginChain, Scope, VerifyingKey, seal};
+use operations::care::Care;
 use operations::damaged::{self, Around, Files};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{Refill, Region, RegionError, Writer};
+use super::{Refill, Region, RegionError, SCHEMAS, Writer};
 use crate::central::{CentralRow, FeedRow};
 
 /// Entries of one step of an audit: a few milliseconds.
@@ -43,17 +44,8 @@ pub(super) struct Home {
     pub(super) path: PathBuf,
     pub(super) vfs: Option<String>,
     pub(super) files: Arc<dyn Files>,
-}
-
-/// How a step of care ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Care {
-    /// There is more to do.
-    More,
-    /// What is left waits for entries that come from elsewhere.
-    Waits,
-    /// There is nothing to do.
-    Done,
+    /// How many schemas the program knows.
+    pub(super) schemas_known: usize,
 }
 
 /// A look through the log, from entry to entry.
@@ -112,7 +104,22 @@ impl Region {
         files: Arc<dyn Files>,
         writer: Writer,
     ) -> Result<Self, RegionError> {
-        let home = Home { path: path.to_owned(), vfs: vfs.map(str::to_owned), files };
+        Self::open_knowing(SCHEMAS, path, vfs, files, writer)
+    }
+
+    /// The same as a program that knows only so many of the log's schemas: a simulator puts an earlier one in its place.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_begin_anew`].
+    pub fn open_knowing(
+        schemas_known: usize,
+        path: &Path,
+        vfs: Option<&str>,
+        files: Arc<dyn Files>,
+        writer: Writer,
+    ) -> Result<Self, RegionError> {
+        let schemas_known = schemas_known.min(SCHEMAS);
+        let home = Home { path: path.to_owned(), vfs: vfs.map(str::to_owned), files, schemas_known };
         damaged::finish_setting_aside(&*home.files, path).map_err(RegionError::Files)?;
         let opened = Self::of(home.clone(), writer.clone()).and_then(|region| region.check_ends().map(|()| region));
         let mut region = match opened {

@@ -79,7 +79,7 @@ impl Region {
         self.rows_of(statement.query([*id, after.cast_signed()])?, rows_max, bytes_max)
     }
 
-    fn rows_of(
+    pub(super) fn rows_of(
         &self,
         mut found: rusqlite::Rows<'_>,
         rows_max: usize,
@@ -180,8 +180,7 @@ impl Region {
         bytes_max: usize,
     ) -> Result<Outgoing, RegionError> {
         let (mut up_to, mut waits_for) = (end, None);
-        let mut builder =
-            RunBuilder { region: self, followed, runs: Vec::new(), lines: Vec::new(), ends: Vec::new(), seal_bytes: 0 };
+        let mut builder = RunBuilder::new(self, followed);
         for commit in rows.chunk_by(|a, b| a.line == b.line && a.commit == b.commit) {
             let own = commit[0].origin == receiver.0 && commit[0].commit <= receiver.1 && self.is_first(commit[0].line);
             if own || !commit.iter().any(|row| followed.contains(&row.scope)) {
@@ -284,7 +283,7 @@ impl Region {
 }
 
 /// Gathers commits into runs: one run while the line stays the same.
-struct RunBuilder<'a> {
+pub(super) struct RunBuilder<'a> {
     region: &'a Region,
     followed: &'a BTreeSet<Scope>,
     runs: Vec<Run>,
@@ -296,14 +295,18 @@ struct RunBuilder<'a> {
     seal_bytes: usize,
 }
 
-impl RunBuilder<'_> {
+impl<'a> RunBuilder<'a> {
+    pub(super) fn new(region: &'a Region, followed: &'a BTreeSet<Scope>) -> Self {
+        Self { region, followed, runs: Vec::new(), lines: Vec::new(), ends: Vec::new(), seal_bytes: 0 }
+    }
+
     /// Whether a commit of a line would begin a run that does not fit any more. The first always fits.
     fn is_full(&self, line: i64, bytes_max: usize) -> bool {
         let begins = self.lines.last().is_some_and(|last| *last != line);
         begins && (self.runs.len() >= RUNS_MAX || self.seal_bytes >= bytes_max)
     }
 
-    fn push(&mut self, commit: &[LogRow]) -> Result<(), RegionError> {
+    pub(super) fn push(&mut self, commit: &[LogRow]) -> Result<(), RegionError> {
         let (first, last) = (&commit[0], &commit[commit.len() - 1]);
         let line = self.region.line(first.line)?;
         if self.lines.last() != Some(&first.line) {
@@ -333,7 +336,7 @@ impl RunBuilder<'_> {
     }
 
     /// Seals the end of every run.
-    fn finish(mut self) -> Result<Vec<Run>, RegionError> {
+    pub(super) fn finish(mut self) -> Result<Vec<Run>, RegionError> {
         for ((run, line), (commit, signature)) in self.runs.iter_mut().zip(&self.lines).zip(self.ends) {
             let signature = signature.ok_or(RegionError::Damaged("a run of commits without a seal at its end"))?;
             let foreign = self.region.foreign_heads_after(self.region.line(*line)?, commit, self.followed)?;

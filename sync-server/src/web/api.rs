@@ -34,6 +34,7 @@ pub(super) fn router(state: WebState, secure: bool) -> Router {
         .route("/stock", get(reports::stock))
         .route("/stock/{store}/{product}/movements", get(reports::movements))
         .route("/open-orders", get(reports::open_orders))
+        .route("/shifts", get(reports::shifts))
         .route("/devices", get(reports::devices))
         .route("/exceptions", get(reports::exceptions))
         .route("/exceptions/{id}/review", post(reports::review))

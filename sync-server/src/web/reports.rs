@@ -18,6 +18,7 @@ use crate::central::reports::export::{self, ExportError, Table};
 use crate::central::reports::list::{Chosen, ListQuestion};
 use crate::central::reports::open_orders::OpenOrdersQuestion;
 use crate::central::reports::sales::SalesQuestion;
+use crate::central::reports::shifts::ShiftsQuestion;
 use crate::central::reports::stock::{MovementsQuestion, StockQuestion};
 use crate::central::reports::{self, Period, ReportError};
 use crate::web_api::{Basis, ExceptionRow, GroupBy, LiveEvent, OrderKind, ReviewRequest, SaleDetail};
@@ -192,6 +193,22 @@ pub(super) async fn open_orders(State(state): State<WebState>, query: Asked<Open
     let q = asked(query, "store, search, after and limit, all optional")?;
     let question = OpenOrdersQuestion::new(q.store.as_deref(), q.search.as_deref(), q.after.as_deref(), q.limit)?;
     json(reports::open_orders::open_orders(&state.shared.central, &question, state.shared.env.unix_ms()).await)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShiftsQuery {
+    from: Option<String>,
+    to: Option<String>,
+    store: Option<String>,
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+pub(super) async fn shifts(State(state): State<WebState>, query: Asked<ShiftsQuery>) -> Result<Response, Refusal> {
+    let q = asked(query, "from, to, store, after and limit, all optional")?;
+    let question = ShiftsQuestion::new((q.from.as_deref(), q.to.as_deref()), q.store.as_deref(), q.after.as_deref(), q.limit)?;
+    json(reports::shifts::shifts(&state.shared.central, &question, state.shared.env.unix_ms()).await)
 }
 
 #[derive(Debug, Deserialize)]

@@ -548,6 +548,94 @@ pub struct OpenOrderRow {
     pub changed_by: String,
 }
 
+/// `GET /api/v1/shifts[?from=&to=][&store=][&after=][&limit=]`: cash drawer shifts, the one that was opened last first; `from` and `to` are business days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct ShiftsPage {
+    /// The one that was opened last first.
+    pub rows: Vec<ShiftRow>,
+    /// What to give as `after` for more; none at the end.
+    pub next: Option<String>,
+    /// What it covers.
+    pub coverage: Coverage,
+}
+
+/// A shift: what its closing covers, and what came afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct ShiftRow {
+    /// The store's code.
+    pub store: String,
+    /// Its id.
+    pub shift: String,
+    /// The till's name.
+    pub till: String,
+    /// Its business day; none until its opening has arrived.
+    pub business_day: Option<String>,
+    /// When it was opened, by the till's clock; none until its opening has arrived.
+    pub opened_at_ms: Option<u64>,
+    /// Who opened it; empty when unknown.
+    pub opened_by: String,
+    /// The cash put into the drawer.
+    pub float_minor: i64,
+    /// The currency; empty while it is unknown.
+    pub currency: String,
+    /// Decimal digits of a minor unit.
+    pub exponent: u8,
+    /// How many sales its closing covers, or has an open one so far.
+    pub sales: i64,
+    /// How many refunds.
+    pub refunds: i64,
+    /// What the sales come to.
+    pub sales_minor: i64,
+    /// What the refunds come to, as a positive sum.
+    pub refunds_minor: i64,
+    /// How it was closed; none while it is open.
+    pub closing: Option<ShiftClosingRow>,
+    /// What its closing does not cover, by number.
+    pub addenda: Vec<AddendumRow>,
+}
+
+/// The closing of a shift: what its Z report says of the drawer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct ShiftClosingRow {
+    /// When, by the till's clock.
+    pub at_ms: u64,
+    /// Who; empty when unknown.
+    pub by: String,
+    /// The cash that was counted.
+    pub counted_minor: i64,
+    /// The cash that was expected then.
+    pub expected_minor: i64,
+    /// Counted less expected.
+    pub difference_minor: i64,
+    /// Counted less expected, with what the addenda moved into the drawer.
+    pub difference_with_addenda_minor: i64,
+}
+
+/// What one life of a till adds to a shift that was closed without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct AddendumRow {
+    /// From 1.
+    pub number: u32,
+    /// Its lowest receipt number.
+    pub first_receipt: String,
+    /// Its highest.
+    pub last_receipt: String,
+    /// How many sales it has.
+    pub sales: i64,
+    /// How many refunds it has.
+    pub refunds: i64,
+    /// What the sales come to.
+    pub sales_minor: i64,
+    /// What the refunds come to, as a positive sum.
+    pub refunds_minor: i64,
+    /// What they moved into the drawer.
+    pub cash_minor: i64,
+}
+
 /// That somebody has looked at an exception.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
@@ -600,4 +688,8 @@ super::declare!(
     ReviewRequest,
     OpenOrdersPage,
     OpenOrderRow,
+    ShiftsPage,
+    ShiftRow,
+    ShiftClosingRow,
+    AddendumRow,
 );

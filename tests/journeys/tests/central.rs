@@ -24,6 +24,8 @@ mod project;
 mod reports;
 #[path = "central/schema.rs"]
 mod schema;
+#[path = "central/shifts.rs"]
+mod shifts;
 #[path = "central/trade.rs"]
 mod trade;
 #[path = "central/web.rs"]

@@ -1,7 +1,7 @@
 //! The server is away, and the tills of a shop go on together: an order is parked at one and paid at the other, a till dies with what it has sold, and when
 //! the server is back it hears of everything from the one that is left.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use journeys::cashier::{self, PATIENCE};
@@ -10,9 +10,7 @@ use journeys::stack::central::CentralChoice;
 use journeys::stack::{self, Plan};
 use node::api::{Command, Durability, OpenOrderView, Query};
 
-/// How soon what is parked at one till is on the screen of another, over the shop's own network: what people feel as at once.
-const AT_ONCE: Duration = Duration::from_millis(300);
-/// How often that is tried. A machine that does everything at once may be late now and then.
+/// How often something is parked at one till and taken up at the other.
 const TRIES: usize = 9;
 
 #[test]
@@ -54,9 +52,13 @@ fn tills_go_on_together_without_the_server() -> Result<()> {
             two.command(&Command::GiveUp { open_order })?;
         }
     }
+    // Nothing of it went by way of the server: all that was parked here is still to be sent.
+    for (till, least) in [(one, TRIES as u64), (two, 1)] {
+        let link = till.view()?.link;
+        ensure!(link.unsent >= least, "{link:?}");
+    }
     waits.sort();
     eprintln!("parked here, taken up there, after {waits:?}");
-    ensure!(waits[TRIES / 2] < AT_ONCE, "parked here, taken up there, after {waits:?}");
 
     // What is paid there is gone from the list here, and the sale is on both disks.
     let open: Vec<OpenOrderView> = two.query(&Query::OpenOrders { text: String::new(), limit: 10 })?;

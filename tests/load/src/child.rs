@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use sync_server::daemon;
 use sync_server::env::Machine;
 
+use crate::central::Daemon;
 use crate::figures::micros;
 use crate::shop::{Server, open_till, refused, runtime};
 
@@ -87,6 +88,20 @@ pub fn serve_a_region(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Runs the server of a data folder beside a central database, as its program does. Answers every line of its input with its resident memory in bytes.
+///
+/// # Errors
+/// A server that does not start.
+pub fn serve_whole(folder: &Path, central: &str) -> Result<()> {
+    let server = Daemon::start(folder, central)?;
+    say(&ServerReady { address: server.listening.sync, last_seq: 0 })?;
+    for line in std::io::stdin().lines() {
+        line?;
+        say(&resident_bytes()?)?;
+    }
+    Ok(())
+}
+
 fn say(what: &impl Serialize) -> Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, what)?;
@@ -118,17 +133,22 @@ pub struct Started {
 }
 
 impl Started {
-    /// Starts it as one of the two above: `till` or `region`.
+    /// Starts it as one of those above: `till`, or `region` with or without the URL of a central database.
     ///
     /// # Errors
     /// A system that does not start it.
-    pub fn new(role: &str, folder: &Path) -> Result<Self> {
+    pub fn new(role: &str, folder: &Path, central: Option<&str>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("child").arg(role).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("child").arg(role).arg(folder).args(central).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("this program does not start again")?;
         let ask = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().context("its output")?);
         Ok(Self { child, ask, answers })
+    }
+
+    /// Its number.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next thing it says.

@@ -11,7 +11,7 @@ use domain::record::{BusinessDay, DeviceStart, Order, RECORD_VERSION, Record, Sh
 use domain::tax::TaxMode;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use journal::{Body, Head, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey};
+use journal::{Body, Entry, Head, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey};
 use rcgen::{CertificateParams, KeyPair};
 use sync_proto::batch::Run;
 use sync_proto::scopes;
@@ -32,6 +32,8 @@ pub const MORNING_MS: u64 = 1_772_442_000_000;
 pub const BUSINESS_DAY: BusinessDay = BusinessDay(20_514);
 /// What passes between two sales.
 const SALE_EVERY_MS: u64 = 20_000;
+/// Who sells.
+const STAFF: [u8; 16] = [5; 16];
 
 /// What a device connects and seals with.
 #[derive(Debug, Clone)]
@@ -85,32 +87,20 @@ impl Log {
     /// # Errors
     /// An amount beyond its bound.
     pub fn of_sales(keys: &Keys, sales: usize, seed: u64) -> Result<Self> {
-        let mut dice = Dice::new(seed);
-        let origin = Origin { device: *keys.device.as_bytes(), incarnation: dice.bytes() };
+        let (mut records, origin) = Records::new(keys, seed);
         let chain = OriginChain::new(origin);
         let scope = scopes::store(keys.store);
         let mut log = Self { before: chain.head(&scope), chain, scope, commits: Vec::with_capacity(sales + 2) };
-        let till = Till::new(&mut dice);
-        let series = format!("{STORE_CODE}-B{seed:02}a");
-        log.write(
-            keys,
-            MORNING_MS,
-            &Record::DeviceStarted(DeviceStart { series, actor_seed: None, software: "bench".to_owned() }),
-        );
-        let (shift, currency) = (till.terms(1).shift, till.currency);
-        let opening = ShiftOpening { shift, business_day: BUSINESS_DAY, float_minor: 10_000, currency };
-        log.write(keys, MORNING_MS, &Record::ShiftOpened(opening));
-        for n in 1..=sales as u64 {
-            let at = MORNING_MS + n * SALE_EVERY_MS;
-            log.write(keys, at, &Record::SaleCompleted(till.sale(n, at, &mut dice)?));
+        for _ in 0..sales + 2 {
+            let (at_ms, record) = records.next()?;
+            log.write(keys, at_ms, &record);
         }
         Ok(log)
     }
 
     fn write(&mut self, keys: &Keys, at_ms: u64, record: &Record) {
-        let body = Body::Record { kind: record.kind(), version: RECORD_VERSION, bytes: record.encode() };
-        let new = vec![NewEntry { scope: self.scope.clone(), body }];
-        let commit = self.chain.append(&keys.key, Hlc::new(at_ms, 0), Some([5; 16]), new);
+        let new = vec![NewEntry { scope: self.scope.clone(), body: body(record) }];
+        let commit = self.chain.append(&keys.key, Hlc::new(at_ms, 0), Some(STAFF), new);
         let entry = commit.entries.into_iter().next().expect("one entry was asked for");
         self.commits.push((entry.bytes, commit.signature));
     }
@@ -150,7 +140,97 @@ impl Log {
     }
 }
 
+/// The same log without an end, written as it is sent: a run at a time, with one seal at its end, so that little of the machine goes into writing it.
+#[derive(Debug)]
+pub struct EndlessLog {
+    key: SigningKey,
+    chain: OriginChain,
+    scope: Scope,
+    records: Records,
+}
+
+impl EndlessLog {
+    /// A log in which nothing is written yet.
+    pub fn new(keys: &Keys, seed: u64) -> Self {
+        let (records, origin) = Records::new(keys, seed);
+        Self { key: keys.key.clone(), chain: OriginChain::new(origin), scope: scopes::store(keys.store), records }
+    }
+
+    /// Where it stands.
+    pub fn chain(&self) -> &OriginChain {
+        &self.chain
+    }
+
+    /// Writes so many commits, and answers them as a run whose last one is sealed.
+    ///
+    /// # Errors
+    /// An amount beyond its bound.
+    pub fn write(&mut self, commits: usize) -> Result<Run> {
+        let before = self.chain.head(&self.scope);
+        let mut head = before;
+        let mut written = Vec::with_capacity(commits);
+        for _ in 0..commits {
+            let (at_ms, record) = self.records.next()?;
+            let (commit, at) = (self.chain.commit + 1, Hlc::new(at_ms, 0));
+            let bytes = Entry { commit, part: 0, parts: 1, at, staff: Some(STAFF), body: body(&record) }.encode();
+            head = Head { seq: head.seq + 1, hash: journal::chain::link(&head.hash, &bytes) };
+            self.chain.commit = commit;
+            written.push(ReceivedCommit { entries: vec![(self.scope.clone(), bytes)], seal: None });
+        }
+        self.chain.heads.insert(self.scope.clone(), head);
+        let signature = journal::seal::sign(&self.key, self.chain.origin, self.chain.commit, &self.chain.heads);
+        if let Some(last) = written.last_mut() {
+            last.seal = Some(Seal { signature, foreign: Vec::new() });
+        }
+        Ok(Run { origin: self.chain.origin, before: BTreeMap::from([(self.scope.clone(), before)]), commits: written })
+    }
+}
+
+fn body(record: &Record) -> Body {
+    Body::Record { kind: record.kind(), version: RECORD_VERSION, bytes: record.encode() }
+}
+
+/// What a till writes, one record after the other: its start, the opening of a shift, and then sales of four lines.
+#[derive(Debug)]
+struct Records {
+    dice: Dice,
+    till: Till,
+    series: String,
+    written: u64,
+}
+
+impl Records {
+    fn new(keys: &Keys, seed: u64) -> (Self, Origin) {
+        let mut dice = Dice::new(seed);
+        let origin = Origin { device: *keys.device.as_bytes(), incarnation: dice.bytes() };
+        let till = Till::new(&mut dice);
+        (Self { dice, till, series: format!("{STORE_CODE}-B{seed:02}a"), written: 0 }, origin)
+    }
+
+    /// The next one, and when it was written.
+    fn next(&mut self) -> Result<(u64, Record)> {
+        self.written += 1;
+        Ok(match self.written {
+            1 => {
+                let series = self.series.clone();
+                (MORNING_MS, Record::DeviceStarted(DeviceStart { series, actor_seed: None, software: "bench".to_owned() }))
+            }
+            2 => {
+                let (shift, currency) = (self.till.terms(1).shift, self.till.currency);
+                let opening = ShiftOpening { shift, business_day: BUSINESS_DAY, float_minor: 10_000, currency };
+                (MORNING_MS, Record::ShiftOpened(opening))
+            }
+            written => {
+                let n = written - 2;
+                let at_ms = MORNING_MS + n * SALE_EVERY_MS;
+                (at_ms, Record::SaleCompleted(self.till.sale(n, at_ms, &mut self.dice)?))
+            }
+        })
+    }
+}
+
 /// What the sales of a log have in common.
+#[derive(Debug)]
 struct Till {
     shift: ShiftId,
     currency: Currency,

@@ -10,23 +10,27 @@
 //! | [`rows`] | the groups of figures, one file each |
 //! | [`row`], [`figures`] | a row, the table, the JSON; percentiles, medians, turns |
 //! | [`limits`] | what the machine can do: a raw sync, a preallocated log, an echo over QUIC |
-//! | [`shop`] | a server and tills in this process |
+//! | [`shop`], [`central`] | a server and tills in this process; the whole server beside PostgreSQL |
+//! | [`processor`] | what programs take of the processor |
 //! | [`devices`], [`peer`], [`wire`] | devices without a till, their logs, their connections; a long cable |
 //! | [`catalogue`], [`dice`] | products and chance from a seed |
 //! | [`child`] | what this program does when it starts itself, to measure a fresh process |
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 pub mod catalogue;
+pub mod central;
 pub mod child;
 pub mod devices;
 pub mod dice;
 pub mod figures;
 pub mod limits;
 pub mod peer;
+pub mod processor;
 pub mod row;
 pub mod rows;
 pub mod shop;
@@ -34,6 +38,9 @@ pub mod wire;
 
 /// Where files go when nobody says: a folder for files that live long, which is on a disk where `/tmp` may be in memory.
 const DISK: &str = "/var/tmp";
+/// How long what is to go on evenly does when nobody says, and in a quick run.
+const SUSTAINED: Duration = Duration::from_secs(30);
+const SUSTAINED_QUICK: Duration = Duration::from_secs(2);
 
 /// What all groups are told.
 #[derive(Debug)]
@@ -42,6 +49,8 @@ pub struct Bench {
     pub quick: bool,
     /// The products' names.
     pub names: catalogue::Names,
+    /// How long what is to go on evenly does.
+    pub sustained: Duration,
     parent: PathBuf,
 }
 
@@ -58,7 +67,7 @@ impl Bench {
         if in_memory(&mounts, &parent) {
             bail!("{} is in memory, where a sync costs nothing: give a folder on a disk with --folder", parent.display());
         }
-        Ok(Self { quick, names, parent })
+        Ok(Self { quick, names, sustained: if quick { SUSTAINED_QUICK } else { SUSTAINED }, parent })
     }
 
     /// `full`, or `quick` when that is asked for.

@@ -15,6 +15,7 @@ mod link;
 mod log;
 mod orders;
 mod sale;
+mod sustained;
 
 /// Figures that are measured together.
 #[derive(Debug, Clone, Copy)]
@@ -28,13 +29,18 @@ pub struct Group {
 }
 
 /// All of them, in the order in which they run.
-pub const GROUPS: [Group; 10] = [
+pub const GROUPS: [Group; 11] = [
     Group { name: "sale", about: "a sale made durable at the till: time, syncs, pages", measure: sale::measure },
     Group { name: "link", about: "a sale to the server and to the next till", measure: link::measure },
     Group { name: "backlog", about: "2,000 unsent sales, and the bytes of one", measure: backlog::measure },
     Group { name: "log", about: "the server's log beside a raw one", measure: log::measure },
     Group { name: "feed", about: "the log into PostgreSQL, beside PostgreSQL alone", measure: feed::measure },
     Group { name: "central", about: "from the tills into PostgreSQL and to the manager", measure: central::measure },
+    Group {
+        name: "sustained",
+        about: "the same for minutes: does the rate hold, does the server's memory",
+        measure: sustained::measure,
+    },
     Group {
         name: "catalogue",
         about: "a new till, a start, a reconnect, scans and searches in a large catalogue",

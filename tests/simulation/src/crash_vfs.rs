@@ -255,6 +255,15 @@ impl WholeFiles for DiskFiles {
         Ok(state.files.find(&name_of(path)).map(|file| state.files.len(file) as u64))
     }
 
+    fn read(&self, path: &Path, from: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = state.files.find(&name_of(path)) else { return Err(io::ErrorKind::NotFound.into()) };
+        let mut read = vec![0; bytes];
+        let len = state.read(file, usize::try_from(from).unwrap_or(usize::MAX), &mut read).map_err(refused)?;
+        read.truncate(len);
+        Ok(read)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.rename(&name_of(from), &name_of(to)).map_err(refused)

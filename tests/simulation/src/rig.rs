@@ -3,7 +3,7 @@
 //! Its database files are on a [`Disk`]; its identity (keys, incarnation, high-water mark) lies outside SQLite in a data folder of the real
 //! file system. [`Device`] remembers what that folder holds, so that a till can be found again as it was at any moment of the day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -17,7 +17,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::tz::TimeZone;
 use node::api::{ApiError, LedgerView, OrderSummary, OrderView, ProductView, Query, TillView};
 use node::identity::{Granted, Identity, machine_id};
-use node::store::{StoreOptions, rebuild};
+use node::store::{PAGES_AT_ONCE, StoreOptions, rebuild};
 use node::till::{Answer, Till, TillOptions};
 use sync_proto::batch::Run;
 use tempfile::TempDir;
@@ -135,6 +135,9 @@ impl Device {
     }
 }
 
+/// How long such tills keep what is central, in milliseconds: sixty days.
+pub const KEEP_MS: u64 = 60 * 24 * 3_600_000;
+
 /// A till that is open, with what it stands on.
 #[derive(Debug)]
 pub struct OpenTill {
@@ -151,11 +154,20 @@ impl OpenTill {
     pub fn open(number: u32, folder: &Folder, disk: &Disk, now_ms: u64, seed: u64) -> Result<Self> {
         let identity = Identity::load(folder.path()).context("the identity")?;
         let env = Arc::new(SimEnv::new(now_ms, seed));
+        // Small files as a whole, and as the large ones are.
+        let pages_at_once = if seed.is_multiple_of(2) { PAGES_AT_ONCE } else { 0 };
         let options = TillOptions {
-            store: StoreOptions { vfs: Some(disk.vfs().to_owned()), exclusive: true, files: disk.files() },
+            store: StoreOptions {
+                vfs: Some(disk.vfs().to_owned()),
+                exclusive: true,
+                files: disk.files(),
+                pages_at_once,
+                ..StoreOptions::default()
+            },
             printing: true,
             time_zone: TimeZone::UTC,
             machine: machine_id(),
+            keep_ms: Some(KEEP_MS),
         };
         Ok(Self { till: Till::open(identity, env, options).context("the till does not open")?, number })
     }
@@ -290,7 +302,17 @@ pub fn agreed(till: &mut Till) -> Result<String> {
             out.push_str(&format!("{table} {}\n", row?));
         }
     }
+    // What is a closing's and what came late is a fold of all that.
+    if let Answer::Shifts(shifts) = till.query(Query::Shifts { limit: 50 })? {
+        shifts.iter().for_each(|shift| out.push_str(&format!("closed shift {shift:?}\n")));
+    }
     Ok(out)
+}
+
+/// Of what [`agreed`] answers, what replicas of any store must hold alike: products, stores and devices.
+pub fn written_by_servers(agreed: &str) -> BTreeSet<String> {
+    let of_servers = ["product ", "code ", "store ", "device "];
+    agreed.lines().filter(|line| of_servers.iter().any(|table| line.starts_with(table))).map(str::to_owned).collect()
 }
 
 /// Each answers one column of text, in an order that depends on nothing but what is there.
@@ -328,13 +350,14 @@ const AGREED: &[(&str, &str)] = &[
     (
         "shift",
         "SELECT hex(s.id) || ' ' || hex(g.device) || ' ' || s.business_day || ' ' || s.opened_ms || ' ' || s.float_minor || ' '
-             || coalesce(s.closed_ms, '') || ' ' || coalesce(s.counted, '') || ' ' || coalesce(s.expected, '')
+             || coalesce(s.closed_ms, '') || ' ' || coalesce(s.counted, '') || ' ' || coalesce(s.expected, '') || ' ' || hex(coalesce(s.cut, x''))
          FROM shift s JOIN origin g ON g.id = s.origin ORDER BY 1",
     ),
     (
-        "shift_sum",
-        "SELECT hex(shift) || ' ' || sales || ' ' || refunds || ' ' || sales_minor || ' ' || refunds_minor || ' ' || cash_minor
-         FROM shift_sum ORDER BY 1",
+        "shift_part",
+        "SELECT hex(shift) || ' ' || sum(sales) || ' ' || sum(refunds) || ' ' || sum(sales_minor) || ' ' || sum(refunds_minor) || ' '
+             || sum(cash_minor)
+         FROM shift_part GROUP BY shift ORDER BY 1",
     ),
     // Automerge saves the same changes in another order where they were made at once and came in another: what they say is in the tables below.
     ("document", "SELECT hex(id) || ' ' || kind FROM document ORDER BY 1"),

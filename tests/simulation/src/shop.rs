@@ -15,6 +15,7 @@ use domain::tax::TaxMode;
 use journal::{Body, Hlc, NewEntry, Origin, OriginChain, ReceivedCommit, Scope, Seal, SigningKey};
 use sync_proto::batch::Run;
 use sync_proto::documents::{self, Document, DocumentValue};
+use sync_proto::enrolment::CertifiedServer;
 use sync_proto::env::Env;
 use sync_proto::scopes;
 
@@ -88,8 +89,22 @@ impl Shop {
             active: true,
         };
         let products = (1..=12u8).map(product).collect();
-        let server = Origin { device: *DeviceId::new(MORNING_MS, [3; 10]).as_bytes(), incarnation: [0x51; 16] };
+        let named = CertifiedServer::of_key(server_key().verifying_key().to_bytes());
+        let server = Origin { device: *named.device.as_bytes(), incarnation: [0x51; 16] };
         Self { store, manager, products, tills: (1..=tills).collect(), server }
+    }
+
+    /// Another store of the same business, with a manager of its own, and with so many tills.
+    #[must_use]
+    pub fn branch(&self, tills: std::ops::RangeInclusive<u32>) -> Self {
+        let store = Store {
+            id: StoreId::new(MORNING_MS, [4; 10]),
+            code: "S02".to_owned(),
+            name: "Market hall".to_owned(),
+            ..self.store.clone()
+        };
+        let manager = StaffMember { id: StaffId::new(MORNING_MS, [5; 10]), name: "Grace".to_owned(), ..self.manager.clone() };
+        Self { store, manager, tills: tills.collect(), ..self.clone() }
     }
 
     /// The server's device id and public key, as a till is told when it is enrolled.

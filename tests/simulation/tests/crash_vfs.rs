@@ -205,3 +205,51 @@ fn one_failed_read_spoils_an_encrypted_connection_until_it_is_opened_anew() {
         assert_eq!(open(&disk, setup).and_then(|db| count(&db)).expect("it is all there"), SALES as i64);
     }
 }
+
+/// A rollback on a disk that fails at any call, with pages that are in the log already: whatever the connection reads afterwards, nothing of what was
+/// rolled back is in it, and it is ready for the next transaction. So nobody's memory is ahead of the disk.
+#[test]
+fn a_rollback_on_a_failing_disk_leaves_nothing_behind() {
+    let (mut fired, mut refused) = (0, 0);
+    for key in [false, true] {
+        for kind in [
+            FaultKind::ReadError,
+            FaultKind::Error { calls: 1 },
+            FaultKind::Error { calls: 8 },
+            FaultKind::DiskFull { calls: 25 },
+        ] {
+            for call in 0..60 {
+                let disk = Disk::new();
+                let db = open(&disk, Setup { key, ..WAL_FULL }).expect("an empty disk takes a database");
+                // So few pages in memory that a transaction writes some before it ends, and reads them again.
+                db.execute_batch("PRAGMA cache_size = 4; PRAGMA cache_spill = 4;").expect("a small cache");
+                for id in 1..=SALES {
+                    sell(&db, id).expect("a sound disk takes a sale");
+                }
+                let tx = db.unchecked_transaction().expect("a transaction");
+                let counted = if kind == FaultKind::ReadError { disk.reads() } else { disk.calls() };
+                disk.plan(Fault { at: counted + call, kind });
+                let written = tx.execute("UPDATE sale SET note = 'x' || note", []);
+                let _ = written.and_then(|_| tx.query_row("SELECT sum(length(note)) FROM sale", [], |row| row.get::<_, i64>(0)));
+                drop(tx);
+                fired += u64::from(disk.fired() > 0);
+                disk.heal();
+                assert!(db.is_autocommit(), "{kind:?} at {call}: a transaction is open");
+                let ahead: rusqlite::Result<i64> =
+                    db.query_row("SELECT count(*) FROM sale WHERE note LIKE 'x%'", [], |row| row.get(0));
+                match ahead {
+                    Ok(ahead) => assert_eq!((ahead, sales(&db)), (0, SALES), "{kind:?} at {call}"),
+                    // SQLCipher answers nothing more after a failed read; the file is opened anew.
+                    Err(_) => {
+                        refused += 1;
+                        drop(db);
+                        let db = open(&disk, Setup { key, ..WAL_FULL }).expect("a sound disk");
+                        assert_eq!(sales(&db), SALES, "{kind:?} at {call}");
+                    }
+                }
+            }
+        }
+    }
+    println!("{fired} faults, {refused} connections that answered nothing more");
+    assert!(fired > 100, "{fired}");
+}

@@ -3,26 +3,13 @@
 
 use simulation::crash_vfs::FaultKind;
 use simulation::world::net::Weather;
-use simulation::world::plan::{Event, Place, Plan, Trouble};
+use simulation::world::plan::{Place, Plan, Trouble};
 use simulation::world::{self, Outcome};
 
 const TILL: Place = Place::Till(0);
 
-/// A shop that is open for 20 seconds, with busy cashiers and a network that only the events trouble.
 fn shop(tills: usize, events: &[(u64, Trouble)]) -> Plan {
-    let event = |&(at_ms, trouble): &(u64, Trouble)| Event { at_ms, trouble };
-    Plan {
-        seed: 7,
-        tills,
-        open_ms: 20_000,
-        think_ms: 300,
-        weather: Weather::FAIR,
-        lan: false,
-        behind: Vec::new(),
-        is_caught_up: true,
-        printer_faults: 0,
-        events: events.iter().map(event).collect(),
-    }
+    Plan::quiet(7, tills, events)
 }
 
 fn passes(plan: &Plan) -> Outcome {
@@ -63,7 +50,7 @@ fn a_link_that_drops_while_it_sends_leaves_nothing_behind() {
 #[test]
 fn an_order_that_was_paid_offline_stays_paid() {
     let away = Trouble::Partition { till: 0, up_open: false, down_open: false, for_ms: 12_000 };
-    let reprice = |product| Trouble::Reprice { product };
+    let reprice = |product| Trouble::Reprice { product, region: 0 };
     passes(&shop(2, &[(500, away), (2_000, reprice(0)), (4_000, reprice(1)), (6_000, reprice(2)), (13_000, reprice(3))]));
 }
 
@@ -85,8 +72,11 @@ fn a_shift_is_closed_without_a_link() {
 /// The region burns, with the central database away: what the tills have is enough.
 #[test]
 fn a_region_that_loses_its_disk_has_it_all_back() {
-    let away = Trouble::CentralAway { for_ms: 5_000 };
-    passes(&shop(2, &[(4_000, Trouble::Wipe { off_ms: 1_000 }), (9_000, away), (10_000, Trouble::Wipe { off_ms: 500 })]));
+    let away = Trouble::CentralAway { region: None, for_ms: 5_000 };
+    passes(&shop(
+        2,
+        &[(4_000, Trouble::Wipe { region: 0, off_ms: 1_000 }), (9_000, away), (10_000, Trouble::Wipe { region: 0, off_ms: 500 })],
+    ));
 }
 
 /// The judge must be able to find something: a disk that says that it has synced and has not.

@@ -13,7 +13,7 @@ use simulation::shop::MORNING_MS;
 use simulation::world;
 use simulation::world::founding::{Founding, REGION_LOG};
 use simulation::world::net::Weather;
-use simulation::world::plan::{Event, Place, Plan, Trouble};
+use simulation::world::plan::{Place, Plan, Trouble};
 use sync_proto::batch::Run;
 use sync_proto::scopes;
 use sync_proto::session::VERSIONS;
@@ -22,24 +22,13 @@ use sync_server::region::{LogRow, Refill, Region, Sender};
 
 /// A shop with busy cashiers, in which some programs are of an earlier protocol version to the end.
 fn shop(behind: Vec<(Place, u16)>, events: &[(u64, Trouble)]) -> Plan {
-    let event = |&(at_ms, trouble): &(u64, Trouble)| Event { at_ms, trouble };
-    Plan {
-        seed: 11,
-        tills: 2,
-        open_ms: 20_000,
-        think_ms: 300,
-        weather: Weather { loss: 50, duplicates: 30, stragglers: 100, delay_ms: 5, jitter_ms: 30 },
-        lan: false,
-        behind,
-        is_caught_up: false,
-        printer_faults: 0,
-        events: events.iter().map(event).collect(),
-    }
+    let weather = Weather { loss: 50, duplicates: 30, stragglers: 100, delay_ms: 5, jitter_ms: 30 };
+    Plan { weather, behind, is_caught_up: false, ..Plan::quiet(11, 2, events) }
 }
 
 #[test]
 fn a_machine_that_is_one_version_behind_replicates_both_ways() {
-    let (till, server) = (Place::Till(0), Place::Server);
+    let (till, server) = (Place::Till(0), Place::Server(0));
     let cut = |at_ms| (at_ms, Trouble::Partition { till: 0, up_open: false, down_open: at_ms % 2 == 0, for_ms: 900 });
     let power = |of, at_ms| (at_ms, Trouble::Power { of, after_calls: 5, off_ms: 500, seed: at_ms });
     let kill = |of, at_ms| (at_ms, Trouble::Kill { of, off_ms: 500 });
@@ -85,7 +74,7 @@ fn of_tomorrow(origin: Origin, key: &SigningKey, scope: &Scope) -> Run {
 }
 
 fn open_region(disk: &Disk) -> Result<Region> {
-    let writer = Founding::of_process().writer([1; 16], [2; 16]);
+    let writer = Founding::of_process().writer(0, [1; 16], [2; 16]);
     let mut region = Region::open_on(disk.vfs(), REGION_LOG.as_ref(), writer)?;
     region.start(MORNING_MS, "simulation")?;
     Ok(region)
@@ -100,7 +89,7 @@ fn open_till(number: u32, disk: &Disk) -> Result<(Folder, OpenTill)> {
 
 /// Everything that a server has for a till.
 fn download(region: &Region, open: &mut OpenTill) -> Result<()> {
-    let store = Founding::of_process().shop.store.id;
+    let store = Founding::of_process().shops[0].store.id;
     let followed: BTreeSet<Scope> = scopes::followed_by(DeviceKind::Till, store).into_iter().collect();
     let mut after = 0;
     loop {
@@ -132,7 +121,7 @@ fn bytes_at_till(open: &OpenTill, origin: Origin) -> Result<Vec<Vec<u8>>> {
 #[test]
 fn what_a_program_does_not_know_survives_the_trip_to_the_byte() -> Result<()> {
     let founding = Founding::of_process();
-    let shop = &founding.shop;
+    let shop = &founding.shops[0];
     let (device, key) = (shop.till_device(2), shop.till_key(2));
     let origin = Origin { device: *device.as_bytes(), incarnation: [0x22; 16] };
     let run = of_tomorrow(origin, &key, &scopes::store(shop.store.id));
@@ -140,7 +129,7 @@ fn what_a_program_does_not_know_survives_the_trip_to_the_byte() -> Result<()> {
     let sealed: Vec<_> = run.commits.iter().map(|commit| commit.seal.as_ref().map(|seal| seal.signature)).collect();
 
     // Its own server takes it,
-    let (disk, other_disk, third_disk) = (founding.region_disk(), founding.region_disk(), founding.region_disk());
+    let (disk, other_disk, third_disk) = (founding.region_disk(0), founding.region_disk(0), founding.region_disk(0));
     let mut region = open_region(&disk)?;
     region.admit_all(vec![(Sender::Writer(device), run)])?.remove(0)?;
     let as_written: Vec<_> = written.iter().cloned().zip(sealed).collect();
@@ -160,7 +149,7 @@ fn what_a_program_does_not_know_survives_the_trip_to_the_byte() -> Result<()> {
 
     // which brings it to a neighbour,
     let (_folder, mut neighbour) = open_till(3, &other_ground)?;
-    download(&open_region(&founding.region_disk())?, &mut neighbour)?;
+    download(&open_region(&founding.region_disk(0))?, &mut neighbour)?;
     let (lines, _) = till.till.grown_since(0)?;
     for line in lines {
         let wanted = neighbour.till.lacking(&[till.till.offered(&line)?])?;

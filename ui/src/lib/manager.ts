@@ -19,6 +19,7 @@ import type {
   SalesPage,
   SalesReport,
   SessionView,
+  ShiftsPage,
   SignInRequest,
   StockPage,
   StoreEdit,
@@ -71,6 +72,10 @@ export interface OpenOrdersQuestion {
   search?: string;
 }
 
+export interface ShiftsQuestion {
+  store?: string;
+}
+
 export interface ProductsQuestion {
   search?: string;
   category?: string;
@@ -100,6 +105,7 @@ export interface ManagerBackend {
   stock(question: StockQuestion, page: PageOf): Promise<StockPage>;
   movements(store: string, product: string, page: PageOf): Promise<MovementsPage>;
   openOrders(question: OpenOrdersQuestion, page: PageOf): Promise<OpenOrdersPage>;
+  shifts(question: ShiftsQuestion, page: PageOf): Promise<ShiftsPage>;
   devices(): Promise<DeviceView[]>;
   enrolmentCode(request: EnrolmentCodeRequest): Promise<EnrolmentCode>;
   exceptions(question: ExceptionsQuestion, page: PageOf): Promise<ExceptionsPage>;
@@ -178,6 +184,9 @@ export class HttpManagerBackend implements ManagerBackend {
 
   openOrders = (question: OpenOrdersQuestion, page: PageOf) =>
     this.#get<OpenOrdersPage>('/open-orders', { ...question, ...page });
+
+  shifts = (question: ShiftsQuestion, page: PageOf) =>
+    this.#get<ShiftsPage>('/shifts', { ...question, ...page });
 
   devices = () => this.#get<DeviceView[]>('/devices');
   enrolmentCode = (request: EnrolmentCodeRequest) =>

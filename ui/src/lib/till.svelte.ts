@@ -87,13 +87,17 @@ export class Till {
     }
   }
 
-  /** Asks the node; null when it refused or nobody answered. */
-  async ask<Q extends Query>(query: Q): Promise<Answer<Q> | null> {
+  /** Asks the node; null when it refused or nobody answered. With `onRefused`, whoever asks says why it refused. */
+  async ask<Q extends Query>(query: Q, onRefused?: (error: ApiError) => void): Promise<Answer<Q> | null> {
     try {
       return await this.#backend.query(query);
     } catch (thrown) {
       const error = apiErrorOf(thrown);
-      if (error) this.#refused(error, () => query.type === 'order' || query.type === 'orders');
+      const isSaidElsewhere = (error: ApiError) => {
+        onRefused?.(error);
+        return onRefused !== undefined || query.type === 'orders';
+      };
+      if (error) this.#refused(error, isSaidElsewhere);
       else this.#lost();
       return null;
     }
@@ -255,7 +259,8 @@ export function errorText(error: ApiError): string {
 }
 
 /** The node's sentences begin small and end open, because a log goes on from there. */
-const asSentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
+export const asSentence = (text: string) =>
+  `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
 
 /** The line at that place, if it is still the one that was shown. */
 function lineAt(view: TillView | null, index: number, shown: CartLineView): CartLineView | null {

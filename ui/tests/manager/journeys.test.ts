@@ -461,6 +461,23 @@ test('an exception leads to what it is about, and says what settled it', async (
   expect(within(twice).queryByTestId('review')).toBeNull();
 });
 
+test('shifts say what their Z report covers and what came afterwards', async () => {
+  open('/shifts');
+  await until(() => expect(screen.getAllByTestId('shift-row')).toHaveLength(3));
+  const rows = screen.getAllByTestId('shift-row');
+  expect(rows[0]!.textContent).toMatch(/Till 1.*still open.*£587.40/s);
+  expect(rows[1]!.textContent).toMatch(/£587.40.*41 sales, 2 refunds.*£41.20.*-£5.00 with addenda/s);
+  expect(
+    within(rows[1]!)
+      .getAllByTestId('shift-addendum')
+      .map((one) => one.textContent?.trim()),
+  ).toEqual([
+    'Addendum 1: £41.20, S01-T02b-000088 – S01-T02b-000091',
+    'Addendum 2: £5.00, S01-T02c-000088 – S01-T02c-000089',
+  ]);
+  expect(within(rows[2]!).queryByTestId('shift-addendum')).toBeNull();
+});
+
 test('what is parked at tills is listed, the oldest first', async () => {
   open('/parked');
   await until(() => expect(screen.getAllByTestId('parked-row')).toHaveLength(3));

@@ -48,6 +48,7 @@ export class ShopServer {
   devices = shop.devices();
   exceptions = shop.exceptions(this.made);
   openOrders = shop.openOrders();
+  shifts = shop.shifts();
   imports = shop.imports();
   isComplete = false;
   /** Every answer instead of the usual one, for what is asked below /api/v1; null for never. */
@@ -101,6 +102,11 @@ export class ShopServer {
         return ok({
           link: 'evertill://sync.example.org:7443/enrol#4QK7-2MZD-9XWT-1HPB&ca=b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9',
           expires_at_ms: shop.NOW + 900_000,
+        });
+      case 'GET shifts':
+        return ok({
+          ...page(this.#ofStore(this.shifts, query), query),
+          coverage: shop.coverage(this.isComplete),
         });
       case 'GET open-orders':
         return ok(this.#openOrders(query));
@@ -372,6 +378,10 @@ export class ShopServer {
       ...page(found, query),
       open: this.exceptions.filter((one) => !one.review && !one.settled).length,
     };
+  }
+
+  #ofStore<Row extends { store: string }>(rows: Row[], query: URLSearchParams): Row[] {
+    return rows.filter((one) => !query.has('store') || one.store === query.get('store'));
   }
 
   #openOrders(query: URLSearchParams) {

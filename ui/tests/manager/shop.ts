@@ -5,6 +5,7 @@ import type {
   ExceptionRow,
   ImportView,
   OpenOrderRow,
+  ShiftRow,
   ProductRow,
   SaleLine,
   SaleRow,
@@ -384,6 +385,50 @@ export const openOrders = (): OpenOrderRow[] =>
     changed_at_ms: NOW - (changed as number) * MINUTE,
     changed_by: PEOPLE[0]!,
   }));
+
+export const shifts = (): ShiftRow[] => {
+  const shift = (n: number, more: Partial<ShiftRow>): ShiftRow => ({
+    store: n === 2 ? 'S02' : 'S01',
+    shift: id(9, n),
+    till: `Till ${n + 1}`,
+    business_day: '2026-03-02',
+    opened_at_ms: NOW - (n + 6) * 60 * MINUTE,
+    opened_by: PEOPLE[n]!,
+    float_minor: 10_000,
+    currency: 'GBP',
+    exponent: 2,
+    sales: 41,
+    refunds: 2,
+    sales_minor: 61_230,
+    refunds_minor: 2_490,
+    closing: null,
+    addenda: [],
+    ...more,
+  });
+  const closing = (difference: number, moved: number) => ({
+    at_ms: NOW - 40 * MINUTE,
+    by: PEOPLE[1]!,
+    counted_minor: 68_740 + difference,
+    expected_minor: 68_740,
+    difference_minor: difference,
+    difference_with_addenda_minor: difference - moved,
+  });
+  const addendum = (number: number, sales: number, minor: number) => ({
+    number,
+    first_receipt: `S01-T02${'abc'[number]}-000088`,
+    last_receipt: `S01-T02${'abc'[number]}-0000${88 + sales}`,
+    sales,
+    refunds: 0,
+    sales_minor: minor,
+    refunds_minor: 0,
+    cash_minor: minor,
+  });
+  return [
+    shift(0, {}),
+    shift(1, { closing: closing(4_120, 4_620), addenda: [addendum(1, 3, 4_120), addendum(2, 1, 500)] }),
+    shift(2, { closing: closing(0, 0) }),
+  ];
+};
 
 export function imports(): ImportView[] {
   const one = (n: number, more: Partial<ImportView>): ImportView => ({

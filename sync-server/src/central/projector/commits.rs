@@ -3,8 +3,9 @@
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::record::{Record, RecordError};
 use futures_util::{StreamExt, pin_mut};
-use journal::{Entry, EntryError};
+use journal::{Body, Entry, EntryError};
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
@@ -26,11 +27,18 @@ pub(super) struct CentralEntry {
     pub(super) forked: bool,
     /// The bytes, read.
     pub(super) entry: Result<Entry, EntryError>,
+    /// What the record in it says, when there is one; none of a kind that this build does not know. Taken out once.
+    pub(super) record: Option<Result<Option<Record>, RecordError>>,
 }
 
 impl CentralEntry {
     /// From (central_seq, device, incarnation, scope, commit_no, forked, bytes, seq).
     pub(super) fn of(row: &Row) -> Self {
+        let entry = Entry::decode(row.get(6));
+        let record = match &entry {
+            Ok(Entry { body: Body::Record { kind, version, bytes }, .. }) => Some(Record::decode(*kind, *version, bytes)),
+            _ => None,
+        };
         Self {
             central_seq: row.get(0),
             device: row.get(1),
@@ -38,8 +46,9 @@ impl CentralEntry {
             scope: row.get(3),
             commit: row.get(4),
             forked: row.get(5),
-            entry: Entry::decode(row.get(6)),
             seq: row.get(7),
+            entry,
+            record,
         }
     }
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::document::DocumentKind;
-use domain::fold::{self, MovementReason};
-use domain::ids::StoreId;
+use domain::fold;
+use domain::ids::{ProductId, StoreId};
+use domain::money::Quantity;
 use domain::record::{
     AccountAdjustment, DeviceEnrolment, DeviceKind, Order, Record, ShiftClosing, ShiftOpening, StockAdjustment, StockCount,
 };
+use domain::shift::encode_cut;
 use domain::tax::TaxMode;
 use journal::{Body, Entry, Hlc, Origin, Scope};
 use sync_proto::documents;
@@ -131,13 +133,10 @@ impl RecordFact {
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) orders: Vec<OrderRow>,
-    pub(super) lines: Vec<LineRow>,
-    pub(super) taxes: Vec<TaxRow>,
-    pub(super) payments: Vec<PaymentRow>,
     pub(super) refunds: Vec<RefundRow>,
-    pub(super) movements: Vec<MovementRow>,
-    /// What is added to levels, by store and product.
-    pub(super) levels: BTreeMap<(Uuid, Uuid), i64>,
+    pub(super) adjustments: Vec<AdjustmentRow>,
+    /// What happens to levels, by store and product.
+    pub(super) levels: BTreeMap<(Uuid, Uuid), LevelChange>,
     /// Those of them that are tracked from now on.
     pub(super) tracked: BTreeSet<(Uuid, Uuid)>,
     pub(super) counts: Vec<CountRow>,
@@ -183,6 +182,15 @@ pub(super) struct Settled {
     pub(super) order: Option<Uuid>,
 }
 
+/// What a batch does to a level.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LevelChange {
+    /// What is added to it.
+    pub(super) milli: i64,
+    /// When it moved last.
+    pub(super) at_ms: i64,
+}
+
 macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? })*) => { $(
         $(#[$doc])*
@@ -197,36 +205,24 @@ rows! {
         store: Uuid, id: Uuid, kind: &'static str, device: Uuid, incarnation: Uuid, receipt_number: i64, shift: Uuid,
         staff: Option<Uuid>, at_ms: i64, currency: String, tax_mode: &'static str, total_minor: i64, tax_minor: i64,
         original: Option<Uuid>, reason: Option<String>, reference: Option<String>, central_seq: i64,
-    }
-    /// A row of `order_lines`.
-    LineRow {
-        store: Uuid, order: Uuid, line: i32, product: Uuid, name: String, quantity_milli: i64, unit_price_centi: i64,
-        tax_rate_bp: i64, amount_minor: i64, original_line: Option<i64>,
-    }
-    /// A row of `order_taxes`.
-    TaxRow { store: Uuid, order: Uuid, place: i32, rate_bp: i64, net_minor: i64, tax_minor: i64 }
-    /// A row of `payments`.
-    PaymentRow {
-        store: Uuid, order: Uuid, payment: i32, method: &'static str, amount_minor: i64, tendered_minor: Option<i64>,
-        change_minor: i64,
+        line_products: Vec<Uuid>, line_names: Vec<String>, line_quantities_milli: Vec<i64>, line_prices_centi: Vec<i64>,
+        line_tax_rates_bp: Vec<i64>, line_amounts_minor: Vec<i64>, line_originals: Option<Vec<Option<i64>>>,
+        tax_rates_bp: Vec<i64>, tax_nets_minor: Vec<i64>, tax_amounts_minor: Vec<i64>, payment_methods: Vec<&'static str>,
+        payment_amounts_minor: Vec<i64>, payment_tendered_minor: Vec<Option<i64>>, payment_change_minor: Vec<i64>,
     }
     /// A row of `refunds`.
     RefundRow {
         store: Uuid, order: Uuid, line: i32, original: Option<Uuid>, original_line: Option<i64>, product: Uuid,
         quantity_milli: i64, amount_minor: i64,
     }
-    /// A row of `stock_movements`.
-    MovementRow {
+    /// A row of `stock_adjustments`.
+    AdjustmentRow {
         store: Uuid, record: Uuid, line: i32, product: Uuid, quantity_milli: i64, reason: &'static str, at_ms: i64,
-        counted_milli: Option<i64>, central_seq: i64, adjustment: Option<AdjustmentColumns>,
+        unit_price_centi: i64, amount_minor: i64, device: Uuid, shift: Uuid, staff: Option<Uuid>, note: String,
+        reference: Option<String>, counted_milli: Option<i64>, central_seq: i64,
     }
     /// A row of `stock_counts`, but for whether it stands.
     CountRow { store: Uuid, product: Uuid, record: Uuid, central_seq: i64 }
-    /// The columns of `stock_movements` that only adjustments and counts fill.
-    AdjustmentColumns {
-        unit_price_centi: i64, amount_minor: i64, device: Uuid, shift: Uuid, staff: Option<Uuid>, note: String,
-        reference: Option<String>,
-    }
     /// A row of `account_adjustments`.
     AccountRow {
         store: Uuid, record: Uuid, line: i32, device: Uuid, shift: Uuid, staff: Option<Uuid>, at_ms: i64, description: String,
@@ -240,7 +236,7 @@ rows! {
     /// The closing's columns of `shifts`.
     ClosingRow {
         store: Uuid, shift: Uuid, device: Uuid, at_ms: i64, staff: Option<Uuid>, counted_minor: i64, expected_minor: i64,
-        cut_commit: i64,
+        cut_commit: i64, cut: Option<Vec<u8>>,
     }
     /// A row of `devices`.
     DeviceRow {
@@ -290,6 +286,13 @@ impl Rows {
         let (commits, latest) = self.progress.entry((last.device, last.incarnation)).or_default();
         *commits += 1;
         *latest = (*latest).max(at_ms);
+    }
+
+    /// Adds to a level.
+    fn move_level(&mut self, store: Uuid, product: ProductId, by: Quantity, at_ms: i64) {
+        let level = self.levels.entry((store, product.0)).or_insert(LevelChange { milli: 0, at_ms });
+        level.milli += by.0;
+        level.at_ms = level.at_ms.max(at_ms);
     }
 
     /// Counts an entry of a newer kind.
@@ -362,7 +365,7 @@ impl Facts {
 }
 
 /// Reads an entry. One that makes no sense is flagged, one of a newer kind is counted.
-pub(super) fn read(from: &CentralEntry, facts: &mut Facts, rows: &mut Rows) {
+pub(super) fn read(from: &mut CentralEntry, facts: &mut Facts, rows: &mut Rows) {
     let store = store_of(&from.scope);
     if from.forked {
         rows.flag(
@@ -378,7 +381,7 @@ pub(super) fn read(from: &CentralEntry, facts: &mut Facts, rows: &mut Rows) {
     };
     facts.central_seq = facts.central_seq.max(from.central_seq);
     match &entry.body {
-        Body::Record { kind, version, bytes } => match Record::decode(*kind, *version, bytes) {
+        Body::Record { kind, version, .. } => match from.record.take().unwrap_or(Ok(None)) {
             Ok(Some(record)) => {
                 if matches!(record, Record::RefundGiven(_)) {
                     facts.refunds.push(from.central_seq);
@@ -466,6 +469,22 @@ fn order(fact: &RecordFact, store: Uuid, o: &Order, kind: &'static str, rows: &m
         0
     });
     let id = o.id.0;
+    let original = o.original.map(|o| o.0);
+    if kind == "refund" {
+        rows.refunds.extend((0..).zip(&o.lines).map(|(line, l)| RefundRow {
+            store,
+            order: id,
+            line,
+            original,
+            original_line: l.original_line.map(Into::into),
+            product: l.product.0,
+            quantity_milli: -l.quantity.0,
+            amount_minor: -l.amount_minor,
+        }));
+    }
+    fn each<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
+        rows.iter().map(of).collect()
+    }
     rows.orders.push(OrderRow {
         store,
         id,
@@ -480,58 +499,42 @@ fn order(fact: &RecordFact, store: Uuid, o: &Order, kind: &'static str, rows: &m
         tax_mode: tax_mode(o.tax_mode),
         total_minor: o.total_minor,
         tax_minor: o.taxes.iter().fold(0, |sum, t| sum.saturating_add(t.tax_minor)),
-        original: o.original.map(|o| o.0),
+        original,
         reason: texts(o.reason.as_ref()),
         reference: texts(o.reference.as_ref()),
         central_seq: fact.central_seq,
+        line_products: each(&o.lines, |l| l.product.0),
+        line_names: each(&o.lines, |l| text(&l.name)),
+        line_quantities_milli: each(&o.lines, |l| l.quantity.0),
+        line_prices_centi: each(&o.lines, |l| l.unit_price.0),
+        line_tax_rates_bp: each(&o.lines, |l| o.taxes.get(usize::from(l.tax)).map_or(0, |t| t.rate_bp.into())),
+        line_amounts_minor: each(&o.lines, |l| l.amount_minor),
+        line_originals: (kind == "refund").then(|| each(&o.lines, |l| l.original_line.map(Into::into))),
+        tax_rates_bp: each(&o.taxes, |t| t.rate_bp.into()),
+        tax_nets_minor: each(&o.taxes, |t| t.net_minor),
+        tax_amounts_minor: each(&o.taxes, |t| t.tax_minor),
+        payment_methods: each(&o.payments, |p| p.method.as_str()),
+        payment_amounts_minor: each(&o.payments, |p| p.amount_minor),
+        payment_tendered_minor: each(&o.payments, |p| p.tendered_minor),
+        payment_change_minor: each(&o.payments, |p| p.change_minor()),
     });
-    for (line, l) in (0..).zip(&o.lines) {
-        rows.lines.push(LineRow {
-            store,
-            order: id,
-            line,
-            product: l.product.0,
-            name: text(&l.name),
-            quantity_milli: l.quantity.0,
-            unit_price_centi: l.unit_price.0,
-            tax_rate_bp: o.taxes.get(usize::from(l.tax)).map_or(0, |t| t.rate_bp.into()),
-            amount_minor: l.amount_minor,
-            original_line: l.original_line.map(Into::into),
-        });
-        if kind == "refund" {
-            rows.refunds.push(RefundRow {
-                store,
-                order: id,
-                line,
-                original: o.original.map(|o| o.0),
-                original_line: l.original_line.map(Into::into),
-                product: l.product.0,
-                quantity_milli: -l.quantity.0,
-                amount_minor: -l.amount_minor,
-            });
-        }
+    // What it moves is in its lines: `stock_movements` is a view of them.
+    for moved in fold::stock_movements(&fact.record) {
+        rows.move_level(store, moved.product, moved.quantity, fact.at_ms);
     }
-    for (place, t) in (0..).zip(&o.taxes) {
-        let (rate_bp, net_minor, tax_minor) = (t.rate_bp.into(), t.net_minor, t.tax_minor);
-        rows.taxes.push(TaxRow { store, order: id, place, rate_bp, net_minor, tax_minor });
-    }
-    for (payment, p) in (0..).zip(&o.payments) {
-        rows.payments.push(PaymentRow {
-            store,
-            order: id,
-            payment,
-            method: p.method.as_str(),
-            amount_minor: p.amount_minor,
-            tendered_minor: p.tendered_minor,
-            change_minor: p.change_minor(),
-        });
-    }
-    movements(fact, store, id, |_| None, rows);
 }
 
 fn stock(fact: &RecordFact, store: Uuid, a: &StockAdjustment, rows: &mut Rows) {
-    let columns = |line: usize| {
-        a.lines.get(line).map(|l| AdjustmentColumns {
+    for ((line, l), moved) in (0..).zip(&a.lines).zip(fold::stock_movements(&fact.record)) {
+        rows.move_level(store, moved.product, moved.quantity, fact.at_ms);
+        rows.adjustments.push(AdjustmentRow {
+            store,
+            record: a.id.0,
+            line,
+            product: moved.product.0,
+            quantity_milli: moved.quantity.0,
+            reason: moved.reason.as_str(),
+            at_ms: fact.at_ms,
             unit_price_centi: l.unit_price.0,
             amount_minor: l.amount_minor,
             device: fact.device,
@@ -539,32 +542,8 @@ fn stock(fact: &RecordFact, store: Uuid, a: &StockAdjustment, rows: &mut Rows) {
             staff: fact.staff,
             note: text(&a.reason),
             reference: texts(a.reference.as_ref()),
-        })
-    };
-    movements(fact, store, a.id.0, columns, rows);
-}
-
-fn movements(
-    fact: &RecordFact,
-    store: Uuid,
-    record: Uuid,
-    adjustment: impl Fn(usize) -> Option<AdjustmentColumns>,
-    rows: &mut Rows,
-) {
-    for (line, m) in fold::stock_movements(&fact.record).into_iter().enumerate() {
-        debug_assert_eq!(m.reason == MovementReason::Adjustment, adjustment(line).is_some());
-        *rows.levels.entry((store, m.product.0)).or_default() += m.quantity.0;
-        rows.movements.push(MovementRow {
-            store,
-            record,
-            line: i32::try_from(line).unwrap_or(i32::MAX),
-            product: m.product.0,
-            quantity_milli: m.quantity.0,
-            reason: m.reason.as_str(),
-            at_ms: fact.at_ms,
             counted_milli: None,
             central_seq: fact.central_seq,
-            adjustment: adjustment(line),
         });
     }
 }
@@ -573,8 +552,9 @@ fn count(fact: &RecordFact, store: Uuid, c: &StockCount, rows: &mut Rows) {
     for (line, l) in (0..).zip(&c.lines) {
         let (record, product) = (c.id.0, l.product.0);
         rows.counts.push(CountRow { store, product, record, central_seq: fact.central_seq });
-        rows.levels.entry((store, product)).or_default();
-        rows.movements.push(MovementRow {
+        // How far it moves the level is known only from all that it had heard of: see `stock`.
+        rows.move_level(store, l.product, Quantity(0), fact.at_ms);
+        rows.adjustments.push(AdjustmentRow {
             store,
             record,
             line,
@@ -582,17 +562,15 @@ fn count(fact: &RecordFact, store: Uuid, c: &StockCount, rows: &mut Rows) {
             quantity_milli: 0,
             reason: "count",
             at_ms: fact.at_ms,
+            unit_price_centi: 0,
+            amount_minor: 0,
+            device: fact.device,
+            shift: c.shift.0,
+            staff: fact.staff,
+            note: text(&c.reason),
+            reference: None,
             counted_milli: Some(l.quantity.0),
             central_seq: fact.central_seq,
-            adjustment: Some(AdjustmentColumns {
-                unit_price_centi: 0,
-                amount_minor: 0,
-                device: fact.device,
-                shift: c.shift.0,
-                staff: fact.staff,
-                note: text(&c.reason),
-                reference: None,
-            }),
         });
     }
 }
@@ -642,6 +620,7 @@ fn closing(fact: &RecordFact, store: Uuid, s: &ShiftClosing, rows: &mut Rows) {
         counted_minor: s.counted_minor,
         expected_minor: s.expected_minor,
         cut_commit: i64::try_from(s.cut_commit).unwrap_or(i64::MAX),
+        cut: s.cut.as_deref().map(encode_cut),
     });
 }
 

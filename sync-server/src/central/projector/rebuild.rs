@@ -10,7 +10,7 @@
 
 use tokio_postgres::Transaction;
 
-use super::{Position, Projected, READ_MODEL, advance, lock};
+use super::{FOR_FOLDING, Position, Projected, READ_MODEL, advance, lock};
 use crate::central::dump::{self, TABLES, TableDigest};
 use crate::central::{CentralError, Postgres};
 
@@ -76,10 +76,11 @@ pub(super) async fn renew(central: &Postgres) -> Result<Projected, CentralError>
 
 /// Empties the read model, projects the entries up to `upto` again, and notes the shape.
 async fn refold(tx: &mut Transaction<'_>, upto: i64) -> Result<u64, CentralError> {
+    tx.batch_execute(FOR_FOLDING).await?;
     empty(tx).await?;
     let (mut cursor, mut entries) = (0, 0);
     loop {
-        let projected = advance(tx, cursor, upto).await?;
+        let projected = advance(tx, cursor, upto, None).await?;
         if projected.entries == 0 {
             break;
         }

@@ -123,14 +123,13 @@ async fn load(
     let (stores, ids): (Vec<Uuid>, Vec<Uuid>) = refunded.into_iter().unzip();
     let sold = tx
         .query(
-            "SELECT l.store_id, l.order_id, l.line, l.quantity_milli FROM unnest($1::uuid[], $2::uuid[]) AS w (store_id, order_id)
-             JOIN orders AS o USING (store_id, order_id) JOIN order_lines AS l USING (store_id, order_id) WHERE o.kind = 'sale'",
+            "SELECT store_id, order_id, o.line_quantities_milli FROM unnest($1::uuid[], $2::uuid[]) AS w (store_id, order_id)
+             JOIN orders AS o USING (store_id, order_id) WHERE o.kind = 'sale'",
             &[&stores, &ids],
         )
         .await?;
     for row in &sold {
-        let line: i32 = row.get(2);
-        sales.entry((row.get(0), row.get(1))).or_default().sold.insert(line.into(), row.get(3));
+        sales.entry((row.get(0), row.get(1))).or_default().sold = (0..).zip(row.get::<_, Vec<i64>>(2)).collect();
     }
     Ok(sales)
 }

@@ -61,7 +61,7 @@ pub(super) async fn take(tx: &Transaction<'_>, facts: &[RecordFact], rows: &mut 
     for (pair, level) in levels {
         // Of one that is not in the batch's sums nothing changed.
         if let Some(added) = rows.levels.get_mut(&pair) {
-            *added = level.now_milli - level.before_milli;
+            added.milli = level.now_milli - level.before_milli;
         }
         if level.is_tracked {
             rows.tracked.insert(pair);
@@ -251,13 +251,14 @@ async fn unheard(
     // Each movement's entry by its number: there are many more entries than movements of a product.
     let rows = tx
         .query(
-            "SELECT m.product_id, sum(m.quantity_milli)::bigint FROM stock_movements AS m
+            "SELECT m.product_id, sum(m.quantity_milli)::bigint
+             FROM unnest($2::uuid[]) AS w (product_id) CROSS JOIN LATERAL stock_movements_of($1, w.product_id) AS m
              CROSS JOIN LATERAL (
                  SELECT device, incarnation, seq FROM entries WHERE central_seq = m.central_seq
                  UNION ALL SELECT device, incarnation, seq FROM forked_entries WHERE central_seq = m.central_seq) AS e
              LEFT JOIN unnest($3::uuid[], $4::uuid[], $5::bigint[]) AS c (device, incarnation, upto)
                  ON c.device = e.device AND c.incarnation = e.incarnation
-             WHERE m.store_id = $1 AND m.product_id = ANY($2) AND e.seq > COALESCE(c.upto, 0) GROUP BY m.product_id",
+             WHERE e.seq > COALESCE(c.upto, 0) GROUP BY m.product_id",
             &[&store, &products, &devices, &incarnations, &upto],
         )
         .await?;

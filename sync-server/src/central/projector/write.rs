@@ -1,88 +1,21 @@
 //! Rows into tables, a statement a table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use domain::record::Record;
-use journal::Entry;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 
-use super::facts::{AdjustmentColumns, Key, RecordFact, Rows};
+use super::facts::Rows;
+use super::orders;
 use crate::central::CentralError;
 use crate::central::exceptions::ExceptionKind;
-
-/// Takes the keys of records, and answers those records that are the first of theirs. The same record twice is one record; another
-/// one under the same id is flagged.
-pub(super) async fn claim(
-    tx: &Transaction<'_>,
-    facts: Vec<RecordFact>,
-    rows: &mut Rows,
-) -> Result<Vec<RecordFact>, CentralError> {
-    let mut first = BTreeMap::<Key, i64>::new();
-    for fact in &facts {
-        if let Some(key) = fact.key() {
-            first.entry(key).or_insert(fact.central_seq);
-        }
-    }
-    let stores = column(first.keys(), |k| k.store);
-    let classes = column(first.keys(), |k| k.class);
-    let ids = column(first.keys(), |k| k.id);
-    let entries = column(first.values(), |e| *e);
-    let claimed = tx
-        .execute(
-            "INSERT INTO record_keys (store_id, class, id, central_seq)
-             SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[]) ON CONFLICT DO NOTHING",
-            &[&stores, &classes, &ids, &entries],
-        )
-        .await?;
-    if claimed < first.len() as u64 {
-        let there = tx
-            .query(
-                "SELECT store_id, class, id, k.central_seq
-                 FROM unnest($1::uuid[], $2::smallint[], $3::uuid[]) AS c (store_id, class, id)
-                 JOIN record_keys AS k USING (store_id, class, id)",
-                &[&stores, &classes, &ids],
-            )
-            .await?;
-        first.extend(there.iter().map(|row| (Key { store: row.get(0), class: row.get(1), id: row.get(2) }, row.get(3))));
-    }
-    let is_first = |fact: &RecordFact| fact.key().is_none_or(|key| first.get(&key) == Some(&fact.central_seq));
-    let (mut fresh, repeated): (Vec<_>, Vec<_>) = facts.into_iter().partition(is_first);
-    flag_unlike(tx, &repeated, &first, rows).await?;
-    // Two lives of a till may both close a shift. Which of the two is shown must not depend on which came first: tills choose by the same rule.
-    fresh.extend(repeated.into_iter().filter(|fact| matches!(fact.record, Record::ShiftClosed(_))));
-    Ok(fresh)
-}
-
-async fn flag_unlike(
-    tx: &Transaction<'_>,
-    repeated: &[RecordFact],
-    first: &BTreeMap<Key, i64>,
-    rows: &mut Rows,
-) -> Result<(), CentralError> {
-    let pairs: Vec<(&RecordFact, i64)> = repeated.iter().filter_map(|fact| Some((fact, *first.get(&fact.key()?)?))).collect();
-    if pairs.is_empty() {
-        return Ok(());
-    }
-    let wanted: BTreeSet<i64> = pairs.iter().flat_map(|(fact, first)| [fact.central_seq, *first]).collect();
-    let wanted: Vec<i64> = wanted.into_iter().collect();
-    let found = tx.query("SELECT central_seq, bytes FROM all_entries WHERE central_seq = ANY($1)", &[&wanted]).await?;
-    let body = |row: &tokio_postgres::Row| (row.get::<_, i64>(0), Entry::decode(row.get(1)).ok().map(|e| e.body));
-    let bodies: BTreeMap<_, _> = found.iter().map(body).collect();
-    for (fact, first) in pairs {
-        if bodies.get(&fact.central_seq) != bodies.get(&first) {
-            let detail = format!("its id was used before, by entry {first}, for something else; only that one counts");
-            rows.flag_record(fact, ExceptionKind::DuplicateId, detail);
-        }
-    }
-    Ok(())
-}
 
 /// Writes all rows. Keys were claimed before, so nothing of a record is there yet.
 pub(super) async fn write(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
     shifts(tx, rows).await?;
-    orders(tx, rows).await?;
-    order_parts(tx, rows).await?;
+    // After the shifts, whose days they have.
+    orders::write(tx, &rows.orders).await?;
+    refunds(tx, rows).await?;
     stock(tx, rows).await?;
     accounts(tx, rows).await?;
     devices(tx, rows).await?;
@@ -144,20 +77,22 @@ async fn shifts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
     if !r.is_empty() {
         run(
             tx,
-            "INSERT INTO shifts (store_id, shift_id, device_id, closed_at_ms, closed_by, counted_minor, expected_minor, cut_commit)
+            "INSERT INTO shifts (store_id, shift_id, device_id, closed_at_ms, closed_by, counted_minor, expected_minor, cut_commit,
+                 cut)
              SELECT DISTINCT ON (store, shift) *
-             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[])
-                 AS r (store, shift, device, at_ms, staff, counted, expected, cut)
-             ORDER BY store, shift, at_ms DESC, counted DESC, expected DESC
+             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[],
+                     $9::bytea[])
+                 AS r (store, shift, device, at_ms, staff, counted, expected, cut_commit, cut)
+             ORDER BY store, shift, at_ms DESC, counted DESC, expected DESC, COALESCE(cut, '') DESC
              ON CONFLICT (store_id, shift_id) DO UPDATE SET
                  closed_at_ms = excluded.closed_at_ms, closed_by = excluded.closed_by, counted_minor = excluded.counted_minor,
-                 expected_minor = excluded.expected_minor, cut_commit = excluded.cut_commit
+                 expected_minor = excluded.expected_minor, cut_commit = excluded.cut_commit, cut = excluded.cut
              WHERE shifts.closed_at_ms IS NULL
-                OR (excluded.closed_at_ms, excluded.counted_minor, excluded.expected_minor)
-                   > (shifts.closed_at_ms, shifts.counted_minor, shifts.expected_minor)",
+                OR (excluded.closed_at_ms, excluded.counted_minor, excluded.expected_minor, COALESCE(excluded.cut, ''))
+                   > (shifts.closed_at_ms, shifts.counted_minor, shifts.expected_minor, COALESCE(shifts.cut, ''))",
             &[
                 &col!(r, store), &col!(r, shift), &col!(r, device), &col!(r, at_ms), &col!(r, staff), &col!(r, counted_minor),
-                &col!(r, expected_minor), &col!(r, cut_commit),
+                &col!(r, expected_minor), &col!(r, cut_commit), &col!(r, cut),
             ],
         )
         .await?;
@@ -165,141 +100,59 @@ async fn shifts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
     Ok(())
 }
 
-async fn orders(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
-    let r = &rows.orders;
+async fn refunds(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
+    let r = &rows.refunds;
     if r.is_empty() {
         return Ok(());
     }
     run(
         tx,
-        "INSERT INTO orders (store_id, order_id, kind, device_id, incarnation, receipt_number, shift_id, business_day, staff_id, at_ms,
-             currency, tax_mode, total_minor, tax_minor, original_id, reason, reference, central_seq)
-         SELECT store_id, id, kind, r.device_id, incarnation, number, shift_id, s.business_day, staff, at, r.currency, mode, total, tax,
-             original, reason, reference, central_seq
-         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::uuid[], $8::uuid[], $9::bigint[],
-                 $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::uuid[], $15::text[], $16::text[], $17::bigint[])
-             AS r (store_id, id, kind, device_id, incarnation, number, shift_id, staff, at, currency, mode, total, tax, original, reason,
-                 reference, central_seq)
-         LEFT JOIN shifts AS s USING (store_id, shift_id)",
+        "INSERT INTO refunds (store_id, order_id, line, original_id, original_line, product_id, quantity_milli, amount_minor)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bigint[], $6::uuid[], $7::bigint[], $8::bigint[])",
         &[
-            &col!(r, store), &col!(r, id), &col!(r, kind), &col!(r, device), &col!(r, incarnation), &col!(r, receipt_number),
-            &col!(r, shift), &col!(r, staff), &col!(r, at_ms), &col!(r, currency), &col!(r, tax_mode), &col!(r, total_minor),
-            &col!(r, tax_minor), &col!(r, original), &col!(r, reason), &col!(r, reference), &col!(r, central_seq),
+            &col!(r, store), &col!(r, order), &col!(r, line), &col!(r, original), &col!(r, original_line), &col!(r, product),
+            &col!(r, quantity_milli), &col!(r, amount_minor),
         ],
     )
     .await?;
-    Ok(())
-}
-
-async fn order_parts(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
-    let r = &rows.lines;
-    if !r.is_empty() {
-        run(
-            tx,
-            "INSERT INTO order_lines (store_id, order_id, line, product_id, name, quantity_milli, unit_price_centi, tax_rate_bp,
-                 amount_minor, original_line)
-             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
-                 $9::bigint[], $10::bigint[])",
-            &[
-                &col!(r, store), &col!(r, order), &col!(r, line), &col!(r, product), &col!(r, name), &col!(r, quantity_milli),
-                &col!(r, unit_price_centi), &col!(r, tax_rate_bp), &col!(r, amount_minor), &col!(r, original_line),
-            ],
-        )
-        .await?;
-    }
-    let r = &rows.taxes;
-    if !r.is_empty() {
-        run(
-            tx,
-            "INSERT INTO order_taxes (store_id, order_id, place, rate_bp, net_minor, tax_minor)
-             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])",
-            &[&col!(r, store), &col!(r, order), &col!(r, place), &col!(r, rate_bp), &col!(r, net_minor), &col!(r, tax_minor)],
-        )
-        .await?;
-    }
-    let r = &rows.payments;
-    if !r.is_empty() {
-        run(
-            tx,
-            "INSERT INTO payments (store_id, order_id, payment, method, amount_minor, tendered_minor, change_minor)
-             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])",
-            &[
-                &col!(r, store),
-                &col!(r, order),
-                &col!(r, payment),
-                &col!(r, method),
-                &col!(r, amount_minor),
-                &col!(r, tendered_minor),
-                &col!(r, change_minor),
-            ],
-        )
-        .await?;
-    }
-    let r = &rows.refunds;
-    if !r.is_empty() {
-        run(
-            tx,
-            "INSERT INTO refunds (store_id, order_id, line, original_id, original_line, product_id, quantity_milli, amount_minor)
-             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bigint[], $6::uuid[], $7::bigint[], $8::bigint[])",
-            &[
-                &col!(r, store), &col!(r, order), &col!(r, line), &col!(r, original), &col!(r, original_line), &col!(r, product),
-                &col!(r, quantity_milli), &col!(r, amount_minor),
-            ],
-        )
-        .await?;
-    }
     Ok(())
 }
 
 async fn stock(tx: &Transaction<'_>, rows: &Rows) -> Result<(), CentralError> {
-    let r = &rows.movements;
-    if r.is_empty() {
-        return Ok(());
+    let r = &rows.adjustments;
+    if !r.is_empty() {
+        run(
+            tx,
+            "INSERT INTO stock_adjustments (store_id, record_id, line, product_id, quantity_milli, reason, at_ms, unit_price_centi,
+                 amount_minor, device_id, shift_id, staff_id, note, reference, counted_milli, central_seq)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
+                 $9::bigint[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::bigint[], $16::bigint[])",
+            &[
+                &col!(r, store), &col!(r, record), &col!(r, line), &col!(r, product), &col!(r, quantity_milli), &col!(r, reason),
+                &col!(r, at_ms), &col!(r, unit_price_centi), &col!(r, amount_minor), &col!(r, device), &col!(r, shift),
+                &col!(r, staff), &col!(r, note), &col!(r, reference), &col!(r, counted_milli), &col!(r, central_seq),
+            ],
+        )
+        .await?;
     }
-    fn only<T>(rows: &Rows, of: impl Fn(&AdjustmentColumns) -> T) -> Vec<Option<T>> {
-        column(&rows.movements, |r| r.adjustment.as_ref().map(&of))
+    let (keys, changes) = (rows.levels.keys(), rows.levels.values());
+    if !rows.levels.is_empty() {
+        run(
+            tx,
+            "INSERT INTO stock_levels AS l (store_id, product_id, quantity_milli, tracked, moved_at_ms)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::boolean[], $5::bigint[])
+             ON CONFLICT (store_id, product_id) DO UPDATE SET quantity_milli = l.quantity_milli + excluded.quantity_milli,
+                 tracked = l.tracked OR excluded.tracked, moved_at_ms = GREATEST(l.moved_at_ms, excluded.moved_at_ms)",
+            &[
+                &column(keys.clone(), |k| k.0),
+                &column(keys.clone(), |k| k.1),
+                &column(changes.clone(), |c| c.milli),
+                &column(keys, |k| rows.tracked.contains(k)),
+                &column(changes, |c| c.at_ms),
+            ],
+        )
+        .await?;
     }
-    run(
-        tx,
-        "INSERT INTO stock_movements (store_id, record_id, line, product_id, quantity_milli, reason, at_ms, unit_price_centi,
-             amount_minor, device_id, shift_id, staff_id, note, reference, counted_milli, central_seq)
-         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
-             $9::bigint[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::bigint[], $16::bigint[])",
-        &[
-            &col!(r, store),
-            &col!(r, record),
-            &col!(r, line),
-            &col!(r, product),
-            &col!(r, quantity_milli),
-            &col!(r, reason),
-            &col!(r, at_ms),
-            &only(rows, |a| a.unit_price_centi),
-            &only(rows, |a| a.amount_minor),
-            &only(rows, |a| a.device),
-            &only(rows, |a| a.shift),
-            &column(r, |r| r.adjustment.as_ref().and_then(|a| a.staff)),
-            &only(rows, |a| a.note.clone()),
-            &column(r, |r| r.adjustment.as_ref().and_then(|a| a.reference.as_deref())),
-            &col!(r, counted_milli),
-            &col!(r, central_seq),
-        ],
-    )
-    .await?;
-    let keys = rows.levels.keys();
-    run(
-        tx,
-        "INSERT INTO stock_levels AS l (store_id, product_id, quantity_milli, tracked)
-         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::boolean[])
-         ON CONFLICT (store_id, product_id) DO UPDATE SET quantity_milli = l.quantity_milli + excluded.quantity_milli,
-             tracked = l.tracked OR excluded.tracked",
-        &[
-            &column(keys.clone(), |k| k.0),
-            &column(keys.clone(), |k| k.1),
-            &column(rows.levels.values(), |q| *q),
-            &column(keys, |k| rows.tracked.contains(k)),
-        ],
-    )
-    .await?;
     counts(tx, rows).await
 }
 

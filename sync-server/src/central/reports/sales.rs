@@ -125,10 +125,10 @@ async fn currency(tx: &Transaction<'_>, question: &SalesQuestion, within: &Withi
     }
 }
 
-/// Where a cut takes its amounts from: SQL over `o`, the orders that are asked for, and `x`, the rows beside them.
+/// Where a cut takes its amounts from: SQL over `o`, the orders that are asked for, and `x`, the rows in them.
 struct Parts {
     key: String,
-    /// The table beside `orders`, and what to join to it.
+    /// The rows in an order, and what to join to them.
     beside: Option<(&'static str, &'static str)>,
     amount: &'static str,
     quantity: Option<&'static str>,
@@ -148,7 +148,10 @@ impl Cut<'_> {
             |key: String| Parts { key, beside: None, amount: "o.total_minor", quantity: None, tax: Some("o.tax_minor") };
         let of_line = |key: &str, join| Parts {
             key: key.to_owned(),
-            beside: Some(("order_lines", join)),
+            beside: Some((
+                "unnest(o.line_products, o.line_amounts_minor, o.line_quantities_milli) AS x (product_id, amount_minor, quantity_milli)",
+                join,
+            )),
             amount: "x.amount_minor",
             quantity: Some("x.quantity_milli"),
             tax: None,
@@ -170,14 +173,17 @@ impl Cut<'_> {
             GroupBy::Category => of_line("COALESCE(p.category, '')", "LEFT JOIN products AS p ON p.product_id = x.product_id"),
             GroupBy::Tender => Parts {
                 key: "x.method".to_owned(),
-                beside: Some(("payments", "")),
+                beside: Some(("unnest(o.payment_methods, o.payment_amounts_minor) AS x (method, amount_minor)", "")),
                 amount: "x.amount_minor",
                 quantity: None,
                 tax: None,
             },
             GroupBy::TaxRate => Parts {
                 key: "x.rate_bp".to_owned(),
-                beside: Some(("order_taxes", "")),
+                beside: Some((
+                    "unnest(o.tax_rates_bp, o.tax_nets_minor, o.tax_amounts_minor) AS x (rate_bp, net_minor, tax_minor)",
+                    "",
+                )),
                 amount: "x.net_minor + x.tax_minor",
                 quantity: None,
                 tax: Some("x.tax_minor"),
@@ -199,7 +205,7 @@ impl Cut<'_> {
         let Parts { key, beside, amount, quantity, tax } = self.parts(&mut filter);
         // One more says that there are more; no limit at all when it is NULL.
         let limit = filter.takes(self.question.rows_max().map(|most| most + 1));
-        let join = beside.map_or(String::new(), |(table, join)| format!("JOIN {table} AS x USING (store_id, order_id) {join}"));
+        let join = beside.map_or(String::new(), |(rows, join)| format!("CROSS JOIN LATERAL {rows} {join}"));
         let sum = |of: Option<&str>| of.map_or("NULL::numeric".to_owned(), |of| format!("sum({of})"));
         let wanted = filter.all();
         // An order that holds a key twice, as on two lines, is one order of it.
@@ -293,7 +299,9 @@ impl Cut<'_> {
         let known = self
             .tx
             .query(
-                "SELECT id, COALESCE(p.name, (SELECT max(l.name) FROM order_lines AS l WHERE l.product_id = id), ''), COALESCE(p.code, '')
+                "SELECT id, COALESCE(p.name, (
+                     SELECT max(l.name) FROM orders AS o CROSS JOIN LATERAL unnest(o.line_products, o.line_names) AS l (product_id, name)
+                     WHERE array_append(o.line_products, o.store_id) @> ARRAY[id] AND l.product_id = id), ''), COALESCE(p.code, '')
                  FROM unnest($1::uuid[]) AS id LEFT JOIN products AS p ON p.product_id = id",
                 &[&ids],
             )

@@ -79,9 +79,7 @@ pub async fn levels(central: &Postgres, question: &StockQuestion, now_ms: u64) -
 
 /// The columns of a [`StockRow`].
 const STOCK_ROW: &str = "SELECT l.product_id, l.store_id, COALESCE(s.code, l.store_id::text), COALESCE(p.code, ''), COALESCE(p.name, l.product_id::text),
-        COALESCE(p.category, ''), l.quantity_milli,
-        (SELECT m.at_ms FROM stock_movements AS m WHERE m.store_id = l.store_id AND m.product_id = l.product_id
-         ORDER BY m.at_ms DESC LIMIT 1)
+        COALESCE(p.category, ''), l.quantity_milli, l.moved_at_ms
     FROM stock_levels AS l
     LEFT JOIN products AS p ON p.product_id = l.product_id
     LEFT JOIN stores AS s ON s.store_id = l.store_id";
@@ -210,7 +208,7 @@ pub(super) async fn movements_page(
     let begins: Option<MovementPlace> = tx
         .query_opt(
             "SELECT m.at_ms, m.record_id, m.line FROM stock_counts AS c
-             JOIN stock_movements AS m USING (store_id, record_id, product_id)
+             JOIN stock_adjustments AS m USING (store_id, record_id, product_id)
              WHERE c.store_id = $1 AND c.product_id = $2 AND c.stands",
             &[&store, &question.product],
         )
@@ -222,7 +220,7 @@ pub(super) async fn movements_page(
         .query_one(
             "SELECT COALESCE(sum(quantity_milli) FILTER (WHERE (at_ms, record_id, line) >= ($3::bigint, $4::uuid, $5::int)), 0)::bigint,
                  COALESCE(sum(quantity_milli), 0)::bigint
-             FROM stock_movements WHERE store_id = $1 AND product_id = $2",
+             FROM stock_movements_of($1, $2)",
             &[&store, &question.product, &at, &record, &line],
         )
         .await?;
@@ -231,13 +229,12 @@ pub(super) async fn movements_page(
         .query(
             "SELECT m.at_ms, m.record_id, m.line, m.reason, m.quantity_milli, o.order_id, o.receipt_number, i.series,
                  COALESCE(d.name, ''), COALESCE(w.name, ''), COALESCE(m.note, ''), m.counted_milli
-             FROM stock_movements AS m
+             FROM stock_movements_of($1, $2) AS m
              LEFT JOIN orders AS o ON o.store_id = m.store_id AND o.order_id = m.record_id AND m.reason IN ('sale', 'refund')
              LEFT JOIN incarnations AS i ON i.device_id = o.device_id AND i.incarnation = o.incarnation
              LEFT JOIN devices AS d ON d.device_id = COALESCE(m.device_id, o.device_id)
              LEFT JOIN staff AS w ON w.store_id = m.store_id AND w.staff_id = COALESCE(m.staff_id, o.staff_id)
-             WHERE m.store_id = $1 AND m.product_id = $2
-                 AND ($3::bigint IS NULL OR (m.at_ms, m.record_id, m.line) < ($3::bigint, $4::uuid, $5::int))
+             WHERE $3::bigint IS NULL OR (m.at_ms, m.record_id, m.line) < ($3::bigint, $4::uuid, $5::int)
              ORDER BY m.at_ms DESC, m.record_id DESC, m.line DESC LIMIT $6",
             &[&store, &question.product, &at, &record, &line, &(question.limit + 1)],
         )

@@ -50,7 +50,7 @@ impl Zone {
 
     /// The first moment of a day, Unix milliseconds: midnight, or what follows it when clocks skip it. The days of a question
     /// are within what both calendars have.
-    pub(super) fn day_start_ms(&self, day: BusinessDay) -> i64 {
+    pub fn day_start_ms(&self, day: BusinessDay) -> i64 {
         let date = day.to_date().unwrap_or(if day.0 < 0 { Date::MIN } else { Date::MAX });
         date.to_zoned(self.zone.clone()).map_or(i64::MAX, |midnight| midnight.timestamp().as_millisecond())
     }

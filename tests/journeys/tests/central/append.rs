@@ -167,7 +167,7 @@ async fn both_branches_of_a_fork_are_kept_projected_and_told() {
 async fn of_two_closings_of_a_shift_the_later_one_is_shown() {
     let shop = scopes::store(store(1));
     let closed = |counted_minor| {
-        Record::ShiftClosed(ShiftClosing { shift: shift_id(1), counted_minor, expected_minor: 10_000, cut_commit: 2 })
+        Record::ShiftClosed(ShiftClosing { shift: shift_id(1), counted_minor, expected_minor: 10_000, cut_commit: 2, cut: None })
     };
     for (first_is_later, together) in [(false, false), (true, false), (false, true), (true, true)] {
         let world = World::new().await;

@@ -171,7 +171,13 @@ pub(crate) fn opening(shift: u64) -> Record {
 }
 
 pub(crate) fn closing(shift: u64) -> Record {
-    Record::ShiftClosed(ShiftClosing { shift: shift_id(shift), counted_minor: 10_000, expected_minor: 10_849, cut_commit: 4 })
+    Record::ShiftClosed(ShiftClosing {
+        shift: shift_id(shift),
+        counted_minor: 10_000,
+        expected_minor: 10_849,
+        cut_commit: 4,
+        cut: None,
+    })
 }
 
 pub(crate) fn breakage(n: u64) -> Record {

@@ -72,6 +72,7 @@ fn a_healthy_till_is_healthy_and_a_cut_off_one_is_told_what_is_away() -> Result<
             "incarnation",
             "unsent",
             "print queue",
+            "keeps",
             "certificate",
             "sync server",
             "clock",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -31,6 +31,9 @@ struct Arguments {
     /// Where its files go meanwhile; must be on a disk [default: /var/tmp].
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// How long the group `sustained` goes on [default: half a minute].
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    minutes: Option<u64>,
     /// Where the rows are written as JSON.
     #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
     json: PathBuf,
@@ -42,7 +45,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Role {
     #[command(hide = true)]
-    Child { role: String, folder: PathBuf },
+    Child { role: String, folder: PathBuf, central: Option<String> },
 }
 
 fn parse_group(name: &str) -> Result<&'static Group, String> {
@@ -54,10 +57,11 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("EVERTILL_BENCH_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    if let Some(Role::Child { role, folder }) = arguments.child {
-        match role.as_str() {
-            "till" => child::open_a_till(&folder)?,
-            _ => child::serve_a_region(&folder)?,
+    if let Some(Role::Child { role, folder, central }) = arguments.child {
+        match (role.as_str(), central) {
+            ("till", _) => child::open_a_till(&folder)?,
+            (_, Some(url)) => child::serve_whole(&folder, &url)?,
+            (_, None) => child::serve_a_region(&folder)?,
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -72,7 +76,10 @@ fn main() -> Result<ExitCode> {
 
 fn measure(arguments: Arguments) -> Result<ExitCode> {
     let names = arguments.products.as_deref().map(Names::read).transpose()?.unwrap_or_default();
-    let bench = Bench::new(arguments.quick, names, arguments.folder)?;
+    let mut bench = Bench::new(arguments.quick, names, arguments.folder)?;
+    if let Some(minutes) = arguments.minutes {
+        bench.sustained = Duration::from_secs(60 * minutes);
+    }
     if cfg!(debug_assertions) && !arguments.quick {
         eprintln!("this is a debug build: its figures mean nothing, `make bench` builds an optimised one");
     }

@@ -98,7 +98,7 @@ fn start(bench: &Bench, till: &Path, products: usize) -> Result<Vec<Row>> {
     let (mut ready, mut unlocked) = (Runs::default(), Runs::default());
     for _ in 0..bench.pick(7, 1) {
         let begun = Instant::now();
-        let mut started = Started::new("till", till)?;
+        let mut started = Started::new("till", till, None)?;
         let said: TillReady = started.said()?;
         ready.push_alone(micros(begun.elapsed()) / 1e3);
         unlocked.push_alone(said.unlocked_us / 1e3);

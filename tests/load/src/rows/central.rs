@@ -1,33 +1,28 @@
 //! From tills through the server into PostgreSQL's tables, and to the figure that a manager asks for.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use journeys::counter::live_latency;
 use journeys::postgres::PrivateCluster;
 use node::env::SystemEnv;
 use node::replication::net::Net;
-use operations::logging::LogConfig;
 use sync_proto::enrolment;
 use sync_proto::env::Env;
 use sync_server::central::Postgres;
 use sync_server::central::reports::Period;
 use sync_server::central::reports::sales::{self, SalesQuestion};
-use sync_server::config::{CentralConfig, Config, LimitsConfig, MetricsConfig, SyncConfig, WebConfig};
-use sync_server::daemon::{self, Listening};
+use sync_server::daemon;
 use sync_server::env::Machine;
 use sync_server::web_api::GroupBy;
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_postgres::{Client, NoTls};
+use tokio::task::JoinSet;
 
 use super::grouped;
 use crate::Bench;
 use crate::catalogue;
+use crate::central::{Central, Daemon};
 use crate::devices::{self, Keys, LINES, Log};
 use crate::dice::Dice;
 use crate::figures::{Runs, Times, per_second};
@@ -42,8 +37,6 @@ const SENDERS: usize = 4;
 const SALES_PER_RUN: usize = 500;
 /// How far a device runs ahead of its acknowledgements, as a till does.
 const AHEAD_MAX: u64 = sync_proto::session::IN_FLIGHT_COMMITS_MAX;
-/// How often it is looked whether the tables are complete.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let work = bench.folder()?;
@@ -72,115 +65,6 @@ fn live(bench: &Bench) -> Result<Row> {
     let latency = runtime()?.block_on(live_latency(bench.pick(2_000, 50)))?;
     let p99_ms = latency.p99.as_secs_f64() * 1_000.0;
     Ok(Row::counted("sale acknowledged → told to the manager's page, p99", "ms", p99_ms).at_most(100.0))
-}
-
-/// The whole server, as its program runs it, on a runtime of its own.
-struct Daemon {
-    listening: Listening,
-    runtime: Runtime,
-    stop: watch::Sender<bool>,
-    running: Option<JoinHandle<Result<(), daemon::DaemonError>>>,
-}
-
-impl Daemon {
-    fn start(data: &Path, url: &str) -> Result<Self> {
-        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let config = Config {
-            data: data.to_owned(),
-            sync: SyncConfig { listen: any, listen_tcp: None, public: None },
-            limits: LimitsConfig::default(),
-            web: WebConfig { listen: any, tls_certificate: None, tls_key: None },
-            central: CentralConfig { url: url.to_owned() },
-            metrics: MetricsConfig { listen: any },
-            log: LogConfig::default(),
-        };
-        let runtime = runtime()?;
-        let (stop, stopping) = watch::channel(false);
-        let (ready, listening) = std::sync::mpsc::channel();
-        let running = runtime.spawn(async move {
-            let ready = |listening| {
-                let _ = ready.send(listening);
-            };
-            daemon::run(&config, Arc::new(Machine), stopping, ready).await
-        });
-        let Ok(listening) = listening.recv() else {
-            let ended = runtime.block_on(running)?;
-            bail!("the server does not start: {ended:?}");
-        };
-        Ok(Self { listening, runtime, stop, running: Some(running) })
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-        if let Some(running) = self.running.take() {
-            let _ = self.runtime.block_on(running);
-        }
-    }
-}
-
-/// Questions to the central database, asked beside the server.
-struct Central {
-    client: Client,
-    runtime: Runtime,
-}
-
-impl Central {
-    fn connect(url: &str) -> Result<Self> {
-        let runtime = runtime()?;
-        let client = runtime.block_on(async {
-            let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-            tokio::spawn(connection);
-            anyhow::Ok(client)
-        })?;
-        Ok(Self { client, runtime })
-    }
-
-    async fn number(&self, sql: &str) -> Result<i64> {
-        Ok(self.client.query_one(sql, &[]).await.with_context(|| sql.to_owned())?.get(0))
-    }
-
-    /// Waits until every entry is in the tables, and so many orders with it.
-    async fn wait_for_orders(&self, orders: i64) -> Result<()> {
-        loop {
-            let entries = self
-                .number("SELECT count(*) FROM projector_cursor c WHERE c.central_seq >= (SELECT max(central_seq) FROM entries)");
-            if entries.await? > 0 && self.number("SELECT count(*) FROM orders").await? >= orders {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// What the tables can take at best: the same rows, copied inside the database with the same indexes. Answers orders a second.
-    fn copied(&self, orders: usize) -> Result<f64> {
-        const TABLES: [&str; 4] = ["orders", "order_lines", "payments", "stock_movements"];
-        let of = |table: &str| match table {
-            "stock_movements" => {
-                "SELECT t.* FROM stock_movements t JOIN chosen c ON t.store_id = c.store_id AND t.record_id = c.order_id"
-                    .to_owned()
-            }
-            _ => format!("SELECT t.* FROM {table} t JOIN chosen c USING (store_id, order_id)"),
-        };
-        self.runtime.block_on(async {
-            let mut prepare = format!("CREATE TEMP TABLE chosen AS SELECT store_id, order_id FROM orders LIMIT {orders};");
-            let mut copy = "BEGIN;".to_owned();
-            let mut clear = "DROP TABLE chosen;".to_owned();
-            for table in TABLES {
-                prepare += &format!("CREATE TEMP TABLE source_{table} AS {};", of(table));
-                prepare += &format!("CREATE TABLE limit_{table} (LIKE {table} INCLUDING ALL);");
-                copy += &format!("INSERT INTO limit_{table} SELECT * FROM source_{table};");
-                clear += &format!("DROP TABLE source_{table}; DROP TABLE limit_{table};");
-            }
-            self.client.batch_execute(&prepare).await?;
-            let begun = Instant::now();
-            self.client.batch_execute(&(copy + "COMMIT;")).await?;
-            let took = begun.elapsed();
-            self.client.batch_execute(&clear).await?;
-            Ok(per_second(orders, took))
-        })
-    }
 }
 
 /// Logs that are written and sealed already, sent by several devices at once, until the last sale is in the manager's tables.

@@ -42,7 +42,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
 
     let (mut memory, mut storm) = (Runs::default(), Runs::default());
     for _ in 0..bench.pick(2, 1) {
-        let mut server = Started::new("region", &folder)?;
+        let mut server = Started::new("region", &folder, None)?;
         let ready: ServerReady = server.said()?;
         let before = server.resident_bytes()?;
         let runtime = runtime()?;

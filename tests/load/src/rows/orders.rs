@@ -64,7 +64,7 @@ fn sell_next_door(server: &Server, keys: &devices::Keys, orders: usize) -> Resul
 
 /// The memory of a fresh process on a till's folder, after somebody has looked through orders, ledger and products.
 fn resident_bytes(folder: &Path) -> Result<f64> {
-    let mut started = Started::new("till", folder)?;
+    let mut started = Started::new("till", folder, None)?;
     let _: TillReady = started.said()?;
     Ok(started.said::<TillReady>()?.resident_bytes)
 }

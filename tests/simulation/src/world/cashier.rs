@@ -10,7 +10,7 @@ use node::till::Answer;
 use tokio::time::Instant;
 
 use super::machine::TillMachine;
-use super::oracle::{Fate, Oracle};
+use super::oracle::{Fate, Opened, Oracle};
 use crate::Dice;
 use crate::day::{Paid, paid_of_cart, paid_of_refund};
 use crate::shop::{PIN, Shop};
@@ -51,12 +51,12 @@ impl Cashier {
             return;
         }
         if view.shift.is_none() {
-            let _ = node.command(Command::OpenShift { float_minor: 10_000, business_day: None }).await;
+            self.open_shift(node).await;
             return;
         }
         let lines = view.cart.lines.len() as u64;
         match self.dice.below(20) {
-            0 if lines == 0 => self.refund(node).await,
+            0 if lines == 0 => self.refund(node, &view).await,
             1 if lines == 0 => {
                 let expected = view.shift.as_ref().map_or(0, |shift| shift.expected_minor);
                 let _ = node.command(Command::CloseShift { counted_minor: expected }).await;
@@ -73,6 +73,14 @@ impl Cashier {
             }
             _ if lines > 0 && self.dice.below(3) < lines => self.settle(&view).await,
             _ => self.scan(node).await,
+        }
+    }
+
+    async fn open_shift(&mut self, node: &Node) {
+        let by_the_clock = self.till.local_day();
+        let opened = node.command(Command::OpenShift { float_minor: 10_000, business_day: None }).await;
+        if let Some(shift) = opened.ok().and_then(|view| view.shift).filter(|_| self.till.is_on()) {
+            self.oracle.opened(Opened { machine: self.till.index, day: shift.business_day, by_the_clock });
         }
     }
 
@@ -115,10 +123,10 @@ impl Cashier {
     async fn settle(&mut self, view: &TillView) {
         let paid = paid_of_cart(&view.cart);
         let tendered_minor = view.cart.total_minor + self.dice.below(3) as i64 * 50;
-        self.ask(Command::SettleCash { order: paid.order, tendered_minor }, paid).await;
+        self.ask(Command::SettleCash { order: paid.order, tendered_minor }, paid, view).await;
     }
 
-    async fn refund(&mut self, node: &Node) {
+    async fn refund(&mut self, node: &Node, view: &TillView) {
         let orders = match node.query(Query::Orders { text: String::new(), limit: 20 }).await {
             Ok(Answer::Orders(orders)) => orders,
             _ => return,
@@ -127,19 +135,26 @@ impl Cashier {
         if sales.is_empty() {
             return;
         }
-        let original = sales[self.dice.below(sales.len() as u64) as usize].order;
+        let (original, is_here) = {
+            let chosen = sales[self.dice.below(sales.len() as u64) as usize];
+            (chosen.order, chosen.is_here)
+        };
         let Ok(Answer::Order(sale)) = node.query(Query::Order { order: original }).await else { return };
+        if !is_here {
+            self.oracle.told();
+        }
         let Some(line) = sale.lines.iter().position(|line| line.refundable_milli > 0) else { return };
         let milli = 1 + self.dice.below(sale.lines[line].refundable_milli as u64) as i64;
         let paid = paid_of_refund(&sale, line, milli);
         let lines = vec![RefundLine { line, quantity_milli: milli }];
         let command = Command::RefundSale { refund: sale.next_refund, original, lines, reason: "broken".to_owned() };
-        self.ask(command, paid).await;
+        self.ask(command, paid, view).await;
     }
 
     /// Asks for an order, and sees what the screen says. A screen that says that it does not know is asked again.
-    async fn ask(&self, command: Command, paid: Paid) {
-        self.oracle.asked(self.till.index, paid.clone());
+    async fn ask(&self, command: Command, paid: Paid, view: &TillView) {
+        let day = view.shift.as_ref().map(|shift| shift.business_day.clone()).unwrap_or_default();
+        self.oracle.asked(self.till.index, paid.clone(), day);
         for _ in 0..3 {
             let Some(node) = self.till.node() else { return };
             let answer = node.command(command.clone()).await;

@@ -12,17 +12,20 @@ use sync_server::central::{
 /// How long an answer takes.
 const ANSWERS_AFTER: Duration = Duration::from_millis(3);
 
-/// A central store.
+/// A central store, as one server has the way to it.
 #[derive(Debug, Clone, Default)]
 pub struct Central {
     state: Arc<Mutex<State>>,
+    /// The server's region.
+    region: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     now: Contents,
     backup: Option<Contents>,
-    away: bool,
+    /// The regions that it is away for.
+    away: BTreeSet<usize>,
     /// Whether the next answer gets lost after the work is done.
     lose_answer: bool,
     appended: u64,
@@ -49,9 +52,31 @@ impl Central {
         self.state().now.rows.clone()
     }
 
-    /// Goes away, or comes back.
-    pub fn set_away(&self, away: bool) {
-        self.state().away = away;
+    /// The same store, as another region's server has the way to it.
+    pub fn seen_from(&self, region: usize) -> Self {
+        Self { state: self.state.clone(), region }
+    }
+
+    /// How many entries there are of each scope.
+    pub fn by_scope(&self) -> BTreeMap<String, u64> {
+        let mut scopes = BTreeMap::<String, u64>::new();
+        for row in &self.state().now.rows {
+            match scopes.get_mut(&row.scope) {
+                Some(count) => *count += 1,
+                None => drop(scopes.insert(row.scope.clone(), 1)),
+            }
+        }
+        scopes
+    }
+
+    /// Goes away for this server.
+    pub fn go_away(&self) {
+        self.state().away.insert(self.region);
+    }
+
+    /// Comes back for this server.
+    pub fn come_back(&self) {
+        self.state().away.remove(&self.region);
     }
 
     /// Does the next append and lets its answer get lost.
@@ -85,7 +110,7 @@ impl Central {
 
     fn check_here(&self) -> Result<(), CentralError> {
         let mut state = self.state();
-        if state.away {
+        if state.away.contains(&self.region) {
             state.refused += 1;
             return Err(away());
         }

@@ -7,12 +7,13 @@ use sync_proto::env::Env;
 use tokio::time::Instant;
 
 use crate::Dice;
-use crate::shop::MORNING_MS;
 
 /// A machine's [`Env`]. Its clock survives restarts of its programs, as a battery sees to.
 #[derive(Debug)]
 pub struct MachineEnv {
     began: Instant,
+    /// What a right clock shows then, Unix milliseconds.
+    opens_ms: u64,
     wrong: Mutex<Wrong>,
     dice: Mutex<Dice>,
 }
@@ -25,10 +26,10 @@ struct Wrong {
 }
 
 impl MachineEnv {
-    /// A right clock that shows the morning when `began` was, and dice of a seed.
-    pub fn new(began: Instant, seed: u64) -> Self {
+    /// A right clock that shows `opens_ms` when `began` was, and dice of a seed.
+    pub fn new(began: Instant, opens_ms: u64, seed: u64) -> Self {
         let wrong = Mutex::new(Wrong { ahead_ms: 0, drift_ppm: 0 });
-        Self { began, wrong, dice: Mutex::new(Dice::new(seed)) }
+        Self { began, opens_ms, wrong, dice: Mutex::new(Dice::new(seed)) }
     }
 
     /// Moves the clock.
@@ -56,7 +57,7 @@ impl Env for MachineEnv {
         let wrong = *self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed_ms = i64::try_from(self.since_morning().as_millis()).unwrap_or(i64::MAX);
         let shown = elapsed_ms + elapsed_ms * wrong.drift_ppm / 1_000_000 + wrong.ahead_ms;
-        MORNING_MS.saturating_add_signed(shown)
+        self.opens_ms.saturating_add_signed(shown)
     }
 
     fn fill_random(&self, out: &mut [u8]) {

@@ -1,11 +1,10 @@
-//! The morning of every world: a region whose server has written stores, staff, products and devices, and the papers of its tills. Made once a
-//! process; every key is fixed, so that certificates have the same length in every run.
+//! The morning of every world: a region whose server has written stores, staff, products and devices, the papers of its tills, and the keys of a second
+//! server under the same authority. Made once a process; every key is fixed, so that certificates have the same length in every run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
-use domain::ids::DeviceId;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use journal::SigningKey;
@@ -20,23 +19,25 @@ use crate::crash_vfs::Disk;
 use crate::rig::{Device, Folder};
 use crate::shop::{MORNING_MS, Shop, SimEnv};
 
-/// The most tills of a world.
+/// The most tills of a store.
 pub const TILLS_MAX: u32 = 4;
+/// The most regions, and the most stores.
+pub const REGIONS_MAX: usize = 2;
 /// The name of the region's log on its disk.
 pub const REGION_LOG: &str = "region.db";
 
 /// What every world begins with.
 #[derive(Debug)]
 pub struct Founding {
-    /// The shop.
-    pub shop: Shop,
-    /// The region's authority.
-    pub authority: Arc<Authority>,
-    /// The region's disk.
+    /// The stores. All sell the same.
+    pub shops: [Shop; REGIONS_MAX],
+    /// The authority, as each region's server has it beside its own key.
+    pub authorities: [Arc<Authority>; REGIONS_MAX],
+    /// The first region's disk. The server of another one has just been set up, and begins with an empty disk.
     region: Disk,
-    /// The `device` folder of every till, by its number.
+    /// The `device` folder of every till, by the number of its key.
     tills: BTreeMap<u32, Device>,
-    _folder: TempDir,
+    _folders: [TempDir; REGIONS_MAX],
 }
 
 impl Founding {
@@ -49,9 +50,9 @@ impl Founding {
         FOUNDING.get_or_init(|| Self::make().expect("a morning without accidents"))
     }
 
-    /// The region's disk, this world's own copy.
-    pub fn region_disk(&self) -> Disk {
-        self.region.copy()
+    /// A region's disk, this world's own copy.
+    pub fn region_disk(&self, region: usize) -> Disk {
+        if region == 0 { self.region.copy() } else { Disk::new() }
     }
 
     /// The `device` folder of a till.
@@ -60,32 +61,50 @@ impl Founding {
     }
 
     /// A writer for the region's log, as a process that starts has one.
-    pub fn writer(&self, actor_seed: [u8; 16], incarnation: [u8; 16]) -> Writer {
-        Writer { device: DeviceId::new(MORNING_MS, [3; 10]), incarnation, actor_seed, key: self.authority.seal_key().clone() }
+    pub fn writer(&self, region: usize, actor_seed: [u8; 16], incarnation: [u8; 16]) -> Writer {
+        let authority = &self.authorities[region];
+        Writer { device: authority.server_device(), incarnation, actor_seed, key: authority.seal_key().clone() }
+    }
+
+    /// The store that a device works in; none for a server.
+    pub fn store_of(&self, device: [u8; 16]) -> Option<&Shop> {
+        let has = |shop: &&Shop| shop.tills.iter().any(|&number| *shop.till_device(number).as_bytes() == device);
+        self.shops.iter().find(has)
+    }
+
+    /// Whether a device is a server.
+    pub fn is_server(&self, device: [u8; 16]) -> bool {
+        self.authorities.iter().any(|authority| *authority.server_device().as_bytes() == device)
     }
 
     fn make() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        for (name, byte) in [("authority.key", 0xA0), ("server.key", 0xA5)] {
+        let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
+        for (name, byte, folder) in [("authority.key", 0xA0, 0), ("server.key", 0xA5, 0), ("server.key", 0xA6, 1)] {
             let pem = SigningKey::from_bytes(&[byte; 32]).to_pkcs8_pem(LineEnding::LF)?;
-            std::fs::write(folder.path().join(name), pem.as_bytes())?;
+            std::fs::write(folders[folder].path().join(name), pem.as_bytes())?;
         }
-        let authority = Arc::new(Authority::open(folder.path())?);
+        let first = Arc::new(Authority::open(folders[0].path())?);
+        Authority::adopt(folders[0].path(), folders[1].path())?;
+        let authorities = [first, Arc::new(Authority::open(folders[1].path())?)];
+        let shop = Shop::new(TILLS_MAX);
+        let branch = shop.branch(TILLS_MAX + 1..=2 * TILLS_MAX);
         let mut founding =
-            Self { shop: Shop::new(TILLS_MAX), authority, region: Disk::new(), tills: BTreeMap::new(), _folder: folder };
+            Self { shops: [shop, branch], authorities, region: Disk::new(), tills: BTreeMap::new(), _folders: folders };
         founding.found_region()?;
         Ok(founding)
     }
 
     fn found_region(&mut self) -> Result<()> {
         let env = SimEnv::new(MORNING_MS - 3_600_000, 1);
-        let writer = self.writer([9; 16], [0x51; 16]);
+        let writer = self.writer(0, [9; 16], [0x51; 16]);
         let mut region = Region::open_on(self.region.vfs(), REGION_LOG.as_ref(), writer)?;
         region.start(MORNING_MS - 3_600_000, "simulation")?;
-        let shop = self.shop.clone();
-        region.add_store(shop.store.clone(), MORNING_MS)?;
-        region.add_staff(&shop.store.code, shop.manager.clone(), MORNING_MS)?;
-        for product in &shop.products {
+        let shops = self.shops.clone();
+        for shop in &shops {
+            region.add_store(shop.store.clone(), MORNING_MS)?;
+            region.add_staff(&shop.store.code, shop.manager.clone(), MORNING_MS)?;
+        }
+        for product in &shops[0].products {
             let patch = ProductPatch {
                 code: Some(product.code.clone()),
                 name: Some(product.name.clone()),
@@ -97,36 +116,39 @@ impl Founding {
             };
             region.create_product(patch, None, &env)?;
         }
-        for number in 1..=TILLS_MAX {
-            let granted = self.admit(&mut region, number).with_context(|| format!("till {number}"))?;
-            let folder = Folder::new()?;
-            Identity::create(folder.path(), granted, &SimEnv::new(MORNING_MS, u64::from(number)))?;
-            self.tills.insert(number, folder.device(&Device::default()));
+        for shop in &shops {
+            for &number in &shop.tills {
+                let granted = self.admit(&mut region, shop, number).with_context(|| format!("till {number}"))?;
+                let folder = Folder::new()?;
+                Identity::create(folder.path(), granted, &SimEnv::new(MORNING_MS, u64::from(number)))?;
+                self.tills.insert(number, folder.device(&Device::default()));
+            }
         }
         Ok(())
     }
 
-    fn admit(&self, region: &mut Region, number: u32) -> Result<Granted> {
-        let key_pem = self.shop.till_key(number).to_pkcs8_pem(LineEnding::LF)?.to_string();
+    fn admit(&self, region: &mut Region, shop: &Shop, number: u32) -> Result<Granted> {
+        let authority = &self.authorities[0];
+        let key_pem = shop.till_key(number).to_pkcs8_pem(LineEnding::LF)?.to_string();
         let request = CertificateParams::default().serialize_request(&KeyPair::from_pem(&key_pem)?)?;
         let code = format!("ABCDE{number:05}");
-        region.issue_code(&self.shop.store.code, &format!("Till {number}"), &code, MORNING_MS)?;
-        let (device, key) = (self.shop.till_device(number), Authority::requested_key(request.der())?);
+        region.issue_code(&shop.store.code, &format!("Till {number}"), &code, MORNING_MS)?;
+        let (device, key) = (shop.till_device(number), Authority::requested_key(request.der())?);
         let enrolment = region.redeem(&code, device, key, MORNING_MS)?;
-        let store = &self.shop.store;
+        let store = &shop.store;
         Ok(Granted {
             device,
             store: store.id,
             store_code: store.code.clone(),
             number: enrolment.number,
             name: enrolment.name,
-            region_address: super::SERVER.to_string(),
+            region_address: super::server_address(0).to_string(),
             server_name: SERVER_NAME.to_owned(),
-            device_cert_pem: self.authority.sign_device(request.der(), device, store.id)?,
-            authority_cert_pem: self.authority.certificate_pem().to_owned(),
+            device_cert_pem: authority.sign_device(request.der(), device, store.id)?,
+            authority_cert_pem: authority.certificate_pem().to_owned(),
             key_pem,
             server_device: region.own().device,
-            server_public_key: self.authority.seal_key().verifying_key().to_bytes(),
+            server_public_key: authority.seal_key().verifying_key().to_bytes(),
         })
     }
 }

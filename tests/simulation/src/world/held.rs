@@ -47,6 +47,11 @@ pub fn of_server(disk: &Disk) -> Vec<HeldRow> {
     names.flat_map(|name| rows_of(disk, &name, "region_seq", "")).collect()
 }
 
+/// The hashes of what can be read.
+pub fn hashes(rows: &[HeldRow]) -> BTreeSet<Hash> {
+    rows.iter().map(|row| row.hash).collect()
+}
+
 /// The orders and open orders among entries that hold.
 ///
 /// # Errors
@@ -58,7 +63,7 @@ pub fn orders(rows: &[HeldRow]) -> Result<BTreeSet<[u8; 16]>> {
         origins.entry(row.origin.device).or_default().insert(row.origin);
         let places = chains.entry((row.origin.device, row.scope.as_str())).or_default().entry(row.seq).or_default();
         let known = places.entry(row.hash).or_insert(row);
-        if row.is_sealed {
+        if row.is_sealed || known.bytes.is_empty() {
             *known = row;
         }
     }
@@ -74,7 +79,9 @@ pub fn orders(rows: &[HeldRow]) -> Result<BTreeSet<[u8; 16]>> {
                 seq => held.get(&(seq - 1)).into_iter().flatten().map(|row| row.hash).collect(),
             };
             for (hash, row) in entries {
-                if let Some(prev) = prevs.iter().find(|prev| link(prev, &row.bytes) == *hash) {
+                // Of what a till has let go there is the place alone: what follows it still does.
+                let is_prev = |prev: &&Hash| row.bytes.is_empty() || link(prev, &row.bytes) == *hash;
+                if let Some(prev) = prevs.iter().find(is_prev) {
                     before.insert(*hash, *prev);
                     held.entry(*seq).or_default().push(row);
                 }
@@ -85,7 +92,9 @@ pub fn orders(rows: &[HeldRow]) -> Result<BTreeSet<[u8; 16]>> {
             if row.is_sealed || vouched.contains(&row.hash) {
                 vouched.insert(row.hash);
                 vouched.extend(before.get(&row.hash));
-                orders.extend(order_of(&row.bytes)?);
+                if !row.bytes.is_empty() {
+                    orders.extend(order_of(&row.bytes)?);
+                }
             }
         }
     }
@@ -153,5 +162,5 @@ fn rows_of(disk: &Disk, name: &str, number: &str, key: &str) -> Vec<HeldRow> {
     let row = |(_, origin, scope, seq, hash, bytes, is_sealed): Columns| {
         Some(HeldRow { origin: *origins.get(&origin)?, scope: scopes.get(&scope)?.clone(), seq, hash, bytes, is_sealed })
     };
-    found.into_iter().filter_map(row).filter(|row| journal::Entry::decode(&row.bytes).is_ok()).collect()
+    found.into_iter().filter_map(row).filter(|row| row.bytes.is_empty() || journal::Entry::decode(&row.bytes).is_ok()).collect()
 }

@@ -1,44 +1,46 @@
-//! Tills and the server as machines: a disk that survives, a process that does not, and the switch between the two.
+//! Tills as machines, and what they have in common with servers: a disk that survives, a process that does not, and the switch between the two.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use domain::ids::{DeviceId, StoreId};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use node::care;
 use node::handle::Node;
 use node::identity::Identity;
 use node::peers;
 use node::print_queue;
-use node::replication::{self, Link, net::Net};
-use node::store::StoreOptions;
+use node::replication::{self, Link, net::Net, tcp::Dial};
+use node::store::{self, PAGES_AT_ONCE, StoreOptions};
 use node::till::{Till, TillOptions};
 use sync_proto::env::{Env, random};
 use sync_proto::session::{VERSIONS, Versions};
-use sync_server::central::feed;
-use sync_server::hub::Hub;
-use sync_server::live::Live;
-use sync_server::log_source::LogSource;
-use sync_server::quic::{Limits, Quic};
-use sync_server::refill;
-use sync_server::region::Region;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::central::Central;
 use super::clock::MachineEnv;
-use super::founding::{Founding, REGION_LOG};
+use super::founding::Founding;
+use super::held;
 use super::net::{Network, ProcessRuntime, Socket};
+use super::plan::Home;
 use super::printer::Printer;
+use super::server::ServerMachine;
 use super::trace::Trace;
-use super::{LAN_PORT, SERVER, SERVER_IP};
+use super::{LAN_PORT, server_address};
 use crate::crash_vfs::{Disk, Fault, FaultKind};
 use crate::rig::{Device, Folder};
 
+/// How often a till that is connected over TCP tries whether QUIC passes again: a shop's day is short.
+const QUIC_AGAIN: Duration = Duration::from_secs(4);
+/// The first version of the protocol whose programs know TCP.
+const TCP_SINCE: u16 = 3;
+/// What a program says of a file that a newer one has written.
+const TOO_OLD: &str = "install the newer program again";
 /// How long a program that does not start waits before it is started again.
 const START_AGAIN: Duration = Duration::from_secs(2);
 
@@ -62,11 +64,12 @@ pub struct Image {
 
 /// Everything quinn and the driver have running, and where they listen.
 #[derive(Debug)]
-struct Process {
-    tasks: JoinSet<()>,
-    runtime: Arc<ProcessRuntime>,
-    sockets: Vec<Arc<Socket>>,
-    _stop: watch::Sender<bool>,
+pub(super) struct Process {
+    pub(super) tasks: JoinSet<()>,
+    pub(super) runtime: Arc<ProcessRuntime>,
+    pub(super) sockets: Vec<Arc<Socket>>,
+    /// Nobody is told to stop, but whoever listens has to be able to.
+    pub(super) _stop: watch::Sender<bool>,
 }
 
 impl Process {
@@ -84,19 +87,38 @@ pub struct Chassis {
     pub env: Arc<MachineEnv>,
     /// Its address.
     pub ip: Ipv4Addr,
-    network: Network,
-    trace: Trace,
-    name: String,
+    /// Whether there is TCP besides UDP.
+    has_tcp: bool,
+    pub(super) network: Network,
+    pub(super) trace: Trace,
+    pub(super) name: String,
     /// The newest version of the protocol that its program speaks.
     version: AtomicU16,
+    /// How long a till keeps what is central, in milliseconds; none for ever.
+    keep_ms: Option<u64>,
     /// Goes up whenever it starts, so that what a former life planned does not hit the next.
-    lives: AtomicU64,
+    pub(super) lives: AtomicU64,
 }
 
 impl Chassis {
     /// A machine that is off.
-    pub fn new(name: String, ip: Ipv4Addr, env: Arc<MachineEnv>, network: Network, trace: Trace) -> Self {
-        Self { env, ip, network, trace, name, version: AtomicU16::new(VERSIONS.1), lives: AtomicU64::new(0) }
+    pub fn new(name: String, ip: Ipv4Addr, env: Arc<MachineEnv>, network: Network, trace: Trace, has_tcp: bool) -> Self {
+        Self {
+            env,
+            ip,
+            has_tcp,
+            network,
+            trace,
+            name,
+            version: AtomicU16::new(VERSIONS.1),
+            keep_ms: None,
+            lives: AtomicU64::new(0),
+        }
+    }
+
+    /// The same as one that lets go what is older and central.
+    pub fn keeping(self, keep_ms: Option<u64>) -> Self {
+        Self { keep_ms, ..self }
     }
 
     /// Gives it a program that speaks no newer version of the protocol than this, for when it starts next. Answers which it had.
@@ -104,8 +126,20 @@ impl Chassis {
         self.version.swap(newest, Ordering::Relaxed)
     }
 
-    fn versions(&self) -> Versions {
+    pub(super) fn versions(&self) -> Versions {
         (VERSIONS.0, self.version.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn knows_tcp(&self) -> bool {
+        self.has_tcp && self.versions().1 >= TCP_SINCE
+    }
+
+    /// The end of what ran on it. Without power it says goodbye to nobody.
+    pub(super) async fn end(&self, process: Process, how: End) {
+        if let End::Power(_) = how {
+            self.network.unplug(self.ip);
+        }
+        process.end().await;
     }
 }
 
@@ -114,7 +148,7 @@ impl Chassis {
 pub enum Machine {
     /// A till.
     Till(Arc<TillMachine>),
-    /// The regional server.
+    /// A regional server.
     Server(Arc<ServerMachine>),
 }
 
@@ -135,11 +169,16 @@ impl Machine {
         }
     }
 
+    /// Whether it is lost for ever.
+    pub fn has_perished(&self) -> bool {
+        matches!(self, Self::Server(server) if server.has_perished())
+    }
+
     /// Whether its program has put a damaged file aside, and does nothing any more.
     pub fn has_put_aside(&self) -> bool {
         match self {
             Self::Till(till) => till.inner().running.as_ref().is_some_and(|(node, _)| node.is_over()),
-            Self::Server(server) => server.inner().running.as_ref().is_some_and(|(hub, _)| hub.is_put_aside()),
+            Self::Server(server) => server.has_put_aside(),
         }
     }
 
@@ -155,7 +194,11 @@ impl Machine {
     pub async fn start(&self) {
         let Chassis { lives, trace, name, .. } = self.chassis();
         let life = lives.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.has_perished() {
+            return;
+        }
         while lives.load(Ordering::Relaxed) == life {
+            self.chassis().network.plug(self.chassis().ip);
             let started = match self {
                 Self::Till(till) => till.try_start(),
                 Self::Server(server) => server.try_start(),
@@ -182,6 +225,45 @@ impl Machine {
         self.start().await;
     }
 
+    /// Ends it, and starts the program before this one on what is there: it has to refuse, to say why, and to leave everything as it is. Answers whether
+    /// there was a file of this program. A file that `may_be_damaged` is another matter.
+    ///
+    /// # Errors
+    /// An earlier program that takes the file, says something else, or changes it.
+    pub async fn try_older(&self, may_be_damaged: bool) -> Result<bool> {
+        let is_on = match self {
+            Self::Till(till) => till.is_on(),
+            Self::Server(server) => server.hub().is_some(),
+        };
+        self.end(End::Killed).await;
+        if !is_on {
+            return Ok(false);
+        }
+        let before = self.contents();
+        let said = match self {
+            Self::Till(till) => till.try_older(),
+            Self::Server(server) => server.try_older(),
+        };
+        let name = &self.chassis().name;
+        self.chassis().trace.note(format_args!("{name} with an earlier program: {}", self.named(&said)));
+        if !may_be_damaged {
+            ensure!(said.contains(TOO_OLD), "an earlier program at {name} says of a newer file: {said}");
+            ensure!(before == self.contents(), "an earlier program at {name} has changed a newer file");
+        }
+        Ok(true)
+    }
+
+    /// What can be read of it, as an outsider reads it, and what lies beside.
+    fn contents(&self) -> (BTreeSet<journal::Hash>, Device) {
+        match self {
+            Self::Till(till) => {
+                let image = till.image();
+                (held::hashes(&held::of_till(&image)), image.device)
+            }
+            Self::Server(server) => (held::hashes(&held::of_server(&server.disk().copy())), Device::default()),
+        }
+    }
+
     /// Plans what goes wrong with its disk, after so many more calls.
     pub fn plan_fault(&self, after: u64, kind: FaultKind) {
         let disk = self.disk();
@@ -199,6 +281,11 @@ pub struct TillMachine {
     pub number: u32,
     /// Its place among the machines of the world.
     pub index: usize,
+    /// Its store.
+    pub store: usize,
+    /// The region whose server it is given when it starts next.
+    region: AtomicUsize,
+    zone: TimeZone,
     folder: Folder,
     printer: Printer,
     machine_id: String,
@@ -222,9 +309,15 @@ impl TillMachine {
     ///
     /// # Errors
     /// When there is no room for its folder.
-    pub fn enrolled(index: usize, number: u32, chassis: Chassis, printer: Printer, neighbours: BTreeSet<String>) -> Result<Self> {
+    pub fn enrolled(
+        index: usize,
+        (home, number): (Home, u32),
+        zone: TimeZone,
+        (chassis, printer): (Chassis, Printer),
+        neighbours: BTreeSet<String>,
+    ) -> Result<Self> {
         let image = Image { disk: Disk::new(), device: Founding::of_process().device(number).clone() };
-        Self::of_image(index, number, format!("machine {index}"), chassis, printer, image, neighbours)
+        Self::of_image(index, (home, number), format!("machine {index}"), zone, (chassis, printer), image, neighbours)
     }
 
     /// A till on what was copied from another.
@@ -233,17 +326,51 @@ impl TillMachine {
     /// When there is no room for its folder.
     pub fn of_image(
         index: usize,
-        number: u32,
+        (home, number): (Home, u32),
         machine_id: String,
-        chassis: Chassis,
-        printer: Printer,
+        zone: TimeZone,
+        (chassis, printer): (Chassis, Printer),
         image: Image,
         neighbours: BTreeSet<String>,
     ) -> Result<Self> {
         let folder = Folder::new()?;
         folder.restore(&image.device)?;
         let inner = TillInner { disk: Arc::new(image.disk), running: None, has_broken_page: false, backup: None };
-        Ok(Self { chassis, number, index, folder, printer, machine_id, neighbours, inner: Mutex::new(inner) })
+        let (store, region) = (home.store, AtomicUsize::new(home.region));
+        Ok(Self {
+            chassis,
+            number,
+            index,
+            store,
+            region,
+            zone,
+            folder,
+            printer,
+            machine_id,
+            neighbours,
+            inner: Mutex::new(inner),
+        })
+    }
+
+    /// The region whose server it speaks to, or will when it starts.
+    pub fn region(&self) -> usize {
+        self.region.load(Ordering::Relaxed)
+    }
+
+    /// Where it stands.
+    pub fn home(&self) -> Home {
+        Home { store: self.store, region: self.region() }
+    }
+
+    /// Gives it another region's server, for when it starts next.
+    pub fn set_region(&self, region: usize) {
+        self.region.store(region, Ordering::Relaxed);
+    }
+
+    /// The day by its clock, as people there write it.
+    pub fn local_day(&self) -> String {
+        let shown = Timestamp::from_millisecond(self.chassis.env.unix_ms().cast_signed()).unwrap_or(Timestamp::MAX);
+        shown.to_zoned(self.zone.clone()).date().to_string()
     }
 
     /// The running till, if it runs.
@@ -279,20 +406,16 @@ impl TillMachine {
             return Ok(());
         }
         let identity = Identity::load(self.folder.path()).context("the identity")?;
-        let link = link(&identity, self.chassis.versions())?;
-        let options = TillOptions {
-            store: StoreOptions { vfs: Some(inner.disk.vfs().to_owned()), exclusive: true, files: inner.disk.files() },
-            printing: true,
-            time_zone: TimeZone::UTC,
-            machine: Some(self.machine_id.clone()),
-        };
+        let link = link(&identity, self.region(), self.chassis.versions())?;
+        let options = self.options(&inner.disk);
         let env: Arc<dyn Env> = self.chassis.env.clone();
         let own = (identity.device(), identity.store());
         let till = Till::open(identity, env.clone(), options)?;
         let node = Node::inline(till);
         let runtime = Arc::new(ProcessRuntime::default());
         let socket = self.chassis.network.socket(self.chassis.ip, 0);
-        let net = Net::on(socket.clone(), runtime.clone(), Some(random(&*env)))?;
+        let tcp = self.chassis.knows_tcp().then(|| Arc::new(self.chassis.network.dialler(self.chassis.ip)) as Arc<dyn Dial>);
+        let net = Net { tcp, quic_again: QUIC_AGAIN, ..Net::on(socket.clone(), runtime.clone(), Some(random(&*env)))? };
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let replicating = replication::run(node.clone(), net, link.clone(), env, stopping.clone());
@@ -308,6 +431,36 @@ impl TillMachine {
         inner.running = Some((node, Process { tasks, runtime, sockets, _stop: stop }));
         self.chassis.trace.note(format_args!("{} starts", self.chassis.name));
         Ok(())
+    }
+
+    fn options(&self, disk: &Disk) -> TillOptions {
+        // Half of the tills look at their file as if it were a large one: beside the counter.
+        let pages_at_once = if self.index.is_multiple_of(2) { PAGES_AT_ONCE } else { 0 };
+        TillOptions {
+            store: StoreOptions {
+                vfs: Some(disk.vfs().to_owned()),
+                exclusive: true,
+                files: disk.files(),
+                pages_at_once,
+                ..StoreOptions::default()
+            },
+            printing: true,
+            time_zone: self.zone.clone(),
+            machine: Some(self.machine_id.clone()),
+            keep_ms: self.chassis.keep_ms,
+        }
+    }
+
+    /// What the program before this one says when it is started on what is there.
+    fn try_older(&self) -> String {
+        let open = || -> Result<()> {
+            let mut options = self.options(&self.disk());
+            options.store.schemas_known = Some(store::SCHEMAS - 1);
+            let identity = Identity::load(self.folder.path()).context("the identity")?;
+            Till::open(identity, self.chassis.env.clone(), options)?;
+            bail!("nothing, and takes it")
+        };
+        open().map_or_else(|error| format!("{error:#}"), |()| String::new())
     }
 
     /// Lets it replicate with the other tills, where the shop's own network carries that. Answers the socket for it.
@@ -339,7 +492,7 @@ impl TillMachine {
         self.chassis.lives.fetch_add(1, Ordering::Relaxed);
         let running = self.inner().running.take();
         if let Some((node, process)) = running {
-            process.end().await;
+            self.chassis.end(process, how).await;
             drop(node);
         }
         let mut inner = self.inner();
@@ -394,9 +547,9 @@ impl TillMachine {
     }
 }
 
-fn link(identity: &Identity, versions: Versions) -> Result<Link> {
+fn link(identity: &Identity, region: usize, versions: Versions) -> Result<Link> {
     Ok(Link {
-        address: SERVER.to_string(),
+        address: server_address(region).to_string(),
         tcp_address: None,
         server_name: identity.server_name().to_owned(),
         authority_pem: identity.authority_cert_pem()?,
@@ -404,124 +557,4 @@ fn link(identity: &Identity, versions: Versions) -> Result<Link> {
         key_pem: identity.key_pem()?,
         versions,
     })
-}
-
-/// The regional server.
-#[derive(Debug)]
-pub struct ServerMachine {
-    /// What every machine has.
-    pub chassis: Chassis,
-    central: Central,
-    inner: Mutex<ServerInner>,
-}
-
-#[derive(Debug)]
-struct ServerInner {
-    // What runs goes before the disk that it has open.
-    running: Option<(Hub, Process)>,
-    disk: Arc<Disk>,
-    backup: Option<Disk>,
-}
-
-impl ServerMachine {
-    /// The server of the founding, off.
-    pub fn new(chassis: Chassis, central: Central) -> Self {
-        let inner = ServerInner { disk: Arc::new(Founding::of_process().region_disk()), running: None, backup: None };
-        Self { chassis, central, inner: Mutex::new(inner) }
-    }
-
-    /// The way to its log, if it runs.
-    pub fn hub(&self) -> Option<Hub> {
-        let inner = self.inner();
-        let (hub, _) = inner.running.as_ref()?;
-        (!inner.disk.is_dead()).then(|| hub.clone())
-    }
-
-    /// Its disk.
-    pub fn disk(&self) -> Arc<Disk> {
-        self.inner().disk.clone()
-    }
-
-    /// Opens the log that is on its disk, as a process that starts does.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn open_log(&self) -> Result<Region> {
-        let (founding, env) = (Founding::of_process(), &*self.chassis.env);
-        let writer = founding.writer(random(env), random(env));
-        let disk = self.disk();
-        let mut region = Region::open_or_begin_anew(REGION_LOG.as_ref(), Some(disk.vfs()), disk.files(), writer)?;
-        region.start(env.unix_ms(), "simulation")?;
-        Ok(region)
-    }
-
-    fn try_start(&self) -> Result<()> {
-        if self.inner().running.is_some() {
-            return Ok(());
-        }
-        let founding = Founding::of_process();
-        let region = self.open_log()?;
-        let env: Arc<dyn Env> = self.chassis.env.clone();
-        let clock = env.clone();
-        let (hub, owner) = Hub::with_owner(region, Live::default(), move || clock.unix_ms());
-        // A shop's day is short: here little is much.
-        let limits = Limits { catch_ups: 1, catch_up_rows: 12, ..Limits::default() };
-        let quic =
-            Quic::with_limits(hub.clone(), founding.authority.clone(), env.clone(), limits).speaking(self.chassis.versions());
-        let runtime = Arc::new(ProcessRuntime::default());
-        let socket = self.chassis.network.socket(SERVER_IP, SERVER.port());
-        let endpoint = quic.endpoint(socket.clone(), runtime.clone())?;
-        let (stop, stopping) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(owner);
-        tasks.spawn(quic.run(endpoint, stopping.clone()));
-        tasks.spawn(feed::run(LogSource::new(hub.clone()), self.central.clone(), stopping.clone()));
-        tasks.spawn(sync_server::care::run(hub.clone(), env.clone(), stopping.clone()));
-        tasks.spawn(refill::watch(hub.clone(), env, stopping.clone()));
-        tasks.spawn(refill::run(hub.clone(), self.central.clone(), stopping));
-        self.inner().running = Some((hub, Process { tasks, runtime, sockets: vec![socket], _stop: stop }));
-        self.chassis.trace.note(format_args!("the server starts"));
-        Ok(())
-    }
-
-    /// Ends it, and leaves the disk that is found afterwards.
-    pub async fn end(&self, how: End) {
-        self.chassis.lives.fetch_add(1, Ordering::Relaxed);
-        let running = self.inner().running.take();
-        if let Some((hub, process)) = running {
-            drop(hub);
-            process.end().await;
-        }
-        let mut inner = self.inner();
-        inner.disk = Arc::new(match how {
-            End::Power(seed) => inner.disk.after_power_cut(seed),
-            End::Killed => inner.disk.after_kill(),
-        });
-        self.chassis.trace.note(format_args!("the server ends: {how:?}"));
-    }
-
-    /// Keeps a copy of its log.
-    pub fn back_up(&self) {
-        let mut inner = self.inner();
-        inner.backup = Some(inner.disk.copy());
-    }
-
-    /// Puts the copy back, if there is one. The server must be off.
-    pub fn restore(&self) -> bool {
-        let mut inner = self.inner();
-        let Some(backup) = &inner.backup else { return false };
-        inner.disk = Arc::new(backup.copy());
-        self.chassis.trace.note(format_args!("the server is put back"));
-        true
-    }
-
-    /// Gives it an empty disk; its keys are kept elsewhere. The server must be off.
-    pub fn wipe(&self) {
-        self.inner().disk = Arc::new(Disk::new());
-        self.chassis.trace.note(format_args!("the server has an empty disk"));
-    }
-
-    fn inner(&self) -> MutexGuard<'_, ServerInner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

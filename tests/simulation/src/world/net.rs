@@ -1,4 +1,4 @@
-//! UDP that loses, repeats, delays and reorders datagrams, under quinn as it is.
+//! UDP that loses, repeats, delays and reorders datagrams, under quinn as it is; [`super::tcp`] has the streams.
 //!
 //! All sockets of a world share one [`Network`]. What becomes of a datagram is decided when it is sent, by dice of the network's own, so that the
 //! same seed treats the same datagrams alike. Time is tokio's, paused: a datagram is due at a moment, and one task carries all of them.
@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::tcp::{Segment, Tcp};
 use super::trace::Trace;
 use crate::Dice;
 
@@ -58,6 +59,8 @@ pub enum Cut {
     Clogged,
     /// Datagrams above so many bytes vanish.
     Narrow(usize),
+    /// Datagrams vanish, and TCP passes.
+    NoUdp,
 }
 
 /// What happened to datagrams.
@@ -79,37 +82,58 @@ pub struct Counts {
     pub too_long: u64,
     /// Sent from another address than before, because the router forgot the mapping.
     pub rebound: u64,
+    /// Swallowed by a way that lets no UDP through.
+    pub no_udp: u64,
+    /// Connections over TCP that stood.
+    pub connected: u64,
+    /// Parts of streams over TCP.
+    pub segments: u64,
+    /// Lost by chance, and sent again.
+    pub sent_again: u64,
+    /// Parts of streams that waited for a way to open.
+    pub held: u64,
+    /// Connections over TCP that were broken off.
+    pub reset: u64,
+    /// Connections over TCP of which one end does not know that the other is gone.
+    pub half_open: u64,
 }
 
 /// The network of a world.
 #[derive(Debug, Clone)]
 pub struct Network {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     state: Mutex<State>,
-    grew: Notify,
-    trace: Trace,
+    pub(super) grew: Notify,
+    pub(super) trace: Trace,
 }
 
-struct State {
-    weather: Weather,
-    dice: Dice,
-    cuts: BTreeMap<(IpAddr, IpAddr), Cut>,
+pub(super) struct State {
+    pub(super) weather: Weather,
+    pub(super) dice: Dice,
+    pub(super) cuts: BTreeMap<(IpAddr, IpAddr), Cut>,
     sockets: BTreeMap<SocketAddr, Weak<Socket>>,
     /// The address under which a socket is seen outside, where that is not its own.
     mappings: BTreeMap<SocketAddr, SocketAddr>,
     next_port: u16,
     /// By when they are due and the order in which they were sent.
-    flying: BTreeMap<(Instant, u64), Datagram>,
-    flown: u64,
+    pub(super) flying: BTreeMap<(Instant, u64), Flying>,
+    pub(super) flown: u64,
     clogged: Vec<((IpAddr, IpAddr), Datagram)>,
-    counts: Counts,
+    pub(super) counts: Counts,
+    pub(super) tcp: Tcp,
+}
+
+/// What is on its way.
+pub(super) enum Flying {
+    Udp(Datagram),
+    Tcp(Segment),
 }
 
 #[derive(Clone)]
-struct Datagram {
+pub(super) struct Datagram {
     from: SocketAddr,
     to: SocketAddr,
     bytes: Arc<[u8]>,
@@ -135,6 +159,7 @@ impl Network {
             flown: 0,
             clogged: Vec::new(),
             counts: Counts::default(),
+            tcp: Tcp::default(),
         };
         let network = Self { shared: Arc::new(Shared { state: Mutex::new(state), grew: Notify::new(), trace }) };
         let carrier = carry(network.shared.clone());
@@ -171,6 +196,7 @@ impl Network {
         for (_, datagram) in freed {
             state.fly(datagram, Duration::from_millis(1));
         }
+        state.release(way.0, way.1);
         drop(state);
         self.shared.grew.notify_one();
     }
@@ -184,6 +210,8 @@ impl Network {
             state.mappings.insert(address, outside);
             state.counts.rebound += 1;
         }
+        drop(state);
+        self.forget(ip);
     }
 
     /// What happened so far.
@@ -193,31 +221,30 @@ impl Network {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn fresh_port(&mut self) -> u16 {
+    pub(super) fn fresh_port(&mut self) -> u16 {
         self.next_port += 1;
         self.next_port
     }
 
-    fn of_1000(&mut self, rate: u16) -> bool {
+    pub(super) fn of_1000(&mut self, rate: u16) -> bool {
         self.dice.below(1_000) < u64::from(rate)
     }
 
     fn fly(&mut self, datagram: Datagram, after: Duration) {
         let due = Instant::now() + after;
-        let overtakes =
-            |(key, other): (&(Instant, u64), &Datagram)| key.0 > due && (other.from, other.to) == (datagram.from, datagram.to);
+        let overtakes = |(key, other): (&(Instant, u64), &Flying)| matches!(other, Flying::Udp(other) if key.0 > due && (other.from, other.to) == (datagram.from, datagram.to));
         if self.flying.range((due, u64::MAX)..).any(overtakes) {
             self.counts.reordered += 1;
         }
         // Datagrams of one moment keep the order in which they were sent.
         self.flown += 1;
-        self.flying.insert((due, self.flown), datagram);
+        self.flying.insert((due, self.flown), Flying::Udp(datagram));
     }
 
     fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
@@ -233,6 +260,10 @@ impl State {
             Some(Cut::Clogged) => {
                 self.counts.clogged += 1;
                 self.clogged.push((way, datagram));
+                return;
+            }
+            Some(Cut::NoUdp) => {
+                self.counts.no_udp += 1;
                 return;
             }
             Some(Cut::Narrow(most)) if bytes.len() > *most => {
@@ -278,7 +309,14 @@ async fn carry(shared: Arc<Shared>) {
             Some(_) => {
                 let (socket, datagram) = {
                     let mut state = shared.state();
-                    let Some((_, datagram)) = state.flying.pop_first() else { continue };
+                    let datagram = match state.flying.pop_first() {
+                        Some((_, Flying::Udp(datagram))) => datagram,
+                        Some((_, Flying::Tcp(segment))) => {
+                            state.arrive(segment);
+                            continue;
+                        }
+                        None => continue,
+                    };
                     let inside = state.mappings.iter().find(|(_, outside)| **outside == datagram.to).map(|(inside, _)| *inside);
                     // A router that has forgotten a mapping sends nothing in under the old one.
                     let stale = state.mappings.contains_key(&datagram.to);

@@ -28,6 +28,8 @@ pub struct Seen {
     pub paid: Paid,
     /// What is known of it.
     pub fate: Fate,
+    /// The business day that the screen showed then.
+    pub day: String,
     /// Whether every disk that held it has been destroyed since: then nobody can have it.
     pub is_gone: bool,
 }
@@ -45,6 +47,19 @@ pub struct Paper {
     pub says_copy: bool,
     /// The receipt number on it.
     pub receipt: String,
+    /// Local date and time on it.
+    pub at: String,
+}
+
+/// A shift that was opened without saying for which day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The machine at which.
+    pub machine: usize,
+    /// The day that the screen showed.
+    pub day: String,
+    /// The day by the clock beside the screen.
+    pub by_the_clock: String,
 }
 
 /// The observer.
@@ -57,19 +72,21 @@ pub struct Oracle {
 struct State {
     orders: BTreeMap<OrderId, Seen>,
     papers: Vec<Paper>,
+    opened: Vec<Opened>,
     /// Print jobs that two machines had before them, because one was copied from the other: no software of one sees what the other's printer does.
     doubled: std::collections::BTreeSet<[u8; 16]>,
     kicks: u64,
     /// Carts that were shown as parked, by the id of their open order, and whether every disk that held it has been destroyed since.
     parked: BTreeMap<OpenOrderId, bool>,
     recalled: u64,
+    told_of: u64,
 }
 
 impl Oracle {
     /// An order is asked for.
-    pub fn asked(&self, machine: usize, paid: Paid) {
+    pub fn asked(&self, machine: usize, paid: Paid, day: String) {
         let mut state = self.state();
-        let seen = Seen { machine, paid: paid.clone(), fate: Fate::Unknown, is_gone: false };
+        let seen = Seen { machine, paid: paid.clone(), fate: Fate::Unknown, day, is_gone: false };
         // Asked for again: what was shown before stays shown.
         state.orders.entry(paid.order).or_insert(seen);
     }
@@ -82,6 +99,16 @@ impl Oracle {
             seen.fate = fate;
             seen.paid = paid;
         }
+    }
+
+    /// A shift was opened.
+    pub fn opened(&self, opened: Opened) {
+        self.state().opened.push(opened);
+    }
+
+    /// Every shift that was opened.
+    pub fn shifts(&self) -> Vec<Opened> {
+        self.state().opened.clone()
     }
 
     /// Paper came out.
@@ -102,6 +129,16 @@ impl Oracle {
     /// An open order was taken up again, or given up.
     pub fn recalled(&self) {
         self.state().recalled += 1;
+    }
+
+    /// A sale was shown that was not on its till any more.
+    pub fn told(&self) {
+        self.state().told_of += 1;
+    }
+
+    /// How often that was.
+    pub fn told_of(&self) -> u64 {
+        self.state().told_of
     }
 
     /// The open orders that somebody can still have.

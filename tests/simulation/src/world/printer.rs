@@ -63,8 +63,17 @@ impl Printer {
             whole,
             says_copy: text.contains("COPY"),
             receipt: receipt.unwrap_or_default().to_owned(),
+            at: date_and_time(&text).unwrap_or_default(),
         });
     }
+}
+
+/// The first `YYYY-MM-DD HH:MM` of a receipt.
+fn date_and_time(text: &str) -> Option<String> {
+    const LIKE: &[u8] = b"dddd-dd-dd dd:dd";
+    let fits = |found: &&[u8]| found.iter().zip(LIKE).all(|(c, like)| if *like == b'd' { c.is_ascii_digit() } else { c == like });
+    let found = text.as_bytes().windows(LIKE.len()).find(fits)?;
+    String::from_utf8(found.to_vec()).ok()
 }
 
 fn is_receipt_number(word: &str) -> bool {

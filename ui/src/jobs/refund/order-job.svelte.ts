@@ -1,7 +1,7 @@
-import type { OrderView, RefundLine } from '../../lib/api/node.gen';
+import type { ApiError, OrderView, RefundLine } from '../../lib/api/node.gen';
 import { t } from '../../lib/messages';
 import { quantity } from '../../lib/money';
-import type { Till } from '../../lib/till.svelte';
+import { errorText, type Till } from '../../lib/till.svelte';
 import type { Job, PrimaryAction } from '../job';
 
 const ONE = 1000;
@@ -12,7 +12,10 @@ export class OrderJob implements Job {
   readonly id: string;
   /** Null until it is looked up. */
   order = $state.raw<OrderView | null>(null);
-  hasFailed = $state(false);
+  /** Why it could not be looked up. */
+  problem = $state('');
+  /** Whether the server is asked for it, because this till keeps no more of it than its row. */
+  readonly isAsked: boolean;
   /** How much of each line comes back, in thousandths. */
   picked = $state<number[]>([]);
   reason = $state('');
@@ -20,17 +23,22 @@ export class OrderJob implements Job {
   #onDone: () => void;
   #isSent = $state(false);
 
-  constructor(till: Till, id: string, onDone: () => void) {
+  constructor(till: Till, id: string, onDone: () => void, isHere = true) {
     this.#till = till;
     this.id = id;
+    this.isAsked = !isHere;
     this.#onDone = onDone;
     void this.load();
   }
 
   async load(): Promise<void> {
-    const order = await this.#till.ask({ type: 'order', order: this.id });
-    this.hasFailed = order === null;
-    if (!order) return;
+    this.problem = '';
+    const refused = (error: ApiError) => (this.problem = errorText(error));
+    const order = await this.#till.ask({ type: 'order', order: this.id }, refused);
+    if (!order) {
+      this.problem ||= t('error.no_such_order');
+      return;
+    }
     const isSameLines = this.order?.lines.length === order.lines.length;
     this.order = order;
     this.picked = order.lines.map((line, i) =>

@@ -3,6 +3,7 @@
  * The generated files are replaced whole whenever the Rust types change; nothing here is.
  */
 import type {
+  ClosedShiftView,
   ApiError,
   LedgerView,
   OpenOrderView,
@@ -19,7 +20,9 @@ export interface Answers {
   search: ProductView[];
   orders: OrderSummary[];
   order: OrderView;
+  find_order: OrderView;
   open_orders: OpenOrderView[];
+  shifts: ClosedShiftView[];
   ledger: LedgerView;
 }
 

@@ -68,6 +68,14 @@ export type OpenOrdersPage = { rows: Array<OpenOrderRow>, open: number, next: st
 
 export type OpenOrderRow = { store: string, open_order: string, label: string, note: string, lines: number, total_minor: number, currency: string, exponent: number, opened_at_ms: number, opened_by: string, changed_at_ms: number, changed_by: string, };
 
+export type ShiftsPage = { rows: Array<ShiftRow>, next: string | null, coverage: Coverage, };
+
+export type ShiftRow = { store: string, shift: string, till: string, business_day: string | null, opened_at_ms: number | null, opened_by: string, float_minor: number, currency: string, exponent: number, sales: number, refunds: number, sales_minor: number, refunds_minor: number, closing: ShiftClosingRow | null, addenda: Array<AddendumRow>, };
+
+export type ShiftClosingRow = { at_ms: number, by: string, counted_minor: number, expected_minor: number, difference_minor: number, difference_with_addenda_minor: number, };
+
+export type AddendumRow = { number: number, first_receipt: string, last_receipt: string, sales: number, refunds: number, sales_minor: number, refunds_minor: number, cash_minor: number, };
+
 export type ProductsPage = { rows: Array<ProductRow>, next: string | null, total: number, categories: Array<string>, currency: string, exponent: number, };
 
 export type ProductRow = { product: string, code: string, name: string, barcodes: Array<string>, category: string, price_centi: number, tax_class: string | null, tax_rate_bp: number, picture: string | null, active: boolean, };

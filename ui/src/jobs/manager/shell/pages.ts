@@ -8,6 +8,7 @@ export const PAGES = [
   'products',
   'stock',
   'parked',
+  'shifts',
   'devices',
   'exceptions',
   'imports',

@@ -1,11 +1,11 @@
-//! Three hundred worlds, each twice. `docs/testing.md` says what a world is and how to replay one.
+//! Two hundred worlds, each twice. `docs/testing.md` says what a world is and how to replay one.
 
 use std::env;
 
 use simulation::sweep::{Sweep, print_seen};
 
 /// The worlds of every run of the tests; `make sim-long` looks at others.
-const WORLDS: u64 = 300;
+const WORLDS: u64 = 200;
 
 #[test]
 fn worlds_keep_every_promise_and_are_the_same_twice() {

@@ -74,6 +74,14 @@ fn a_reconnect_costs_the_same_whatever_the_store_holds() {
 }
 
 #[test]
+fn the_whole_path_goes_on_until_everything_is_in_the_tables() {
+    let (rows, _) = quick(&["sustained"]);
+    assert_eq!(rows.len(), 4 + 3, "{rows:#?}");
+    assert!(value(&rows, "sustained for 2 s: sales of 4 devices") > 0.0);
+    assert!(value(&rows, "sustained for 2 s: the server's memory at the end") > 1.0);
+}
+
+#[test]
 fn a_long_history_is_caught_up_with_and_fed() {
     let (rows, _) = quick(&["history", "feed"]);
     assert_eq!(rows.len(), 3 * 2 + 1 + 1, "{rows:#?}");

@@ -1,7 +1,7 @@
 //! TCP in the same network: streams that keep their order and lose nothing, and yet stall, break off and die without a sign.
 //!
 //! What the weather loses comes later, as a system sends it again. What a closed way holds up comes when the way is open again, in both directions,
-//! because nothing is acknowledged before. A stream takes no more than [`WINDOW_BYTES`] that the other end has not read. A program that ends lets its
+//! because nothing is acknowledged before. A stream takes no more than `WINDOW_BYTES` that the other end has not read. A program that ends lets its
 //! system close its streams; a machine whose power goes says nothing, and what is sent to it is answered with a reset once it runs again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
